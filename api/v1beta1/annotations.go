@@ -1,0 +1,54 @@
+package v1beta1
+
+// Prefixes under which a Service's annotations are read. All three mean the same; what is said under
+// several of them must agree.
+const (
+	// AnnotationPrefix is Clarion's own.
+	AnnotationPrefix = "clarion.dev/"
+	// MetalLBPrefix and MetalLBOldPrefix let Services written for MetalLB work unchanged.
+	MetalLBPrefix    = "metallb.io/"
+	MetalLBOldPrefix = "metallb.universe.tf/"
+)
+
+// Annotations that a Service's owner writes.
+const (
+	// AnnotationAddressPool names the IPAddressPool that the Service's addresses must come from.
+	AnnotationAddressPool = AnnotationPrefix + keyAddressPool
+	// AnnotationLoadBalancerIPs asks for one address, or for one IPv4 and one IPv6 address separated by
+	// a comma.
+	AnnotationLoadBalancerIPs = AnnotationPrefix + keyLoadBalancerIPs
+	// AnnotationAllowSharedIP is a sharing key: Services with equal keys, disjoint ports and compatible
+	// external traffic policies may have the same address.
+	AnnotationAllowSharedIP = AnnotationPrefix + keyAllowSharedIP
+)
+
+const (
+	keyAddressPool     = "address-pool"
+	keyLoadBalancerIPs = "loadBalancerIPs"
+	keyAllowSharedIP   = "allow-shared-ip"
+)
+
+// Annotations and finalizers that Clarion writes.
+const (
+	// AnnotationAssignedFromPool stands on a Service beside the addresses that Clarion assigned: the
+	// name of the pool of each ingress address, in their order, separated by commas, and a single name
+	// when all come from one pool. It is believed only beside the condition AddressAssigned.
+	AnnotationAssignedFromPool = AnnotationPrefix + "assigned-from-pool"
+
+	// FinalizerAddressesInUse keeps a deleted IPAddressPool until no Service holds one of its addresses.
+	FinalizerAddressesInUse = AnnotationPrefix + "addresses-in-use"
+)
+
+// Annotations that an operator writes on an IPAddressPool.
+const (
+	// AnnotationReleaseOrphans set to "true" on a pool makes Clarion take addresses that the pool no
+	// longer covers from the Services that hold them, and give those Services new ones.
+	AnnotationReleaseOrphans = AnnotationPrefix + "release-orphans"
+)
+
+// DefaultLoadBalancerClass is the spec.loadBalancerClass that Clarion serves unless told otherwise.
+const DefaultLoadBalancerClass = Group + "/clarion"
+
+// LabelExcludeNode on a Node, with any value, keeps Clarion from announcing anything there. It is
+// Kubernetes' own label.
+const LabelExcludeNode = "node.kubernetes.io/exclude-from-external-load-balancers"
