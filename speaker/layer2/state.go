@@ -1,0 +1,57 @@
+package layer2
+
+import (
+	"net/netip"
+	"slices"
+)
+
+// A Status says whether the announcements of one family on one interface are in
+// force, and if not, what they wait for.
+type Status string
+
+// The statuses. Only Answering means that requests get answers.
+const (
+	// Opening: the interface is there, its sockets are being opened.
+	Opening Status = "Opening"
+	// Answering: requests are heard and answered.
+	Answering Status = "Answering"
+	// NoInterface: there is no such link here. Waits for it to appear.
+	NoInterface Status = "NoInterface"
+	// LinkDown: the link is down or has no carrier. Waits for it.
+	LinkDown Status = "LinkDown"
+	// Failed: the kernel refused something that Error tells. Tried again, at
+	// growing intervals and when the link changes.
+	Failed Status = "Failed"
+)
+
+// A Segment is one family on one interface that has something to announce.
+type Segment struct {
+	Interface string
+	Family    Family
+	Status    Status
+	// Error says what went wrong when Status is Failed.
+	Error string
+	// Addresses are those announced here, in order.
+	Addresses []netip.Addr
+}
+
+// State is what came of the desired announcements: an immutable snapshot, in
+// order of interface and family.
+type State struct {
+	Segments []Segment
+}
+
+// Answering returns the interfaces on which requests for address are answered
+// now, in order.
+func (s State) Answering(address netip.Addr) []string {
+	var names []string
+	for _, seg := range s.Segments {
+		if seg.Status != Answering || seg.Family != FamilyOf(address) {
+			continue
+		}
+		if _, found := slices.BinarySearchFunc(seg.Addresses, address.Unmap(), netip.Addr.Compare); found {
+			names = append(names, seg.Interface)
+		}
+	}
+	return names
+}
