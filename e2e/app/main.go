@@ -1,5 +1,5 @@
-// App is what runs in the lab's pods and on its clients: a web server that says who it is, a prober that measures how long
-// nobody answered, and the process that holds a pod's namespaces. One static binary, so that one image serves all.
+// App is what runs in the lab's pods and on its clients: a web server that says who it is, and a prober that measures how
+// long nobody answered.
 package main
 
 import (
@@ -27,7 +27,7 @@ func main() {
 		Short:        "The lab's test server and prober",
 		SilenceUsage: true,
 	}
-	root.AddCommand(serveCommand(), probeCommand(), pauseCommand())
+	root.AddCommand(serveCommand(), probeCommand())
 	if err := root.ExecuteContext(ctx); err != nil {
 		os.Exit(1)
 	}
@@ -109,27 +109,4 @@ func probeCommand() *cobra.Command {
 	f.StringVar(&o.NetworkNamespace, "netns", "", "path of the network namespace to probe from; default the process's own")
 	f.StringVar(&output, "output", "text", "text: a line for each target; summary: the same as JSON lines; attempts: a JSON line for each attempt as it ends, then the summaries")
 	return c
-}
-
-func pauseCommand() *cobra.Command {
-	return &cobra.Command{
-		Use:   "pause",
-		Short: "Do nothing until told to stop: the process that holds a pod's namespaces",
-		Args:  cobra.NoArgs,
-		RunE: func(c *cobra.Command, _ []string) error {
-			// As process 1 of a pod that shares its pid namespace, it inherits orphans and has to reap them.
-			children := make(chan os.Signal, 1)
-			signal.Notify(children, syscall.SIGCHLD)
-			for {
-				select {
-				case <-c.Context().Done():
-					return nil
-				case <-children:
-					for pid := 1; pid > 0; {
-						pid, _ = syscall.Wait4(-1, nil, syscall.WNOHANG, nil)
-					}
-				}
-			}
-		},
-	}
 }
