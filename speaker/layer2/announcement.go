@@ -1,20 +1,23 @@
 package layer2
 
 import (
+	"cmp"
+	"maps"
 	"net/netip"
+	"slices"
 )
 
 // A Family is an address family; each has its protocol: ARP or NDP.
 type Family uint8
 
-// The address families, as they are spelled in Services and in metrics.
+// The address families.
 const (
 	IPv4 Family = iota
 	IPv6
 	families = 2
 )
 
-// String returns "IPv4" or "IPv6".
+// String returns "IPv4" or "IPv6", as it is spelled in Services and in metrics.
 func (f Family) String() string {
 	if f == IPv4 {
 		return "IPv4"
@@ -51,6 +54,10 @@ type Target struct {
 	Interface string
 }
 
+func (t Target) compare(o Target) int {
+	return cmp.Or(t.Address.Compare(o.Address), cmp.Compare(t.Interface, o.Interface))
+}
+
 // Changes is what an Apply changed, each list in order of address and
 // interface. All are empty when nothing changed.
 type Changes struct {
@@ -65,3 +72,122 @@ type Changes struct {
 
 // Empty reports whether nothing changed. Refused addresses change nothing.
 func (c Changes) Empty() bool { return len(c.Taken) == 0 && len(c.Withdrawn) == 0 }
+
+// A segment is one family on one interface: the unit that has a socket of its own.
+type segment struct {
+	iface  string
+	family Family
+}
+
+func (s segment) compare(o segment) int {
+	return cmp.Or(cmp.Compare(s.iface, o.iface), cmp.Compare(s.family, o.family))
+}
+
+// answers is all that this node answers for. It is immutable, and a segment
+// whose announcements stay the same keeps its table, so tables are
+// compared by pointer.
+type answers map[segment]*table
+
+// A table is what is answered on one segment; immutable.
+type table struct {
+	// macs has the MAC to answer with, zero for the interface's own.
+	macs map[netip.Addr]MAC
+	// addresses are the keys of macs, in order.
+	addresses []netip.Addr
+}
+
+// noAnswers is the table of a segment that has none.
+var noAnswers = &table{}
+
+// on returns the segment's table, empty if it has none.
+func (a answers) on(s segment) *table {
+	if t := a[s]; t != nil {
+		return t
+	}
+	return noAnswers
+}
+
+// announceable reports whether an address can be announced at layer 2.
+func announceable(a netip.Addr) bool {
+	return a.IsGlobalUnicast() && a.Zone() == ""
+}
+
+// next returns the answers that desired asks for, reusing what a has already
+// where it is the same, and what that changes. When nothing changes it returns
+// a itself.
+func (a answers) next(desired []Announcement) (answers, Changes) {
+	var ch Changes
+	macs := make(map[segment]map[netip.Addr]MAC)
+	for _, d := range desired {
+		address := d.Address.Unmap()
+		if !announceable(address) {
+			ch.Refused = append(ch.Refused, d.Address)
+			continue
+		}
+		for _, iface := range d.Interfaces {
+			s := segment{iface, FamilyOf(address)}
+			if macs[s] == nil {
+				macs[s] = make(map[netip.Addr]MAC)
+			}
+			if have, twice := macs[s][address]; twice && !prefer(d.HardwareAddr, have) {
+				continue
+			}
+			macs[s][address] = d.HardwareAddr
+		}
+	}
+	slices.SortFunc(ch.Refused, netip.Addr.Compare)
+	ch.Refused = slices.Compact(ch.Refused)
+
+	b := make(answers, len(macs))
+	for s, m := range macs {
+		old := a.on(s)
+		if maps.Equal(old.macs, m) {
+			b[s] = old
+			continue
+		}
+		b[s] = &table{macs: m, addresses: slices.SortedFunc(maps.Keys(m), netip.Addr.Compare)}
+		taken, withdrawn := old.diff(b[s])
+		ch.add(s, taken, withdrawn)
+	}
+	for s, old := range a {
+		if b[s] == nil {
+			ch.add(s, nil, old.addresses)
+		}
+	}
+	if ch.Empty() {
+		return a, ch
+	}
+	slices.SortFunc(ch.Taken, Target.compare)
+	slices.SortFunc(ch.Withdrawn, Target.compare)
+	return b, ch
+}
+
+// prefer reports whether, of two MACs desired for one address, a holds: an
+// owner comes before a stand-in. Between two stand-ins the order
+// of the announcements must not matter.
+func prefer(a, b MAC) bool { return slices.Compare(a[:], b[:]) < 0 }
+
+func (c *Changes) add(s segment, taken, withdrawn []netip.Addr) {
+	for _, a := range taken {
+		c.Taken = append(c.Taken, Target{a, s.iface})
+	}
+	for _, a := range withdrawn {
+		c.Withdrawn = append(c.Withdrawn, Target{a, s.iface})
+	}
+}
+
+// diff returns what is in n with another MAC than in t or not in t at all, and
+// what is in t and no longer in n, both in order.
+func (t *table) diff(n *table) (taken, withdrawn []netip.Addr) {
+	for _, a := range n.addresses {
+		if mac, had := t.macs[a]; !had || mac != n.macs[a] {
+			taken = append(taken, a)
+		}
+	}
+	for _, a := range t.addresses {
+		if _, has := n.macs[a]; !has {
+			withdrawn = append(withdrawn, a)
+		}
+	}
+	return taken, withdrawn
+}

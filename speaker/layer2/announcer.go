@@ -2,12 +2,16 @@ package layer2
 
 import (
 	"context"
+	"fmt"
 	"log/slog"
+	"sync"
+	"sync/atomic"
+	"time"
 )
 
 // Options are an Announcer's settings. The zero value is ready for use.
 type Options struct {
-	// Logger gets a few lines about interfaces that come, go and fail; none
+	// Logger gets a few lines about interfaces that come, go and fail; nobody
 	// when nil.
 	Logger *slog.Logger
 	// GratuitousRate is how many gratuitous frames leave each interface in a
@@ -20,33 +24,125 @@ const DefaultGratuitousRate = 2000
 
 // An Announcer answers for addresses on this node's links. Make one with [New],
 // start it with Run; all methods may be called at any time from any goroutine.
-type Announcer struct{}
+type Announcer struct {
+	log      *slog.Logger
+	rate     int
+	open     openFunc
+	watch    watchFunc
+	counters *counters
+
+	// apply serializes writers of answers. Readers load it.
+	apply   sync.Mutex
+	answers atomic.Pointer[answers]
+
+	links published[[]Link]
+	state published[State]
+
+	// changed has room for one note to the owner that answers or what
+	// responders have in force is new.
+	changed chan struct{}
+}
 
 // New returns an Announcer that announces nothing yet.
-func New(o Options) *Announcer { return &Announcer{} }
+func New(o Options) *Announcer {
+	a := &Announcer{
+		log:      o.Logger,
+		rate:     o.GratuitousRate,
+		open:     openPort,
+		watch:    watchLinks,
+		counters: newCounters(),
+		changed:  make(chan struct{}, 1),
+	}
+	if a.log == nil {
+		a.log = slog.New(slog.DiscardHandler)
+	}
+	if a.rate <= 0 {
+		a.rate = DefaultGratuitousRate
+	}
+	a.answers.Store(new(answers))
+	a.links.init(nil)
+	a.state.init(State{})
+	return a
+}
+
+// Apply sets what is to be announced from now on, in full: what is no longer
+// desired is withdrawn. Announcements of one address are united; where one says
+// the interface's own MAC and another a foreign one, the own MAC holds. It
+// may be called before Run. Apply keeps nothing of desired.
+func (a *Announcer) Apply(desired []Announcement) Changes {
+	a.apply.Lock()
+	defer a.apply.Unlock()
+	next, changes := (*a.answers.Load()).next(desired)
+	if !changes.Empty() {
+		a.answers.Store(&next)
+		a.poke()
+	}
+	return changes
+}
+
+// Links returns the Ethernet links of this node in order of name, and a channel
+// that is closed when they have changed. The list is nil until Run has looked,
+// and must not be modified. Loopback and ports of bridges, bonds and
+// teams are left out; see [Select] for which of the rest make sense.
+func (a *Announcer) Links() ([]Link, <-chan struct{}) { return a.links.load() }
+
+// State returns what came of the announcements desired, and a channel that is
+// closed when that has changed.
+func (a *Announcer) State() (State, <-chan struct{}) { return a.state.load() }
+
+// Counters returns the totals of what was answered, dropped and sent.
+func (a *Announcer) Counters() Counters { return a.counters.snapshot() }
+
+// poke tells the owner to look again.
+func (a *Announcer) poke() {
+	select {
+	case a.changed <- struct{}{}:
+	default:
+	}
+}
 
 // Run announces what Apply asks for, until ctx ends; then it returns nil. It
 // returns an error only when going on makes no sense: the process may not open
 // packet sockets (it lacks CAP_NET_RAW), or the platform has none. Links that
 // are down or missing and everything else that may pass are waited for.
 // Run may be called once.
-func (a *Announcer) Run(ctx context.Context) error { <-ctx.Done(); return nil }
+func (a *Announcer) Run(ctx context.Context) error {
+	ctx, cancel := context.WithCancel(ctx)
+	o := newOwner(a)
+	var (
+		observations = make(chan []observed)
+		watched      = make(chan struct{})
+		watchErr     error
+	)
+	go func() {
+		defer close(watched)
+		watchErr = a.watch(ctx, observations)
+	}()
+	defer func() {
+		cancel()
+		o.stopAll()
+		<-watched
+	}()
 
-// Apply sets what is to be announced from now on, in full: what is no longer
-// desired is withdrawn. Announcements of one address are united; where one says
-// the interface's own MAC and another a foreign one, the own MAC holds. It
-// may be called before Run. Apply keeps nothing of desired.
-func (a *Announcer) Apply(desired []Announcement) Changes { return Changes{} }
-
-// Links returns the Ethernet links of this node in order of name, and a channel
-// that is closed when they have changed. The list is nil until Run has looked,
-// and must not be modified. Loopback and ports of bridges, bonds and
-// teams are left out; see [Select] for which of the rest make sense.
-func (a *Announcer) Links() ([]Link, <-chan struct{}) { return nil, nil }
-
-// State returns what came of the announcements desired, and a channel that is
-// closed when that has changed.
-func (a *Announcer) State() (State, <-chan struct{}) { return State{}, nil }
-
-// Counters returns the totals of what was answered, dropped and sent.
-func (a *Announcer) Counters() Counters { return Counters{} }
+	var retry <-chan time.Time
+	for {
+		select {
+		case <-ctx.Done():
+			return nil
+		case <-watched:
+			if watchErr != nil {
+				return fmt.Errorf("watching links: %w", watchErr)
+			}
+			return nil
+		case links := <-observations:
+			o.observe(links)
+		case e := <-o.ended:
+			if err := o.conclude(time.Now(), e); err != nil {
+				return err
+			}
+		case <-a.changed:
+		case <-retry:
+		}
+		retry = o.reconcile(ctx, time.Now())
+	}
+}

@@ -1,6 +1,8 @@
 package layer2
 
 import (
+	"cmp"
+	"context"
 	"net/netip"
 	"slices"
 )
@@ -52,4 +54,103 @@ func Select(links []Link, named func(name string) bool) []Link {
 		}
 	}
 	return selected
+}
+
+// An observed link is a Link with what tells apart two times of being up.
+type observed struct {
+	Link
+	// epoch is another one after the link was down or gone, however briefly.
+	epoch uint64
+}
+
+// same reports whether what was opened on l is still good on o.
+func (l observed) same(o observed) bool {
+	return l.Index == o.Index && l.HardwareAddr == o.HardwareAddr && l.Up == o.Up && l.epoch == o.epoch
+}
+
+// A watchFunc sends all links to out, in order of name, once at the start and
+// again whenever they may have changed, until ctx ends; then it returns nil.
+type watchFunc func(ctx context.Context, out chan<- []observed) error
+
+// A kernelLink and a kernelAddress are what the kernel tells, as far as it
+// matters here.
+type kernelLink struct {
+	name     string
+	index    int
+	mac      []byte
+	ethernet bool // frames have Ethernet headers
+	noARP    bool // addresses are not resolved: dummy, kube-ipvs0
+	loopback bool
+	up       bool // administratively up and running
+	master   int  // index, or 0
+	kind     string
+}
+
+type kernelAddress struct {
+	link int // index
+	// prefix is the address with the length of the network that it is in.
+	prefix netip.Prefix
+	// unusable is true while the address is being probed for duplicates, and
+	// for ever if there is one.
+	unusable bool
+}
+
+// kindVRF is the kind of a master whose ports remain links in their own right.
+const kindVRF = "vrf"
+
+// interpret returns the links, in order of name.
+func interpret(links []kernelLink, addresses []kernelAddress) []Link {
+	masters := make(map[int]kernelLink)
+	for _, l := range links {
+		masters[l.index] = l
+	}
+	at := make(map[int]*Link)
+	result := make([]Link, 0, len(links))
+	for _, k := range links {
+		mac, ok := macFromSlice(k.mac)
+		if !ok || !k.ethernet || k.noARP || k.loopback {
+			continue
+		}
+		l := Link{Name: k.name, Index: k.index, HardwareAddr: mac, Up: k.up}
+		if k.master != 0 {
+			m := masters[k.master]
+			if m.kind != kindVRF {
+				continue
+			}
+			l.Master = m.name
+		}
+		result = append(result, l)
+	}
+	for i := range result {
+		at[result[i].Index] = &result[i]
+	}
+	for _, a := range addresses {
+		if l := at[a.link]; l != nil {
+			l.attach(a)
+		}
+	}
+	for i := range result {
+		slices.SortFunc(result[i].Prefixes, comparePrefix)
+		result[i].Prefixes = slices.Compact(result[i].Prefixes)
+	}
+	slices.SortFunc(result, func(a, b Link) int { return cmp.Compare(a.Name, b.Name) })
+	return result
+}
+
+// attach adds what an address on the link says of it.
+func (l *Link) attach(a kernelAddress) {
+	address := a.prefix.Addr()
+	switch {
+	case address.IsLinkLocalUnicast():
+		if address.Is6() && !a.unusable && (!l.LinkLocal.IsValid() || address.Less(l.LinkLocal)) {
+			l.LinkLocal = address
+		}
+	case a.prefix.IsSingleIP():
+	default:
+		l.Prefixes = append(l.Prefixes, a.prefix.Masked())
+	}
+}
+
+func comparePrefix(a, b netip.Prefix) int {
+	return cmp.Or(a.Addr().Compare(b.Addr()), cmp.Compare(a.Bits(), b.Bits()))
 }

@@ -31,8 +31,14 @@ type Segment struct {
 	Status    Status
 	// Error says what went wrong when Status is Failed.
 	Error string
-	// Addresses are those announced here, in order.
-	Addresses []netip.Addr
+	// Addresses are those to be announced here, in order, and Answered those of
+	// them for which requests are heard and answered.
+	Addresses, Answered []netip.Addr
+}
+
+func (s Segment) equal(o Segment) bool {
+	return s.Interface == o.Interface && s.Family == o.Family && s.Status == o.Status && s.Error == o.Error &&
+		slices.Equal(s.Addresses, o.Addresses) && slices.Equal(s.Answered, o.Answered)
 }
 
 // State is what came of the desired announcements: an immutable snapshot, in
@@ -46,10 +52,10 @@ type State struct {
 func (s State) Answering(address netip.Addr) []string {
 	var names []string
 	for _, seg := range s.Segments {
-		if seg.Status != Answering || seg.Family != FamilyOf(address) {
+		if seg.Family != FamilyOf(address) {
 			continue
 		}
-		if _, found := slices.BinarySearchFunc(seg.Addresses, address.Unmap(), netip.Addr.Compare); found {
+		if _, found := slices.BinarySearchFunc(seg.Answered, address.Unmap(), netip.Addr.Compare); found {
 			names = append(names, seg.Interface)
 		}
 	}

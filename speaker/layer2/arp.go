@@ -1,0 +1,90 @@
+package layer2
+
+import (
+	"encoding/binary"
+	"fmt"
+	"net/netip"
+
+	"github.com/mdlayher/arp"
+)
+
+// An ARP packet for IPv4 over Ethernet (RFC 826), as offsets into its frame.
+const (
+	arpLen = 28
+
+	arpHardwareType  = ethernetLen + 0
+	arpProtocolType  = ethernetLen + 2
+	arpLengths       = ethernetLen + 4
+	arpOperation     = ethernetLen + 6
+	arpSenderMAC     = ethernetLen + 8
+	arpSenderAddress = ethernetLen + 14
+	arpTargetMAC     = ethernetLen + 18
+	arpTargetAddress = ethernetLen + 24
+
+	hardwareTypeEthernet = 1
+	ethernetIPv4Lengths  = 6<<8 | 4
+)
+
+// parseARPRequest reads a request from a frame that arrived on the interface
+// whose MAC is own.
+func parseARPRequest(frame []byte, own MAC) (question, DropReason) {
+	if len(frame) < ethernetLen+arpLen {
+		return question{}, DropMalformed
+	}
+	field := func(offset int) uint16 { return binary.BigEndian.Uint16(frame[offset:]) }
+	if field(12) != etherTypeARP || field(arpHardwareType) != hardwareTypeEthernet ||
+		field(arpProtocolType) != etherTypeIPv4 || field(arpLengths) != ethernetIPv4Lengths {
+		return question{}, DropOtherProtocol
+	}
+	if arp.Operation(field(arpOperation)) != arp.OperationRequest {
+		return question{}, DropNotRequest
+	}
+	if ethernetSource(frame) == own {
+		return question{}, DropOwnFrame
+	}
+	q := question{
+		address:  netip.AddrFrom4([4]byte(frame[arpTargetAddress:])),
+		asker:    netip.AddrFrom4([4]byte(frame[arpSenderAddress:])),
+		askerMAC: MAC(frame[arpSenderMAC:]),
+	}
+	if !q.askerMAC.IsUnicast() || q.asker.IsMulticast() || q.asker == netip.AddrFrom4([4]byte{255, 255, 255, 255}) {
+		return question{}, DropSender
+	}
+	return q, answered
+}
+
+// appendARPReply appends the answer to q: mac has the address. The frame's
+// Ethernet source is own, which is not mac where one node stands in for another.
+func appendARPReply(b []byte, own, mac MAC, q question) []byte {
+	b = appendEthernet(b, q.askerMAC, own, etherTypeARP)
+	return appendARP(b, arp.OperationReply, mac, q.address, q.askerMAC, q.asker)
+}
+
+// appendARPAnnouncement appends the ARP Announcement of RFC 5227 §3: a request
+// in which sender and target are the address announced. It comes first, because
+// Linux lets only a gratuitous frame override an entry that is younger than its
+// locktime, and because some hosts heed no other form.
+func appendARPAnnouncement(b []byte, own MAC, address netip.Addr) []byte {
+	b = appendEthernet(b, broadcast, own, etherTypeARP)
+	return appendARP(b, arp.OperationRequest, own, address, MAC{}, address)
+}
+
+// appendGratuitousReply appends the other form of a gratuitous frame, a reply to
+// nobody, for hosts that heed replies only. Its target MAC is the sender's:
+// that is how Linux knows a gratuitous reply.
+func appendGratuitousReply(b []byte, own MAC, address netip.Addr) []byte {
+	b = appendEthernet(b, broadcast, own, etherTypeARP)
+	return appendARP(b, arp.OperationReply, own, address, own, address)
+}
+
+func appendARP(b []byte, op arp.Operation, senderMAC MAC, sender netip.Addr, targetMAC MAC, target netip.Addr) []byte {
+	p, err := arp.NewPacket(op, senderMAC[:], sender, targetMAC[:], target)
+	if err != nil {
+		panic(fmt.Sprintf("layer2: building ARP packet for %v from %v: %v", target, sender, err))
+	}
+	payload, err := p.MarshalBinary()
+	if err != nil {
+		panic(fmt.Sprintf("layer2: marshaling ARP packet %+v: %v", p, err))
+	}
+	return append(b, payload...)
+}

@@ -1,0 +1,133 @@
+package layer2
+
+import (
+	"cmp"
+	"encoding/binary"
+	"net/netip"
+	"slices"
+
+	"golang.org/x/net/bpf"
+)
+
+// The kernel drops what is not for us before it costs a wake-up: each socket has
+// a classic BPF program that passes requests whose target lies in a set of
+// spans. The spans are exact while there are few of them; then the ones with
+// the smallest gaps between them melt together, and what falls into a gap
+// is dropped by the answer table instead. A program's length, which is bounded
+// by net.core.optmem_max, so never depends on how many addresses there are.
+
+// A span is a set of consecutive filter keys, both ends included.
+type span struct{ lo, hi uint32 }
+
+// filterKey is what the filter looks at: an IPv4 address, or the low 32 bits of
+// an IPv6 address. (Hosts of other prefixes with the same low bits pass the
+// filter; they are few, and their multicast group is the same anyway.)
+func filterKey(a netip.Addr) uint32 {
+	b := a.As16()
+	return binary.BigEndian.Uint32(b[12:])
+}
+
+// cover returns at most limit spans, in order, that contain the keys of all
+// addresses, and as little else as possible. Addresses are in any order.
+func cover(addresses []netip.Addr, limit int) []span {
+	keys := make([]uint32, len(addresses))
+	for i, a := range addresses {
+		keys[i] = filterKey(a)
+	}
+	slices.Sort(keys)
+	keys = slices.Compact(keys)
+	if len(keys) == 0 {
+		return nil
+	}
+
+	// The gaps worth keeping: the limit-1 widest. gap i lies before keys[i].
+	var gaps []int
+	for i := 1; i < len(keys); i++ {
+		if keys[i] != keys[i-1]+1 {
+			gaps = append(gaps, i)
+		}
+	}
+	if len(gaps) >= limit {
+		slices.SortFunc(gaps, func(i, j int) int {
+			return cmp.Or(cmp.Compare(keys[j]-keys[j-1], keys[i]-keys[i-1]), cmp.Compare(i, j))
+		})
+		gaps = gaps[:limit-1]
+		slices.Sort(gaps)
+	}
+
+	spans := make([]span, 0, len(gaps)+1)
+	lo := keys[0]
+	for _, i := range gaps {
+		spans = append(spans, span{lo, keys[i-1]})
+		lo = keys[i]
+	}
+	return append(spans, span{lo, keys[len(keys)-1]})
+}
+
+// Values of the packet type in the kernel's linux/if_packet.h. Up to
+// packetMulticast a frame is for this host or for a group; above, it is for
+// another host or was sent by this one.
+const packetMulticast = 2
+
+// requestFilter returns the program for requests of the family whose target is
+// in spans. Without spans it passes nothing.
+func requestFilter(f Family, spans []span) []bpf.Instruction {
+	if len(spans) == 0 {
+		return []bpf.Instruction{bpf.RetConstant{Val: 0}}
+	}
+	program := []bpf.Instruction{
+		bpf.LoadExtension{Num: bpf.ExtType},
+		bpf.JumpIf{Cond: bpf.JumpLessOrEqual, Val: packetMulticast, SkipTrue: 1},
+		bpf.RetConstant{Val: 0},
+	}
+	require := func(offset uint32, size int, value uint32) {
+		program = append(program,
+			bpf.LoadAbsolute{Off: offset, Size: size},
+			bpf.JumpIf{Cond: bpf.JumpEqual, Val: value, SkipTrue: 1},
+			bpf.RetConstant{Val: 0})
+	}
+	var key uint32
+	switch f {
+	case IPv4:
+		require(arpOperation, 2, 1)
+		require(arpHardwareType, 4, hardwareTypeEthernet<<16|etherTypeIPv4)
+		require(arpLengths, 2, ethernetIPv4Lengths)
+		key = arpTargetAddress
+	case IPv6:
+		require(ipv6NextHeader, 2, protocolICMPv6<<8|255)
+		require(icmpv6Type, 2, 135<<8)
+		key = nsTarget + 12
+	}
+	program = append(program, bpf.LoadAbsolute{Off: key, Size: 4})
+	// Below the first span nothing passes; search relies on it.
+	program = append(program,
+		bpf.JumpIf{Cond: bpf.JumpGreaterOrEqual, Val: spans[0].lo, SkipTrue: 1},
+		bpf.RetConstant{Val: 0})
+	return append(program, search(spans)...)
+}
+
+// search returns a program that passes a frame when the accumulator, known to be at
+// least spans[0].lo, is in one of the spans: a binary search for the last span that
+// begins at or below it, and one comparison with that span's end.
+func search(spans []span) []bpf.Instruction {
+	if len(spans) == 1 {
+		return []bpf.Instruction{
+			bpf.JumpIf{Cond: bpf.JumpGreaterThan, Val: spans[0].hi, SkipTrue: 1},
+			bpf.RetConstant{Val: maxFrame},
+			bpf.RetConstant{Val: 0},
+		}
+	}
+	middle := len(spans) / 2
+	low, high := search(spans[:middle]), search(spans[middle:])
+	branch := []bpf.Instruction{
+		// A conditional jump reaches 255 instructions, an unconditional one any.
+		bpf.JumpIf{Cond: bpf.JumpLessThan, Val: spans[middle].lo, SkipTrue: 1},
+		bpf.Jump{Skip: uint32(len(low))},
+	}
+	if len(low) <= 255 {
+		branch = []bpf.Instruction{
+			bpf.JumpIf{Cond: bpf.JumpGreaterOrEqual, Val: spans[middle].lo, SkipTrue: uint8(len(low))},
+		}
+	}
+	return slices.Concat(branch, low, high)
+}

@@ -1,0 +1,61 @@
+package layer2
+
+import (
+	"errors"
+	"io/fs"
+	"net/netip"
+	"syscall"
+)
+
+// A port is the sockets of one segment: what a [responder] needs of the world.
+type port interface {
+	// Listen lets requests for these addresses through from now on, and no
+	// others but for what the kernel's filter has no room to tell apart.
+	Listen(addresses []netip.Addr) error
+	// Join joins the multicast group, so that switches and the interface
+	// itself deliver what is sent to it, and Leave leaves it.
+	Join(group netip.Addr) error
+	Leave(group netip.Addr) error
+	// Serve hands each frame that arrives to handle, sends what handle appends
+	// to the empty slice it is given, if anything, and tells sent what came of
+	// it. Serve returns an error when the interface is gone or down, and nil
+	// after Close.
+	Serve(handle func(frame, reply []byte) []byte, sent func(error)) error
+	// Send sends one frame.
+	Send(frame []byte) error
+	// Overflowed returns how many frames were lost since it was asked last,
+	// because the socket's queue was full.
+	Overflowed() uint64
+	// Close ends Serve and frees everything.
+	Close() error
+}
+
+// An openFunc opens the port of a family on a link.
+type openFunc func(link Link, family Family) (port, error)
+
+// A verdict is what to do about an error of a port.
+type verdict int
+
+const (
+	giveUp      verdict = iota // nothing will change while this process lives
+	awaitLink                  // the link is down
+	awaitDevice                // the link is gone
+	tryAgain
+)
+
+// errUnsupported is returned where there are no packet sockets.
+var errUnsupported = errors.New("packet sockets are not implemented on this platform")
+
+// judge says what an error of a port means. It is the one place that does.
+func judge(err error) verdict {
+	switch {
+	case errors.Is(err, errUnsupported), errors.Is(err, fs.ErrPermission):
+		return giveUp
+	case errors.Is(err, syscall.ENETDOWN):
+		return awaitLink
+	case errors.Is(err, syscall.ENODEV), errors.Is(err, syscall.ENXIO):
+		return awaitDevice
+	default:
+		return tryAgain
+	}
+}

@@ -1,0 +1,300 @@
+package layer2
+
+import (
+	"context"
+	"fmt"
+	"net/netip"
+	"slices"
+	"sync/atomic"
+	"time"
+
+	"golang.org/x/time/rate"
+)
+
+// A responder answers and announces on one segment for as long as the link
+// stays what it is: when the link goes, comes back or changes its MAC, the
+// Announcer ends the responder and starts another.
+//
+// It has two goroutines. The one in serve answers; nothing but the socket and
+// the answer table is on its way. The one in run does everything that
+// may take longer: it keeps filter and multicast groups in step with the table
+// and sends gratuitous frames.
+type responder struct {
+	segment  segment
+	protocol *protocol
+	link     Link
+	open     openFunc
+	answers  *atomic.Pointer[answers]
+	counters *counters
+	pace     *rate.Limiter
+
+	// source is the link-local address to announce from. It may change
+	// while the responder runs.
+	source atomic.Pointer[netip.Addr]
+	// served is the table that is in force so far: what is listened for.
+	served atomic.Pointer[table]
+	// changed has room for one note that answers or source are new.
+	changed chan struct{}
+	// report is called when served has changed.
+	report func()
+}
+
+// joinBatch is how many multicast groups are joined before looking at what else
+// there is to do. Joining takes the kernel about 20 µs.
+const joinBatch = 128
+
+// overflowInterval is how often the kernel is asked how much it had to drop.
+const overflowInterval = 5 * time.Second
+
+// table returns what is to be answered here.
+func (r *responder) table() *table { return (*r.answers.Load()).on(r.segment) }
+
+// poke tells the responder to look at its table again.
+func (r *responder) poke() {
+	select {
+	case r.changed <- struct{}{}:
+	default:
+	}
+}
+
+// run serves the segment until ctx ends, then returns nil, or until the port fails.
+func (r *responder) run(ctx context.Context) error {
+	p, err := r.open(r.link, r.segment.family)
+	if err != nil {
+		return fmt.Errorf("opening %s socket on %s: %w", r.segment.family, r.segment.iface, err)
+	}
+	served := make(chan error, 1)
+	go func() { served <- r.serve(p) }()
+	// Serve ends when the port is closed; then nobody but us is left here.
+	running := true
+	defer func() {
+		r.countOverflow(p)
+		p.Close()
+		if running {
+			<-served
+		}
+	}()
+
+	var (
+		w      = newWork(r, p)
+		timer  = time.NewTimer(0)
+		ticker = time.NewTicker(overflowInterval)
+	)
+	defer timer.Stop()
+	defer ticker.Stop()
+	for {
+		wake, err := w.step(time.Now())
+		if err != nil {
+			return err
+		}
+		if !wake.IsZero() {
+			timer.Reset(time.Until(wake))
+		}
+		select {
+		case <-ctx.Done():
+			return nil
+		case err := <-served:
+			running = false
+			return fmt.Errorf("receiving %s on %s: %w", r.segment.family, r.segment.iface, err)
+		case <-r.changed:
+		case <-timer.C:
+		case <-ticker.C:
+			r.countOverflow(p)
+		}
+	}
+}
+
+func (r *responder) countOverflow(p port) {
+	r.counters[r.segment.family].dropped[DropOverflow].Add(p.Overflowed())
+}
+
+// serve answers requests until the port is closed.
+func (r *responder) serve(p port) error {
+	count := &r.counters[r.segment.family]
+	own := r.link.HardwareAddr
+	return p.Serve(func(frame, reply []byte) []byte {
+		q, reason := r.protocol.parse(frame, own)
+		if reason != answered {
+			count.drop(reason)
+			return nil
+		}
+		mac, reason := r.table().answer(q)
+		if reason != answered {
+			count.drop(reason)
+			return nil
+		}
+		if mac.IsZero() {
+			mac = own
+		}
+		return r.protocol.reply(reply, own, mac, q)
+	}, func(err error) {
+		if err != nil {
+			count.drop(DropSendFailed)
+			return
+		}
+		count.answered.Add(1)
+	})
+}
+
+// work is what the run goroutine of a responder has done and has yet to do.
+type work struct {
+	*responder
+	port     port
+	seen     *table // the last table looked at
+	schedule *schedule
+	groups   map[netip.Addr]int // addresses listened for, by joined group
+	pending  []netip.Addr       // to be listened for
+	macs     map[netip.Addr]MAC // listened for
+	frame    []byte
+}
+
+func newWork(r *responder, p port) *work {
+	return &work{
+		responder: r, port: p, seen: noAnswers,
+		schedule: newSchedule(len(r.protocol.announce), r.pace),
+		groups:   make(map[netip.Addr]int),
+		macs:     make(map[netip.Addr]MAC),
+	}
+}
+
+// step does what can be done now and returns when to be called again at the
+// latest; zero if only for a change.
+func (w *work) step(now time.Time) (wake time.Time, err error) {
+	if err := w.follow(); err != nil {
+		return time.Time{}, err
+	}
+	more, err := w.listen(now)
+	if err != nil {
+		return time.Time{}, err
+	}
+	wake = w.announce(now)
+	if more {
+		wake = now
+	}
+	return wake, nil
+}
+
+// follow takes over what is new in the table: what is no longer wanted is
+// forgotten, what is new becomes pending.
+func (w *work) follow() error {
+	t := w.table()
+	if t == w.seen {
+		return nil
+	}
+	taken, withdrawn := w.seen.diff(t)
+	w.seen = t
+	for _, a := range withdrawn {
+		w.schedule.remove(a)
+		if _, listening := w.macs[a]; !listening {
+			continue
+		}
+		delete(w.macs, a)
+		if err := w.leave(a); err != nil {
+			return err
+		}
+	}
+	// The filter opens for everything at once; it is one program.
+	if err := w.port.Listen(t.addresses); err != nil {
+		return fmt.Errorf("filtering %s on %s: %w", w.segment.family, w.segment.iface, err)
+	}
+	w.pending = slices.DeleteFunc(w.pending, func(a netip.Addr) bool { _, wanted := t.macs[a]; return !wanted })
+	w.pending = append(w.pending, taken...)
+	if len(taken) == 0 {
+		w.publish()
+	}
+	return nil
+}
+
+// listen joins the groups of a batch of pending addresses and begins to
+// announce them. more is true when some are left.
+func (w *work) listen(now time.Time) (more bool, err error) {
+	if len(w.pending) == 0 {
+		return false, nil
+	}
+	batch := w.pending
+	if w.protocol.group != nil {
+		batch = batch[:min(len(batch), joinBatch)]
+	}
+	for _, a := range batch {
+		if _, listening := w.macs[a]; !listening {
+			if err := w.join(a); err != nil {
+				return false, err
+			}
+		}
+		mac := w.seen.macs[a]
+		w.macs[a] = mac
+		if mac.IsZero() {
+			w.schedule.add(now, a)
+		} else {
+			w.schedule.remove(a)
+		}
+	}
+	w.pending = w.pending[len(batch):]
+	w.publish()
+	return len(w.pending) > 0, nil
+}
+
+func (w *work) join(a netip.Addr) error {
+	if w.protocol.group == nil {
+		return nil
+	}
+	g := w.protocol.group(a)
+	if w.groups[g] == 0 {
+		if err := w.port.Join(g); err != nil {
+			return fmt.Errorf("joining %v on %s: %w", g, w.segment.iface, err)
+		}
+	}
+	w.groups[g]++
+	return nil
+}
+
+func (w *work) leave(a netip.Addr) error {
+	if w.protocol.group == nil {
+		return nil
+	}
+	g := w.protocol.group(a)
+	if w.groups[g]--; w.groups[g] > 0 {
+		return nil
+	}
+	delete(w.groups, g)
+	if err := w.port.Leave(g); err != nil {
+		return fmt.Errorf("leaving %v on %s: %w", g, w.segment.iface, err)
+	}
+	return nil
+}
+
+// publish makes what is listened for the served table. While nothing is
+// pending that is the table itself.
+func (w *work) publish() {
+	t := w.seen
+	if len(w.pending) > 0 {
+		t = &table{macs: nil, addresses: slices.DeleteFunc(slices.Clone(t.addresses), func(a netip.Addr) bool {
+			_, listening := w.macs[a]
+			return !listening
+		})}
+	}
+	w.served.Store(t)
+	w.report()
+}
+
+// announce sends the gratuitous frames that are due and returns when to look
+// again; zero if there will be none.
+func (w *work) announce(now time.Time) (wake time.Time) {
+	for {
+		address, form, ok, wake := w.schedule.next(now)
+		if !ok {
+			return wake
+		}
+		// Silence is in force as soon as Apply returns, before follow sees it.
+		if _, wanted := w.table().macs[address]; !wanted {
+			continue
+		}
+		w.frame = w.protocol.announce[form](w.frame[:0], w.link.HardwareAddr, *w.source.Load(), address)
+		if err := w.port.Send(w.frame); err != nil {
+			// The next round is the remedy; if the link is down, serve says so.
+			w.counters[w.segment.family].drop(DropSendFailed)
+			continue
+		}
+		w.counters[w.segment.family].gratuitous.Add(1)
+	}
+}
