@@ -1,0 +1,184 @@
+package plan
+
+import (
+	"bytes"
+	"net/netip"
+	"slices"
+
+	"github.com/clarion-lb/clarion/api/v1beta1"
+)
+
+// A Decision says who may announce an address.
+type Decision struct {
+	// Candidates in order of their names. Decisions share these lists.
+	Candidates []Candidate
+	// Outcomes say what became of each sharer, in the order they were given.
+	Outcomes []Outcome
+	// Ignored is the soft signal that held for every candidate, and so was ignored; "" for none.
+	Ignored Reason
+}
+
+// A Candidate is a node that may announce the address, and the interfaces to answer on.
+type Candidate struct {
+	Node       string
+	Interfaces []string
+}
+
+// An Outcome says whether the candidates serve a Service.
+type Outcome struct {
+	// Reason is Announced, NoAdvertisement, NoEligibleNode, NoInterface or NoEndpoint.
+	Reason Reason
+	// Message says what is missing and what to do about it, and names no other Service. Empty when
+	// the reason is Announced.
+	Message string
+}
+
+// Served reports whether the candidates serve the Service.
+func (o Outcome) Served() bool { return o.Reason == v1beta1.ReasonAnnounced }
+
+// Decide returns who may announce an address that the sharers have.
+func (v *View) Decide(address netip.Addr, sharers []Sharer) Decision {
+	if len(sharers) == 1 {
+		if d := v.decideSingle(address, sharers[0]); len(d.Candidates) > 0 {
+			return d
+		}
+	}
+	return v.decideShared(address, sharers)
+}
+
+// decideSingle is Decide for the usual case, one Service that can be served: all that depends on the
+// Service is where it is announced, and with externalTrafficPolicy Local where it has endpoints.
+func (v *View) decideSingle(address netip.Addr, s Sharer) Decision {
+	ads := v.covering(s)
+	if len(ads) == 0 {
+		return Decision{}
+	}
+	p := v.place(address, ads)
+	if !s.Service.Local {
+		if !s.Endpoints.anywhere() {
+			return Decision{}
+		}
+		return Decision{Candidates: p.candidates, Ignored: p.ignored, Outcomes: announced}
+	}
+	candidates, ignored := v.candidates(func(node int) []string {
+		if !s.Endpoints[v.nodes[node].Name].CanServe() {
+			return nil
+		}
+		return p.nodes[node].interfaces
+	})
+	return Decision{Candidates: candidates, Ignored: ignored, Outcomes: announced}
+}
+
+var announced = []Outcome{{Reason: v1beta1.ReasonAnnounced}}
+
+// decideShared is Decide for any number of sharers.
+func (v *View) decideShared(address netip.Addr, sharers []Sharer) Decision {
+	where := make([]*place, len(sharers)) // nil for sharers that no advertisement covers
+	for i, s := range sharers {
+		if ads := v.covering(s); len(ads) > 0 {
+			where[i] = v.place(address, ads)
+		}
+	}
+	served, nodes := v.serveMost(where, sharers)
+
+	d := Decision{Outcomes: make([]Outcome, len(sharers))}
+	d.Candidates, d.Ignored = v.candidates(func(node int) []string {
+		if !nodes[node] {
+			return nil
+		}
+		var interfaces []string
+		for i, p := range where {
+			if served[i] {
+				interfaces = append(interfaces, p.nodes[node].interfaces...)
+			}
+		}
+		slices.Sort(interfaces)
+		return slices.Compact(interfaces)
+	})
+	for i, s := range sharers {
+		switch {
+		case served[i]:
+			d.Outcomes[i] = Outcome{Reason: v1beta1.ReasonAnnounced}
+		case where[i] == nil:
+			d.Outcomes[i] = v.notCovered(address, s)
+		default:
+			d.Outcomes[i] = v.notServed(address, where[i], s)
+		}
+	}
+	return d
+}
+
+// serveMost returns which sharers are served and by which nodes: all that can be served anywhere, if
+// there are nodes that can serve all of them; else by the nodes that can serve most, and among
+// those that serve equally many, those that serve the oldest.
+func (v *View) serveMost(where []*place, sharers []Sharer) (served, nodes []bool) {
+	order := make([]int, len(sharers)) // oldest first
+	for i := range order {
+		order[i] = i
+	}
+	slices.SortFunc(order, func(a, b int) int {
+		if sharers[a].older(sharers[b]) {
+			return -1
+		}
+		return 1
+	})
+
+	// A node's row has a 1 for each sharer that it can serve, oldest first.
+	rows := make([][]byte, len(v.nodes))
+	var best []byte
+	for n := range v.nodes {
+		row := make([]byte, len(sharers))
+		for rank, i := range order {
+			if where[i] != nil && refusal(where[i], n, sharers[i], v.nodes[n].Name) == "" {
+				row[rank] = 1
+			}
+		}
+		rows[n] = row
+		if better(row, best) {
+			best = row
+		}
+	}
+
+	served, nodes = make([]bool, len(sharers)), make([]bool, len(v.nodes))
+	if bytes.IndexByte(best, 1) < 0 {
+		return served, nodes
+	}
+	for rank, i := range order {
+		served[i] = best[rank] == 1
+	}
+	for n, row := range rows {
+		nodes[n] = bytes.Equal(row, best)
+	}
+	return served, nodes
+}
+
+func better(a, b []byte) bool {
+	if na, nb := bytes.Count(a, []byte{1}), bytes.Count(b, []byte{1}); na != nb {
+		return na > nb
+	}
+	return bytes.Compare(a, b) > 0
+}
+
+// candidates returns the nodes for which interfaces returns any, those that are Ready where there are
+// such, and the soft signal that had to be ignored because it held for all.
+func (v *View) candidates(interfaces func(node int) []string) ([]Candidate, Reason) {
+	var all, ready []Candidate
+	for i, n := range v.nodes {
+		names := interfaces(i)
+		if len(names) == 0 {
+			continue
+		}
+		c := Candidate{Node: n.Name, Interfaces: names}
+		all = append(all, c)
+		if n.Ready {
+			ready = append(ready, c)
+		}
+	}
+	switch {
+	case len(all) == 0:
+		return nil, ""
+	case len(ready) == 0:
+		return all, v1beta1.ReasonNodeNotReady
+	}
+	return ready, ""
+}

@@ -1,0 +1,199 @@
+package plan
+
+import (
+	"fmt"
+	"net/netip"
+	"slices"
+	"strings"
+
+	"github.com/clarion-lb/clarion/api/v1beta1"
+)
+
+// A Verdict is the answer to "may this node announce it", and why.
+type Verdict struct {
+	Node string
+	// Reason is Eligible, or that of the first check that says no.
+	Reason  Reason
+	Message string
+	// Interfaces to answer on, when the node is eligible.
+	Interfaces []string
+}
+
+// Explain returns a verdict for every node, in order of their names, on sharers[i] having address. A node
+// that could serve this sharer, but not another one that the address is announced for, has that one's
+// reason. Explain says of the same arguments what Decide decides.
+func (v *View) Explain(address netip.Addr, sharers []Sharer, i int) []Verdict {
+	decision := v.Decide(address, sharers)
+	verdicts := make([]Verdict, len(v.nodes))
+	for n := range v.nodes {
+		verdicts[n] = v.verdict(address, sharers, i, n, decision)
+	}
+	return verdicts
+}
+
+func (v *View) verdict(address netip.Addr, sharers []Sharer, i, node int, d Decision) Verdict {
+	name := v.nodes[node].Name
+	refuse := func(r Reason, message string) Verdict { return Verdict{Node: name, Reason: r, Message: message} }
+
+	if r, message := v.refuse(address, sharers[i], node); r != "" {
+		return refuse(r, message)
+	}
+	if c := slices.IndexFunc(d.Candidates, func(c Candidate) bool { return c.Node == name }); c >= 0 {
+		return Verdict{Node: name, Reason: v1beta1.ReasonEligible, Interfaces: d.Candidates[c].Interfaces,
+			Message: "the node may announce the address on " + strings.Join(d.Candidates[c].Interfaces, ", ")}
+	}
+	for other, s := range sharers {
+		if other == i || !d.Outcomes[other].Served() {
+			continue
+		}
+		if r, _ := v.refuse(address, s, node); r != "" {
+			return refuse(r, "another Service that shares the address can't be served on the node")
+		}
+	}
+	return refuse(v1beta1.ReasonNodeNotReady, "the Node's condition Ready is not True, and there are candidates whose is")
+}
+
+// refuse returns the reason of the first check that excludes the node, in words too.
+func (v *View) refuse(address netip.Addr, s Sharer, node int) (Reason, string) {
+	ads := v.covering(s)
+	if len(ads) == 0 {
+		o := v.notCovered(address, s)
+		return o.Reason, o.Message
+	}
+	r := refusal(v.place(address, ads), node, s, v.nodes[node].Name)
+	if r == "" {
+		return "", ""
+	}
+	return r, v.say(r, address, ads, node)
+}
+
+// say puts a refusal into words that a person can act on.
+func (v *View) say(r Reason, address netip.Addr, ads []int, node int) string {
+	n := v.nodes[node]
+	switch r {
+	case v1beta1.ReasonNotSelected:
+		return "the nodeSelectors of " + v.list(ads) + " do not select the node"
+	case v1beta1.ReasonNodeExcluded:
+		return "the node has the label " + v1beta1.LabelExcludeNode +
+			": remove it, or let the speakers run with --ignore-exclude-label"
+	case v1beta1.ReasonNodeNetworkUnavailable:
+		return "the Node's condition NetworkUnavailable is True: the node's network plug-in has not set it up"
+	case v1beta1.ReasonNoSpeaker:
+		if n.Speaker.Alive {
+			return "the speaker on the node has started and does not serve yet"
+		}
+		return "no speaker is heard on the node"
+	case v1beta1.ReasonNoInterface:
+		q := &question{view: v, address: address, ads: ads, node: node}
+		if q.onlyNamed() {
+			return "the node has none of the interfaces that " + v.list(ads) + " names"
+		}
+		return fmt.Sprintf("no interface of the node is in a network that contains %s: "+
+			"give it an address there, or name the interfaces to answer on in the L2Advertisement", address)
+	case v1beta1.ReasonLinkDown:
+		q := &question{view: v, address: address, ads: ads, node: node}
+		hasInterface(q)
+		names := make([]string, len(q.links))
+		for i, l := range q.links {
+			names[i] = l.Name
+		}
+		return "the link is down: " + strings.Join(names, ", ")
+	case v1beta1.ReasonNoEndpoint:
+		return "the Service has no endpoint that is ready"
+	case v1beta1.ReasonNoLocalEndpoint:
+		return "externalTrafficPolicy is Local and the node runs no endpoint that is ready"
+	}
+	panic(fmt.Sprintf("plan: no words for the refusal %q", r))
+}
+
+// onlyNamed reports whether all advertisements that hold for the node name the interfaces.
+func (q *question) onlyNamed() bool {
+	for _, ad := range q.ads {
+		if q.view.selected[ad][q.node] && q.view.ads[ad].Interfaces == nil {
+			return false
+		}
+	}
+	return true
+}
+
+// list names advertisements, the first few of them.
+func (v *View) list(ads []int) string {
+	const most = 3
+	var b strings.Builder
+	b.WriteString("L2Advertisement ")
+	for i, ad := range ads {
+		if i == most {
+			fmt.Fprintf(&b, " and %d more", len(ads)-most)
+			break
+		}
+		if i > 0 {
+			b.WriteString(", ")
+		}
+		fmt.Fprintf(&b, "%q", v.ads[ad].Name)
+	}
+	return b.String()
+}
+
+// notCovered is the outcome for a Service whose address no advertisement covers.
+func (v *View) notCovered(address netip.Addr, s Sharer) Outcome {
+	var leftOut []int
+	for i, ad := range v.ads {
+		if ad.Pools == nil || ad.Pools(s.Pool) {
+			leftOut = append(leftOut, i)
+		}
+	}
+	message := fmt.Sprintf("no L2Advertisement covers pool %q, which %s is from: create one, "+
+		"or add the pool to the ipAddressPools of one", s.Pool, address)
+	if len(leftOut) > 0 {
+		message = fmt.Sprintf("the serviceSelectors of %s, which pool %q of %s is covered by, do not select the Service",
+			v.list(leftOut), s.Pool, address)
+	}
+	return Outcome{Reason: v1beta1.ReasonNoAdvertisement, Message: message}
+}
+
+// notServed is the outcome for a Service that the candidates, if there are any, do not serve. It tells
+// each reason once, with the words of one node that has it, and gives the reason of the node that came
+// furthest.
+func (v *View) notServed(address netip.Addr, p *place, s Sharer) Outcome {
+	if len(v.nodes) == 0 {
+		return Outcome{Reason: v1beta1.ReasonNoEligibleNode, Message: "the cluster has no nodes"}
+	}
+	ads := v.covering(s)
+	words := map[Reason]string{}
+	for i, n := range v.nodes {
+		r := refusal(p, i, s, n.Name)
+		if r == "" {
+			return Outcome{Reason: v1beta1.ReasonNoEligibleNode, Message: fmt.Sprintf("%s is shared, and no node can serve "+
+				"all Services that have it: those nodes announce it that can serve most, and this Service is not among them", address)}
+		}
+		if words[r] == "" {
+			words[r] = v.say(r, address, ads, i)
+		}
+	}
+	reasons := make([]Reason, 0, len(words))
+	for r := range words {
+		reasons = append(reasons, r)
+	}
+	slices.SortFunc(reasons, func(a, b Reason) int {
+		return slices.Index(order, b) - slices.Index(order, a)
+	})
+	said := make([]string, len(reasons))
+	for i, r := range reasons {
+		said[i] = fmt.Sprintf("%s (%s)", r, words[r])
+	}
+	return Outcome{
+		Reason:  inShort(reasons[0]),
+		Message: fmt.Sprintf("no node can announce %s: %s", address, strings.Join(said, "; ")),
+	}
+}
+
+// inShort returns the reason of a Service for that of the nodes that came furthest.
+func inShort(r Reason) Reason {
+	switch r {
+	case v1beta1.ReasonNoInterface, v1beta1.ReasonLinkDown:
+		return v1beta1.ReasonNoInterface
+	case v1beta1.ReasonNoEndpoint, v1beta1.ReasonNoLocalEndpoint:
+		return v1beta1.ReasonNoEndpoint
+	}
+	return v1beta1.ReasonNoEligibleNode
+}
