@@ -1,0 +1,52 @@
+package stage
+
+import (
+	"context"
+	"fmt"
+	"net/netip"
+	"time"
+
+	"github.com/clarion-lb/clarion/e2e/app/probe"
+	"github.com/clarion-lb/clarion/e2e/lab"
+)
+
+// A Watch is a client on the LAN that opens a new connection to each target
+// every 10 ms.
+type Watch struct {
+	stop     context.CancelFunc
+	done     chan struct{}
+	attempts []probe.Attempt
+	err      error
+}
+
+// AttemptTimeout is how long a Watch waits for one answer. It is well below the
+// second after which a lost SYN is sent again, so that an attempt is one try.
+const AttemptTimeout = 500 * time.Millisecond
+
+// StartWatch starts a client that watches the targets' port 80 until Stop, or
+// for two minutes.
+func StartWatch(ctx context.Context, l *lab.Lab, targets ...netip.Addr) *Watch {
+	ctx, stop := context.WithCancel(ctx)
+	w := &Watch{stop: stop, done: make(chan struct{})}
+	o := probe.Options{
+		Timeout:          AttemptTimeout,
+		Duration:         2 * time.Minute,
+		NetworkNamespace: fmt.Sprintf("/proc/%d/ns/net", l.Client().Machine().PID),
+	}
+	for _, t := range targets {
+		o.Targets = append(o.Targets, netip.AddrPortFrom(t, 80))
+	}
+	go func() {
+		defer close(w.done)
+		w.attempts, w.err = probe.Run(ctx, o)
+	}()
+	return w
+}
+
+// Stop ends the client and returns what it saw of each target, in the order of
+// their addresses.
+func (w *Watch) Stop() ([]probe.Summary, error) {
+	w.stop()
+	<-w.done
+	return probe.Summarize(w.attempts), w.err
+}
