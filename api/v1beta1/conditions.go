@@ -35,6 +35,9 @@ const (
 	ReasonPoolNotFound Reason = "PoolNotFound"
 	// ReasonPoolExhausted (False): the pools that may serve the Service have no free address.
 	ReasonPoolExhausted Reason = "PoolExhausted"
+	// ReasonQuotaReached (False): the Service's namespace holds as many addresses of the pool as the pool's
+	// quota allows.
+	ReasonQuotaReached Reason = "QuotaReached"
 	// ReasonPoolNotReady (False): the pool that the Service asks for is not valid; its Ready condition
 	// says why.
 	ReasonPoolNotReady Reason = "PoolNotReady"
@@ -113,6 +116,24 @@ const (
 const (
 	// ConditionReady is True when the object, as of observedGeneration, is accepted and in force.
 	ConditionReady ConditionType = "Ready"
+
+	// ConditionOverlap is True on an IPAddressPool when an older pool lists some of its addresses too: the
+	// older one keeps them, this one is served without them.
+	ConditionOverlap ConditionType = "Overlap"
+	// ConditionAddressesSkipped is True on an IPAddressPool when some of its addresses are never given out
+	// because they mean something else to every host (loopback, multicast, link-local, …).
+	ConditionAddressesSkipped ConditionType = "AddressesSkipped"
+	// ConditionOrphans is True on an IPAddressPool when Services hold addresses that came from it and that it
+	// does not cover any more. They keep them.
+	ConditionOrphans ConditionType = "Orphans"
+	// ConditionDeletionBlocked is True on an IPAddressPool that is being deleted while Services hold its
+	// addresses. It gives out nothing new and goes with the last of them.
+	ConditionDeletionBlocked ConditionType = "DeletionBlocked"
+	// ConditionUnresolvedReferences is True on an object that names objects which do not exist.
+	ConditionUnresolvedReferences ConditionType = "UnresolvedReferences"
+	// ConditionPartlyInForce is True on an object that is in force but for fields that this version does not
+	// act upon; the message names them.
+	ConditionPartlyInForce ConditionType = "PartlyInForce"
 )
 
 // Reasons of Ready.
@@ -122,6 +143,23 @@ const (
 	// ReasonInvalid (False): the object contradicts itself in a way the API server can't see; the
 	// message names the value and what to write instead. What was live stays live.
 	ReasonInvalid Reason = "Invalid"
+	// ReasonNotInForce (False): the object is valid, but this version does not act upon objects of its kind.
+	ReasonNotInForce Reason = "NotInForce"
 	// ReasonNodeLost (Unknown, on a Speaker): the speaker has not been heard of for a while.
 	ReasonNodeLost Reason = "NodeLost"
+)
+
+// Reasons of the abnormal-true conditions.
+const (
+	// ReasonOlderPool (Overlap): the message names the pools that keep addresses.
+	ReasonOlderPool Reason = "OlderPool"
+	// ReasonNeverAssigned (AddressesSkipped): the message lists the addresses and what they are.
+	ReasonNeverAssigned Reason = "NeverAssigned"
+	// ReasonAddressesInUse (Orphans, DeletionBlocked): Services hold addresses.
+	ReasonAddressesInUse Reason = "AddressesInUse"
+	// ReasonNotFound (UnresolvedReferences): the message names what does not exist. Also a reason of Ready
+	// where nothing that the object names exists.
+	ReasonNotFound Reason = "NotFound"
+	// ReasonNotSupportedYet (PartlyInForce): the message names the fields.
+	ReasonNotSupportedYet Reason = "NotSupportedYet"
 )
