@@ -1,0 +1,62 @@
+package lab
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"os"
+	"os/exec"
+	"syscall"
+	"time"
+)
+
+// A guard takes the lab of a test down when the test's process ends without
+// having done so: killed, timed out, interrupted. It waits for the end of a
+// pipe whose other end the process holds.
+const guardName = "clarion-lab-guard"
+
+// released is what a guard reads when there is nothing to guard any more.
+const released = "released"
+
+// guardPatience is how long a guard tries.
+const guardPatience = time.Minute
+
+// guard starts a guard for the lab of that name.
+func guard(name string) (release func(), err error) {
+	read, write, err := os.Pipe()
+	if err != nil {
+		return nil, err
+	}
+	defer read.Close()
+	cmd := &exec.Cmd{
+		Path:        "/proc/self/exe",
+		Args:        []string{guardName, name},
+		Env:         os.Environ(),
+		Dir:         "/",
+		Stdin:       read,
+		SysProcAttr: &syscall.SysProcAttr{Setsid: true},
+	}
+	if err := cmd.Start(); err != nil {
+		write.Close()
+		return nil, fmt.Errorf("start guard of lab %s: %w", name, err)
+	}
+	return func() {
+		_, _ = io.WriteString(write, released) // a guard that died guards nothing
+		write.Close()
+		_ = cmd.Wait()
+	}, nil
+}
+
+func guardMain() {
+	word, _ := io.ReadAll(os.Stdin)
+	if string(word) == released {
+		os.Exit(0)
+	}
+	ctx, cancel := context.WithTimeout(context.Background(), guardPatience)
+	defer cancel()
+	if err := Destroy(ctx, os.Args[1]); err != nil && !errors.Is(err, os.ErrNotExist) {
+		os.Exit(1)
+	}
+	os.Exit(0)
+}

@@ -1,0 +1,63 @@
+package machine
+
+import (
+	"context"
+	"fmt"
+	"net"
+	"os"
+	"os/exec"
+	"runtime"
+	"strconv"
+	"syscall"
+
+	"golang.org/x/sys/unix"
+)
+
+// Command prepares a command that runs in the machine, in all its namespaces.
+// Cancelling ctx kills it.
+func (m Machine) Command(ctx context.Context, argv ...string) *exec.Cmd {
+	cmd := exec.CommandContext(ctx, "nsenter", append([]string{"--target", strconv.Itoa(m.PID), "--all", "--"}, argv...)...)
+	// nsenter forks to enter the pid namespace: the group reaches its child too.
+	cmd.SysProcAttr = &syscall.SysProcAttr{Setpgid: true}
+	cmd.Cancel = func() error { return unix.Kill(-cmd.Process.Pid, unix.SIGKILL) }
+	return cmd
+}
+
+// Network opens the machine's network namespace. The namespace lives as long as
+// the descriptor, even when the machine is gone: close it soon.
+func (m Machine) Network() (*os.File, error) {
+	return os.Open(fmt.Sprintf("/proc/%d/ns/net", m.PID))
+}
+
+// InNetwork calls f on a thread that is in the machine's network: sockets that
+// f opens, and /proc/sys/net as f sees it, are the machine's.
+func (m Machine) InNetwork(f func() error) error {
+	there, err := m.Network()
+	if err != nil {
+		return fmt.Errorf("enter network of %s: %w", m.Name, err)
+	}
+	defer there.Close()
+	result := make(chan error)
+	go func() {
+		// The thread is never unlocked, so it ends with this goroutine and
+		// nobody else finds himself in the wrong network.
+		runtime.LockOSThread()
+		if err := unix.Setns(int(there.Fd()), unix.CLONE_NEWNET); err != nil {
+			result <- fmt.Errorf("enter network of %s: %w", m.Name, err)
+			return
+		}
+		result <- f()
+	}()
+	return <-result
+}
+
+// Dial connects from within the machine. The address must be numeric: a name
+// would be looked up on another thread, in another network.
+func (m Machine) Dial(ctx context.Context, network, address string) (net.Conn, error) {
+	var conn net.Conn
+	err := m.InNetwork(func() (err error) {
+		conn, err = new(net.Dialer).DialContext(ctx, network, address)
+		return err
+	})
+	return conn, err
+}

@@ -1,0 +1,100 @@
+package supply
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"os"
+	"path/filepath"
+	"regexp"
+	"strings"
+	"time"
+)
+
+// programs in the order that builds them fastest: the kubelet shares most with
+// the others and pays for it.
+var programs = []struct{ name, pkg string }{
+	{"kubelet", "k8s.io/kubernetes/cmd/kubelet"},
+	{"kube-proxy", "k8s.io/kubernetes/cmd/kube-proxy"},
+	{"kube-apiserver", "k8s.io/kubernetes/cmd/kube-apiserver"},
+	{"kube-controller-manager", "k8s.io/kubernetes/cmd/kube-controller-manager"},
+	{"kube-scheduler", "k8s.io/kubernetes/cmd/kube-scheduler"},
+	{"kubectl", "k8s.io/kubernetes/cmd/kubectl"},
+	{"etcd", "go.etcd.io/etcd/server/v3"},
+}
+
+// Kubernetes returns the directory with Kubernetes' and etcd's programs, and
+// builds them when the cache lacks this version. It needs Go and nothing else.
+func Kubernetes(ctx context.Context, progress Progress) (string, error) {
+	checkout, err := Checkout()
+	if err != nil {
+		return "", err
+	}
+	module := filepath.Join(checkout, "e2e", "kubernetes")
+	version, err := kubernetesVersion(module)
+	if err != nil {
+		return "", err
+	}
+	sum, err := os.ReadFile(filepath.Join(module, "go.sum"))
+	if err != nil {
+		return "", err
+	}
+	name := "kubernetes-" + version + "-" + shortHash(sum)
+	dir, err := cached(ctx, name, progress, func(dir string) error {
+		return buildKubernetes(ctx, progress, module, version, filepath.Join(dir, "bin"))
+	})
+	return filepath.Join(dir, "bin"), err
+}
+
+func buildKubernetes(ctx context.Context, progress Progress, module, version, bin string) error {
+	begin := time.Now()
+	progress.printf("building Kubernetes %s from source, once: about 6 minutes on 2 cores", version)
+	progress.printf("  0/%d fetching modules", len(programs))
+	done := progress.meanwhile("      still fetching modules")
+	err := run(ctx, module, nil, "go", "mod", "download")
+	done()
+	if err != nil {
+		return err
+	}
+	for i, p := range programs {
+		progress.printf("  %d/%d %s", i+1, len(programs), p.name)
+		done := progress.meanwhile("      still building " + p.name)
+		flags := "-s -w"
+		if strings.HasPrefix(p.pkg, "k8s.io/") {
+			flags += " " + versionFlags(version)
+		}
+		err := run(ctx, module, []string{"CGO_ENABLED=0", "GOWORK=off"},
+			"go", "build", "-mod=readonly", "-trimpath", "-ldflags", flags, "-o", filepath.Join(bin, p.name), p.pkg)
+		done()
+		if err != nil {
+			return fmt.Errorf("build %s: %w", p.name, err)
+		}
+	}
+	progress.printf("Kubernetes %s built in %s", version, since(begin))
+	return nil
+}
+
+// versionFlags tell the programs what they are; they would say v0.0.0 otherwise.
+func versionFlags(version string) string {
+	parts := strings.SplitN(strings.TrimPrefix(version, "v"), ".", 3)
+	const pkg = "k8s.io/component-base/version"
+	return fmt.Sprintf("-X %s.gitVersion=%s -X %s.gitMajor=%s -X %s.gitMinor=%s", pkg, version, pkg, parts[0], pkg, parts[1])
+}
+
+var requirement = regexp.MustCompile(`(?m)^\s*k8s\.io/kubernetes (v[0-9]+\.[0-9]+\.[0-9]+\S*)`)
+
+func kubernetesVersion(module string) (string, error) {
+	content, err := os.ReadFile(filepath.Join(module, "go.mod"))
+	if err != nil {
+		return "", err
+	}
+	match := requirement.FindSubmatch(content)
+	if match == nil {
+		return "", errors.New("e2e/kubernetes/go.mod requires no k8s.io/kubernetes")
+	}
+	return string(match[1]), nil
+}
+
+func since(begin time.Time) time.Duration {
+	return time.Since(begin).Round(100 * time.Millisecond)
+}
