@@ -4,7 +4,8 @@ import (
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 )
 
-// BFDProfile says how fast a dead router is noticed (RFC 5880).
+// BFDProfile says how fast a dead router is noticed (RFC 5880). A BGPPeer names the profile that its
+// sessions are watched with.
 // +genclient
 // +genclient:nonNamespaced
 // +kubebuilder:object:root=true
@@ -16,59 +17,80 @@ import (
 // +kubebuilder:printcolumn:name="Passive",type=boolean,priority=1,JSONPath=`.spec.passiveMode`
 // +kubebuilder:printcolumn:name="Echo",type=boolean,priority=1,JSONPath=`.spec.echoMode`
 // +kubebuilder:printcolumn:name="Ready",type=string,JSONPath=`.status.conditions[?(@.type=="Ready")].status`
+// +kubebuilder:printcolumn:name="Reason",type=string,priority=1,JSONPath=`.status.conditions[?(@.type=="Ready")].reason`
 // +kubebuilder:printcolumn:name="Age",type=date,JSONPath=`.metadata.creationTimestamp`
 type BFDProfile struct {
 	metav1.TypeMeta   `json:",inline"`
 	metav1.ObjectMeta `json:"metadata,omitempty"`
 
-	// spec is what the operator wants.
+	// spec is what the operator wants; left out, it means the defaults.
 	// +optional
+	// +kubebuilder:default={}
 	Spec BFDProfileSpec `json:"spec,omitempty"`
 
 	// status is what the controller found.
 	// +optional
+	// +kubebuilder:default={conditions: {{type: "Ready", status: "Unknown", reason: "Pending", message: "Waiting for clarion-controller", lastTransitionTime: "1970-01-01T00:00:00Z"}}}
 	Status BFDProfileStatus `json:"status,omitempty"`
 }
 
-// BFDProfileSpec is what the operator wants of a BFD session.
+// BFDProfileSpec is what the operator wants of a BFD session. A session is down when nothing has come
+// for detectMultiplier times the interval that both sides agreed on (RFC 5880 section 6.8.4).
+// +kubebuilder:validation:XValidation:rule="!has(self.echoInterval) || (has(self.echoMode) && self.echoMode)",fieldPath=".echoInterval",message="echoInterval needs the echo function: set echoMode to true, or leave echoInterval out"
 type BFDProfileSpec struct {
-	// receiveInterval is the shortest time between the router's packets that we can take, in ms.
+	// receiveInterval is the shortest time between two of the router's packets that we can take, in
+	// milliseconds, 10 to 60000 (RequiredMinRxInterval).
 	// +optional
 	// +kubebuilder:default=300
+	// +kubebuilder:validation:Minimum=10
+	// +kubebuilder:validation:Maximum=60000
 	ReceiveInterval *int32 `json:"receiveInterval,omitempty"`
 
-	// transmitInterval is the shortest time between our packets that we want, in ms.
+	// transmitInterval is the shortest time between two of our packets that we would like, in
+	// milliseconds, 10 to 60000 (DesiredMinTxInterval).
 	// +optional
 	// +kubebuilder:default=300
+	// +kubebuilder:validation:Minimum=10
+	// +kubebuilder:validation:Maximum=60000
 	TransmitInterval *int32 `json:"transmitInterval,omitempty"`
 
-	// detectMultiplier is how many packets may be lost before the session is down.
+	// detectMultiplier is how many packets in a row may be missing before the session is down, 2 to 255
+	// (DetectMult).
 	// +optional
 	// +kubebuilder:default=3
+	// +kubebuilder:validation:Minimum=2
+	// +kubebuilder:validation:Maximum=255
 	DetectMultiplier *int32 `json:"detectMultiplier,omitempty"`
 
-	// echoMode uses the echo function.
+	// echoMode sends packets that the router's forwarding plane returns (RFC 5880 section 6.4); IPv4
+	// sessions with a neighbour on the link only. Default false.
 	// +optional
 	EchoMode bool `json:"echoMode,omitempty"`
 
-	// echoInterval is the time between echo packets, in ms.
+	// echoInterval is the time between two echo packets, in milliseconds, 10 to 60000; goes with
+	// echoMode. Default 50.
 	// +optional
-	// +kubebuilder:default=50
+	// +kubebuilder:validation:Minimum=10
+	// +kubebuilder:validation:Maximum=60000
 	EchoInterval *int32 `json:"echoInterval,omitempty"`
 
-	// passiveMode waits for the router to begin.
+	// passiveMode waits for the router's first packet before sending any (RFC 5880 section 6.1, passive
+	// role). Default false.
 	// +optional
 	PassiveMode bool `json:"passiveMode,omitempty"`
 
-	// minimumTtl is the lowest TTL that packets of multihop sessions may come with.
+	// minimumTtl is the lowest TTL or hop limit that packets of multihop sessions may come with
+	// (RFC 5883), 1 to 254; those of single-hop sessions must come with 255 (RFC 5881 section 5).
 	// +optional
 	// +kubebuilder:default=254
+	// +kubebuilder:validation:Minimum=1
+	// +kubebuilder:validation:Maximum=254
 	MinimumTTL *int32 `json:"minimumTtl,omitempty"`
 }
 
 // BFDProfileStatus is what the controller found.
 type BFDProfileStatus struct {
-	// conditions of the profile.
+	// conditions of the profile: Ready, and what is abnormal.
 	// +optional
 	// +listType=map
 	// +listMapKey=type

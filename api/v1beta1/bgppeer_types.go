@@ -4,7 +4,7 @@ import (
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 )
 
-// BGPPeer is a router that nodes speak BGP with.
+// BGPPeer is a router that nodes speak BGP with (RFC 4271). Nodes take no routes from it.
 // +genclient
 // +genclient:nonNamespaced
 // +kubebuilder:object:root=true
@@ -13,7 +13,7 @@ import (
 // +kubebuilder:printcolumn:name="Address",type=string,JSONPath=`.spec.peerAddress`
 // +kubebuilder:printcolumn:name="Interface",type=string,priority=1,JSONPath=`.spec.interface`
 // +kubebuilder:printcolumn:name="ASN",type=integer,JSONPath=`.spec.peerASN`
-// +kubebuilder:printcolumn:name="BFD",type=string,JSONPath=`.spec.bfdProfile`
+// +kubebuilder:printcolumn:name="BFD",type=string,priority=1,JSONPath=`.spec.bfdProfile`
 // +kubebuilder:printcolumn:name="Up",type=integer,JSONPath=`.status.sessionsUp`
 // +kubebuilder:printcolumn:name="Wanted",type=integer,JSONPath=`.status.sessionsWanted`
 // +kubebuilder:printcolumn:name="Ready",type=string,JSONPath=`.status.conditions[?(@.type=="Ready")].status`
@@ -29,36 +29,53 @@ type BGPPeer struct {
 
 	// status is what the controller found.
 	// +optional
+	// +kubebuilder:default={conditions: {{type: "Ready", status: "Unknown", reason: "Pending", message: "Waiting for clarion-controller", lastTransitionTime: "1970-01-01T00:00:00Z"}}}
 	Status BGPPeerStatus `json:"status,omitempty"`
 }
 
 // BGPPeerSpec is what the operator wants of a peer.
+// +kubebuilder:validation:XValidation:rule="has(self.peerASN) != has(self.dynamicASN)",fieldPath=".peerASN",message="write peerASN, or dynamicASN (internal or external) to take the router's ASN as it comes: one of the two"
+// +kubebuilder:validation:XValidation:rule="has(self.peerAddress) != has(self.interface)",fieldPath=".peerAddress",message="write peerAddress, or interface for an unnumbered session with the router at its other end: one of the two"
+// +kubebuilder:validation:XValidation:rule="!has(self.sourceAddress) || !has(self.interface)",fieldPath=".sourceAddress",message="an unnumbered session starts from the interface's link-local address: leave sourceAddress out, or write peerAddress in place of interface"
+// +kubebuilder:validation:XValidation:rule="!has(self.sourceAddress) || !has(self.peerAddress) || !isIP(self.sourceAddress) || !isIP(self.peerAddress) || ip(self.sourceAddress).family() == ip(self.peerAddress).family()",fieldPath=".sourceAddress",message="sourceAddress must be of the family of peerAddress: a session has one family, whatever routes it carries (see families)"
+// +kubebuilder:validation:XValidation:rule="!has(self.localASN) || self.localASN != self.myASN",fieldPath=".localASN",message="localASN stands in for myASN: leave it out where they are equal"
+// +kubebuilder:validation:XValidation:rule="!has(self.ebgpMultiHop) || !self.ebgpMultiHop || !(has(self.dynamicASN) && self.dynamicASN == 'internal' || has(self.peerASN) && self.peerASN == (has(self.localASN) ? self.localASN : self.myASN))",fieldPath=".ebgpMultiHop",message="an iBGP session may always pass several hops: leave ebgpMultiHop out"
+// +kubebuilder:validation:XValidation:rule="!has(self.ebgpMultiHop) || !self.ebgpMultiHop || !has(self.ttlSecurity)",fieldPath=".ebgpMultiHop",message="ttlSecurity says how far away the router may be: leave ebgpMultiHop out and set ttlSecurity.maxHops (RFC 5082)"
+// +kubebuilder:validation:XValidation:rule="!has(self.ebgpMultiHop) || !self.ebgpMultiHop || !has(self.interface)",fieldPath=".ebgpMultiHop",message="the router at the other end of an interface is one hop away: leave ebgpMultiHop out, or write peerAddress in place of interface"
+// +kubebuilder:validation:XValidation:rule="!has(self.ttlSecurity) || !has(self.interface) || !has(self.ttlSecurity.maxHops) || self.ttlSecurity.maxHops == 1",fieldPath=".ttlSecurity.maxHops",message="the router at the other end of an interface is one hop away: leave maxHops at 1, or write peerAddress in place of interface"
+// +kubebuilder:validation:XValidation:rule="!has(self.keepaliveTime) || !has(self.holdTime) || !self.keepaliveTime.matches('^([0-9]{1,5}[hms]){1,3}$') || !self.holdTime.matches('^([0-9]{1,5}[hms]){1,3}$') || duration(self.keepaliveTime) <= duration(self.holdTime)",fieldPath=".keepaliveTime",message="keepaliveTime must not be longer than holdTime; a third of it is usual, and what you get when you leave keepaliveTime out"
+// +kubebuilder:validation:XValidation:rule="!has(self.keepaliveTime) || !has(self.holdTime) || !self.keepaliveTime.matches('^([0-9]{1,5}[hms]){1,3}$') || !self.holdTime.matches('^([0-9]{1,5}[hms]){1,3}$') || duration(self.keepaliveTime) > duration('0s') || duration(self.holdTime) == duration('0s')",fieldPath=".keepaliveTime",message="with keepaliveTime 0s nothing renews the hold time: set holdTime to 0s too, or write a keepaliveTime from 1s to holdTime"
+// +kubebuilder:validation:XValidation:rule="!has(self.restartTime) || (has(self.enableGracefulRestart) && self.enableGracefulRestart)",fieldPath=".restartTime",message="restartTime needs graceful restart: set enableGracefulRestart to true, or leave restartTime out"
 type BGPPeerSpec struct {
 	// myASN is the autonomous system number of the nodes.
 	// +required
 	MyASN ASN `json:"myASN"`
 
-	// localASN is the ASN shown to this peer in place of myASN.
+	// localASN is the ASN that this peer sees in place of myASN: in the OPEN and, alone, in the AS path
+	// (known elsewhere as local-as no-prepend replace-as). Default: myASN.
 	// +optional
 	LocalASN *ASN `json:"localASN,omitempty"`
 
-	// peerASN is the router's ASN.
+	// peerASN is the router's ASN: equal to ours for iBGP, another for eBGP.
 	// +optional
 	PeerASN *ASN `json:"peerASN,omitempty"`
 
-	// dynamicASN takes the router's ASN from its OPEN.
+	// dynamicASN takes the router's ASN from its OPEN, in place of peerASN: internal accepts ours alone,
+	// external any other.
 	// +optional
 	DynamicASN DynamicASN `json:"dynamicASN,omitempty"`
 
-	// peerAddress is the router's address.
+	// peerAddress is the router's address, IPv4 or IPv6.
 	// +optional
 	// +kubebuilder:validation:MaxLength=45
+	// +kubebuilder:validation:XValidation:rule="isIP(self) && (ip(self).isGlobalUnicast() || ip(self).isLoopback() || ip(self).isLinkLocalUnicast())",message="write the address of one router, such as 192.0.2.1 or 2001:db8::1, without prefix length, port or zone; a host's name won't do"
+	// +kubebuilder:validation:XValidation:rule="!isIP(self) || ip(self).family() == 4 || !ip(self).isLinkLocalUnicast()",message="a link-local address says nothing without its link: write interface in place of peerAddress"
 	PeerAddress string `json:"peerAddress,omitempty"`
 
-	// interface finds the router as the BGP speaker at the other end of this interface.
+	// interface makes the session unnumbered: with the router at the other end of this interface, by
+	// IPv6 link-local addresses, IPv4 routes with IPv6 next hops (RFC 8950). In place of peerAddress.
 	// +optional
-	// +kubebuilder:validation:MaxLength=15
-	Interface string `json:"interface,omitempty"`
+	Interface InterfaceName `json:"interface,omitempty"`
 
 	// peerPort is the router's TCP port.
 	// +optional
@@ -67,71 +84,95 @@ type BGPPeerSpec struct {
 	// +kubebuilder:validation:Maximum=65535
 	PeerPort int32 `json:"peerPort,omitempty"`
 
-	// sourceAddress is the address that sessions start from.
+	// sourceAddress is the node's address that sessions start from; for one node, see nodeSelectors.
+	// Default: the one that the node's routes choose.
 	// +optional
 	// +kubebuilder:validation:MaxLength=45
+	// +kubebuilder:validation:XValidation:rule="isIP(self) && (ip(self).isGlobalUnicast() || ip(self).isLoopback() || ip(self).isLinkLocalUnicast())",message="write an address of the node, such as 192.0.2.10 or 2001:db8::10, without prefix length, port or zone"
 	SourceAddress string `json:"sourceAddress,omitempty"`
 
-	// holdTime is after how much silence a session is given up.
+	// holdTime is after how much silence of the router a session is given up; the lower of both sides'
+	// holds (RFC 4271 section 4.2). Whole seconds: 0s (never; no keepalives) or 3s to 65535s. Default
+	// three times keepaliveTime where that is set, else 90s.
 	// +optional
+	// +kubebuilder:validation:Type=string
+	// +kubebuilder:validation:MaxLength=32
+	// +kubebuilder:validation:XValidation:rule="self.matches('^([0-9]{1,5}[hms]){1,3}$') && (duration(self) == duration('0s') || duration(self) >= duration('3s') && duration(self) <= duration('65535s'))",message="write whole seconds from 3s to 65535s, such as 90s, or 0s for no hold time at all (RFC 4271 section 4.2)"
 	HoldTime *metav1.Duration `json:"holdTime,omitempty"`
 
-	// keepaliveTime is how often a KEEPALIVE is sent.
+	// keepaliveTime is how often a KEEPALIVE is sent. Whole seconds, 0s to 21845s, at most holdTime; 0s
+	// only where holdTime is 0s. Default a third of holdTime.
 	// +optional
+	// +kubebuilder:validation:Type=string
+	// +kubebuilder:validation:MaxLength=32
+	// +kubebuilder:validation:XValidation:rule="self.matches('^([0-9]{1,5}[hms]){1,3}$') && duration(self) <= duration('21845s')",message="write whole seconds from 1s to 21845s, such as 30s, or 0s together with holdTime 0s"
 	KeepaliveTime *metav1.Duration `json:"keepaliveTime,omitempty"`
 
-	// connectTime is the time between attempts to connect.
+	// connectTime is the time between two attempts to connect. Whole seconds, 1s to 65535s. Default 5s.
 	// +optional
+	// +kubebuilder:validation:Type=string
+	// +kubebuilder:validation:MaxLength=32
+	// +kubebuilder:validation:XValidation:rule="self.matches('^([0-9]{1,5}[hms]){1,3}$') && duration(self) >= duration('1s') && duration(self) <= duration('65535s')",message="write whole seconds from 1s to 65535s, such as 5s"
 	ConnectTime *metav1.Duration `json:"connectTime,omitempty"`
 
-	// routerID is the BGP identifier of the nodes toward this peer.
+	// routerID is the BGP identifier of the node toward this peer, written like an IPv4 address; for one
+	// node, see nodeSelectors. Default: one that each node makes of its addresses or name and keeps.
 	// +optional
 	// +kubebuilder:validation:MaxLength=15
+	// +kubebuilder:validation:XValidation:rule="isIP(self) && ip(self).family() == 4 && !ip(self).isUnspecified()",message="a router ID is written like an IPv4 address other than 0.0.0.0, such as 192.0.2.10 (RFC 6286)"
 	RouterID string `json:"routerID,omitempty"`
 
-	// nodeSelectors select the nodes that have a session with this peer.
+	// nodeSelectors select the nodes that have a session with this peer by their labels; one that
+	// selects is enough. Default: every node.
 	// +optional
-	// +listType=atomic
+	// +listType=set
 	// +kubebuilder:validation:MaxItems=16
 	NodeSelectors []LabelSelector `json:"nodeSelectors,omitempty"`
 
-	// passwordSecret names the Secret with the TCP-MD5 password.
+	// passwordSecret names the Secret that has the TCP-MD5 password (RFC 2385): in Clarion's own
+	// namespace, of type kubernetes.io/basic-auth, under the key "password". Default: no password.
 	// +optional
 	PasswordSecret *SecretReference `json:"passwordSecret,omitempty"`
 
-	// bfdProfile names the BFDProfile that the sessions are watched with.
+	// bfdProfile names the BFDProfile that the sessions are watched with. Default: no BFD.
 	// +optional
-	// +kubebuilder:validation:MaxLength=253
-	BFDProfile string `json:"bfdProfile,omitempty"`
+	BFDProfile ObjectName `json:"bfdProfile,omitempty"`
 
-	// enableGracefulRestart keeps the routes at the router while a speaker restarts.
+	// enableGracefulRestart asks the router to keep the routes while a speaker restarts (RFC 4724).
+	// Default false. Without BFD it keeps those of a lost node too, for restartTime.
 	// +optional
 	EnableGracefulRestart bool `json:"enableGracefulRestart,omitempty"`
 
-	// restartTime is how long the router keeps the routes of a speaker that restarts.
+	// restartTime is how long the router keeps the routes of a speaker that restarts. Whole seconds, 1s
+	// to 4095s. Default 120s.
 	// +optional
+	// +kubebuilder:validation:Type=string
+	// +kubebuilder:validation:MaxLength=32
+	// +kubebuilder:validation:XValidation:rule="self.matches('^([0-9]{1,5}[hms]){1,3}$') && duration(self) >= duration('1s') && duration(self) <= duration('4095s')",message="write whole seconds from 1s to 4095s, such as 120s (RFC 4724 section 3)"
 	RestartTime *metav1.Duration `json:"restartTime,omitempty"`
 
-	// gracefulShutdown says how a speaker leaves for good.
+	// gracefulShutdown says how a speaker leaves for good (RFC 8326).
 	// +optional
 	GracefulShutdown *GracefulShutdown `json:"gracefulShutdown,omitempty"`
 
-	// ebgpMultiHop allows an external peer that is not a neighbour on the link.
+	// ebgpMultiHop allows an eBGP peer that is not a neighbour on a link of the node. Default false.
 	// +optional
 	EBGPMultiHop bool `json:"ebgpMultiHop,omitempty"`
 
-	// ttlSecurity accepts only packets that come from at most so many hops away.
+	// ttlSecurity accepts only packets that come from near by (RFC 5082, GTSM); the router must have it
+	// too. Default: off.
 	// +optional
 	TTLSecurity *TTLSecurity `json:"ttlSecurity,omitempty"`
 
-	// vrf is the VRF device that sessions are bound to.
+	// vrf is the VRF device of the node that sessions are bound to. Default: none.
 	// +optional
-	// +kubebuilder:validation:MaxLength=15
-	VRF string `json:"vrf,omitempty"`
+	VRF InterfaceName `json:"vrf,omitempty"`
 
-	// families whose routes are exchanged.
+	// families whose routes the session carries (RFC 4760), whatever its own family. Default: the family
+	// of peerAddress; both where interface is set.
 	// +optional
 	// +listType=set
+	// +kubebuilder:validation:MinItems=1
 	// +kubebuilder:validation:MaxItems=2
 	Families []AddressFamily `json:"families,omitempty"`
 
@@ -139,27 +180,36 @@ type BGPPeerSpec struct {
 }
 
 // RefusedBGPPeerFields are MetalLB's fields that Clarion does not take. They are in the schema so that
-// the API server can refuse them with a message that names the replacement; no program reads them.
+// the API server refuses them with a message that names the replacement; no program reads them.
 type RefusedBGPPeerFields struct {
-	// password is refused.
+	// password is refused: see passwordSecret.
 	// +optional
 	// +kubebuilder:validation:MaxLength=1024
+	// +kubebuilder:validation:XValidation:rule="false",message="passwords don't stand in a BGPPeer: put it under the key 'password' in a Secret of type kubernetes.io/basic-auth in Clarion's namespace, and write that Secret's name as passwordSecret.name"
 	Password *string `json:"password,omitempty"`
 
-	// disableMP is refused.
+	// disableMP is refused: see families.
 	// +optional
+	// +kubebuilder:validation:XValidation:rule="false",message="disableMP is not taken: write the families whose routes the session carries as families, such as [IPv4]"
 	DisableMP *bool `json:"disableMP,omitempty"`
 
-	// dualStackAddressFamily is refused.
+	// dualStackAddressFamily is refused: see families.
 	// +optional
+	// +kubebuilder:validation:XValidation:rule="false",message="dualStackAddressFamily is not taken: for true write families: [IPv4, IPv6]; for false leave it out"
 	DualStackAddressFamily *bool `json:"dualStackAddressFamily,omitempty"`
 }
 
-// ASN is the number of an autonomous system (RFC 6793: 32 bits).
+// ASN is the number of an autonomous system, of 32 bits (RFC 6793).
 // +kubebuilder:validation:Format=int64
 // +kubebuilder:validation:Minimum=1
 // +kubebuilder:validation:Maximum=4294967295
+// +kubebuilder:validation:XValidation:rule="self != 23456",message="23456 only stands in for large numbers where a router knows none (AS_TRANS, RFC 6793): write the ASN itself"
 type ASN uint32
+
+// InterfaceName is the name of a network interface.
+// +kubebuilder:validation:MaxLength=15
+// +kubebuilder:validation:XValidation:rule="self.matches('^[-A-Za-z0-9_.,+=@#%~]+$') && self != '.' && self != '..'",message="not an interface's name: write one of at most 15 characters, such as eth1 or bond0.100"
+type InterfaceName string
 
 // DynamicASN says which ASNs a router may show in its OPEN.
 // +kubebuilder:validation:Enum=internal;external
@@ -167,7 +217,9 @@ type DynamicASN string
 
 // Values of dynamicASN.
 const (
+	// DynamicASNInternal accepts our own ASN alone.
 	DynamicASNInternal DynamicASN = "internal"
+	// DynamicASNExternal accepts any other.
 	DynamicASNExternal DynamicASN = "external"
 )
 
@@ -185,26 +237,30 @@ const (
 type SecretReference struct {
 	// name of the Secret.
 	// +required
-	// +kubebuilder:validation:MinLength=1
-	// +kubebuilder:validation:MaxLength=253
-	Name string `json:"name"`
+	Name ObjectName `json:"name"`
 
-	// namespace is refused.
+	// namespace is refused: Secrets are read in Clarion's own namespace only.
 	// +optional
-	// +kubebuilder:validation:MaxLength=63
+	// +kubebuilder:validation:MaxLength=253
+	// +kubebuilder:validation:XValidation:rule="false",message="Secrets are read in Clarion's own namespace only: copy the Secret there and leave namespace out"
 	Namespace *string `json:"namespace,omitempty"`
 }
 
 // GracefulShutdown says how a speaker leaves for good (RFC 8326).
 type GracefulShutdown struct {
-	// linger is how long routes stay, marked GRACEFUL_SHUTDOWN, before they are withdrawn.
+	// linger is how long the routes stay, marked GRACEFUL_SHUTDOWN, before they are withdrawn, counted
+	// from the last of them. From 0s to 40s, as the Pod's terminationGracePeriodSeconds (45) allows.
+	// Default 2s.
 	// +optional
+	// +kubebuilder:validation:Type=string
+	// +kubebuilder:validation:MaxLength=32
+	// +kubebuilder:validation:XValidation:rule="self.matches('^([0-9]{1,5}([.][0-9]{1,9})?(ms|[hms])){1,4}$') && duration(self) <= duration('40s')",message="write a duration from 0s to 40s, such as 2s or 1500ms: a speaker that leaves has 45s for everything"
 	Linger *metav1.Duration `json:"linger,omitempty"`
 }
 
-// TTLSecurity is the generalized TTL security mechanism (RFC 5082).
+// TTLSecurity accepts only packets that come from near by (RFC 5082).
 type TTLSecurity struct {
-	// maxHops is how many hops away the router may be; 1 is a neighbour on the link.
+	// maxHops is how many hops away the router may be, 1 to 254; 1 is a neighbour on a link of the node.
 	// +optional
 	// +kubebuilder:default=1
 	// +kubebuilder:validation:Minimum=1
@@ -222,7 +278,7 @@ type BGPPeerStatus struct {
 	// +optional
 	SessionsWanted *int32 `json:"sessionsWanted,omitempty"`
 
-	// conditions of the peer.
+	// conditions of the peer: Ready, and what is abnormal.
 	// +optional
 	// +listType=map
 	// +listMapKey=type

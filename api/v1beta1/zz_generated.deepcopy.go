@@ -243,14 +243,9 @@ func (in *BGPAdvertisementSpec) DeepCopyInto(out *BGPAdvertisementSpec) {
 		*out = new(uint32)
 		**out = **in
 	}
-	if in.ASPathPrepend != nil {
-		in, out := &in.ASPathPrepend, &out.ASPathPrepend
-		*out = new(int32)
-		**out = **in
-	}
 	if in.Communities != nil {
 		in, out := &in.Communities, &out.Communities
-		*out = make([]string, len(*in))
+		*out = make([]CommunityRef, len(*in))
 		copy(*out, *in)
 	}
 }
@@ -1076,7 +1071,7 @@ func (in *ServiceAllocation) DeepCopyInto(out *ServiceAllocation) {
 	*out = *in
 	if in.Namespaces != nil {
 		in, out := &in.Namespaces, &out.Namespaces
-		*out = make([]string, len(*in))
+		*out = make([]NamespaceName, len(*in))
 		copy(*out, *in)
 	}
 	if in.NamespaceSelectors != nil {
