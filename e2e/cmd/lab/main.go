@@ -43,7 +43,7 @@ func command() *cobra.Command {
 	root.PersistentFlags().StringVar(&name, "name", "lab", "name of the lab; labs of different names can be up at once")
 	open := func() (*lab.Lab, error) { return lab.Open(name) }
 	root.AddCommand(
-		setupCommand(), upCommand(&name), downCommand(&name), statusCommand(open),
+		setupCommand(), assetsCommand(), upCommand(&name), downCommand(&name), statusCommand(open),
 		execCommand(open), kubectlCommand(open), loadCommand(open), logsCommand(open),
 		faultCommand(open, "cut", "Pull the cable of a host: it loses its link", func(h *lab.Host) error { return h.Cut() }),
 		faultCommand(open, "silence", "Have the switch forward nothing from or to a host, which keeps its link", func(h *lab.Host) error { return h.Silence() }),

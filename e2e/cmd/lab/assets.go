@@ -1,0 +1,27 @@
+package main
+
+import (
+	"fmt"
+
+	"github.com/spf13/cobra"
+
+	"github.com/clarion-lb/clarion/e2e/lab/supply"
+)
+
+func assetsCommand() *cobra.Command {
+	return &cobra.Command{
+		Use:     "assets",
+		Short:   "Print the directory of Kubernetes' programs, and build them first where the cache lacks them",
+		Long:    "Print the directory of Kubernetes' programs, and build them first where the cache lacks them.\nTests that need nothing but an API server take it from the environment.",
+		Example: "  KUBEBUILDER_ASSETS=$(lab assets) go test ./controller/...",
+		Args:    cobra.NoArgs,
+		RunE: func(cmd *cobra.Command, _ []string) error {
+			directory, err := supply.Kubernetes(cmd.Context(), func(line string) { fmt.Fprintln(cmd.ErrOrStderr(), line) })
+			if err != nil {
+				return err
+			}
+			fmt.Fprintln(cmd.OutOrStdout(), directory)
+			return nil
+		},
+	}
+}
