@@ -83,6 +83,8 @@ check-generated: ## fail where generated files are stale (and bring them up to d
 
 .PHONY: setup
 setup: ## what the tests need on this machine: packages, Kubernetes, container runtime (cached)
+	@command -v gcc >/dev/null || { echo 'installing gcc, which the race detector needs'; \
+		apt-get update -q && DEBIAN_FRONTEND=noninteractive apt-get install -q -y --no-install-recommends gcc libc6-dev; }
 	@$(LAB) setup
 
 # gotestsum shows progress and leaves "passed failed skipped" in a file for the sum at the end.
@@ -91,7 +93,7 @@ GOTESTSUM = $(TOOL) gotestsum --format-hide-empty-pkg --post-run-command \
 TEST_FLAGS = -count=1 $(if $(RUN),-run '$(RUN)')
 
 .PHONY: test
-test: setup lint check-generated ## everything: lint, stale files, unit, integration and scenario tests
+test: lint check-generated setup ## everything: lint, generated files, unit, integration and scenario tests
 	@rm -rf bin/test; status=0; \
 		$(MAKE) test-code || status=1; \
 		$(MAKE) test-lab || status=1; \
