@@ -142,7 +142,7 @@ func (l *Lab) startControlPlane(ctx context.Context, h *Host, a *pki.Authority) 
 		"--flex-volume-plugin-dir", filepath.Join(h.dir(), "flex"), // it would make one in /usr/libexec
 	}
 	if l.Options.FastNodeFailure {
-		manager = append(manager, "--node-monitor-grace-period=8s", "--node-monitor-period=1s")
+		manager = append(manager, "--node-monitor-grace-period", fastGrace.String(), "--node-monitor-period", fastMonitorPeriod.String())
 	}
 	if err := h.Start(ctx, Process{Name: ControllerManager, Restart: true, Args: manager}); err != nil {
 		return err

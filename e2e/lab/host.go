@@ -177,6 +177,8 @@ type Process struct {
 	Name string
 	// Args are the program and its arguments.
 	Args []string
+	// Program is the file to execute where Args[0] is only what it is called.
+	Program string
 	// Env is added to the usual environment, as "KEY=value".
 	Env []string
 	// Restart has it started again whenever it ends.
@@ -189,6 +191,7 @@ func (h *Host) Start(ctx context.Context, p Process) error {
 	return h.Machine().Start(ctx, machine.Process{
 		Name:    p.Name,
 		Args:    p.Args,
+		Program: p.Program,
 		Env:     append(h.lab.env(), p.Env...),
 		Log:     h.LogFile(p.Name),
 		Restart: p.Restart,

@@ -71,8 +71,9 @@ func Create(ctx context.Context, o Options) (*Lab, error) {
 		return nil, err
 	}
 	if err := l.build(ctx); err != nil {
-		l.saveLogs()
-		// The context may be the reason that we are here.
+		if kept, keepErr := l.KeepLogs(); keepErr == nil {
+			err = fmt.Errorf("%w (logs are in %s)", err, kept)
+		}
 		return nil, errors.Join(err, destroy(l.Name))
 	}
 	return l, nil

@@ -10,20 +10,17 @@ import (
 // directory.
 const Artifacts = "_artifacts"
 
-// saveLogs copies the lab's logs to where they outlive it, and says where.
-func (l *Lab) saveLogs() {
-	to, err := filepath.Abs(filepath.Join(Artifacts, l.Name))
-	if err == nil {
-		err = os.RemoveAll(to)
+// KeepLogs copies the logs of every process to where they outlive the lab, and
+// returns that directory.
+func (l *Lab) KeepLogs() (string, error) {
+	to := filepath.Join(Artifacts, l.Name)
+	if err := os.RemoveAll(to); err != nil {
+		return "", err
 	}
-	if err == nil {
-		err = os.CopyFS(to, os.DirFS(l.logDir()))
+	if err := os.CopyFS(to, os.DirFS(l.logDir())); err != nil {
+		return "", fmt.Errorf("keep logs: %w", err)
 	}
-	if err != nil {
-		l.say("logs could not be kept: %v", err)
-		return
-	}
-	l.say("the logs of every process are in %s", filepath.Join(Artifacts, l.Name))
+	return to, nil
 }
 
 // LogFiles are the logs of all processes of the lab.

@@ -115,8 +115,8 @@ func (n *Node) kubeletConfig(a *pki.Authority) object {
 		"registryPullQPS": 0,
 	}
 	if n.lab.Options.FastNodeFailure {
-		config["nodeStatusUpdateFrequency"] = "2s"
-		config["nodeLeaseDurationSeconds"] = 4
+		config["nodeStatusUpdateFrequency"] = fastStatusEvery.String()
+		config["nodeLeaseDurationSeconds"] = fastLeaseSeconds
 	}
 	return config
 }

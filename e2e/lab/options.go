@@ -3,6 +3,7 @@ package lab
 import (
 	"fmt"
 	"regexp"
+	"time"
 
 	"github.com/clarion-lb/clarion/e2e/lab/supply"
 )
@@ -27,6 +28,15 @@ type Options struct {
 	// Progress is told what happens, where somebody watches.
 	Progress supply.Progress `json:"-"`
 }
+
+// With Options.FastNodeFailure a node shows signs of life more often, and the
+// controller waits for them less long.
+const (
+	fastLeaseSeconds  = 4
+	fastStatusEvery   = 2 * time.Second
+	fastGrace         = 8 * time.Second
+	fastMonitorPeriod = time.Second
+)
 
 const (
 	proxyNFTables = "nftables"

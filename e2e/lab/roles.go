@@ -3,6 +3,7 @@ package lab
 import (
 	"os"
 
+	"github.com/clarion-lb/clarion/e2e/lab/light"
 	"github.com/clarion-lb/clarion/e2e/lab/machine"
 )
 
@@ -13,6 +14,8 @@ func init() {
 	switch os.Args[0] {
 	case machine.InitName:
 		machine.Main()
+	case light.Name:
+		light.Main()
 	case guardName:
 		guardMain()
 	}

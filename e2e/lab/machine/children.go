@@ -69,9 +69,12 @@ func (c *children) start(p Process) (Status, error) {
 // before it is known here.
 func (c *children) launchLocked(ch *child) error {
 	p := ch.process
-	path, err := lookPath(p.Args[0], p.Env)
-	if err != nil {
-		return err
+	path := p.Program
+	if path == "" {
+		var err error
+		if path, err = lookPath(p.Args[0], p.Env); err != nil {
+			return err
+		}
 	}
 	out, err := os.OpenFile(p.Log, os.O_CREATE|os.O_APPEND|os.O_WRONLY, 0o644)
 	if err != nil {

@@ -41,6 +41,8 @@ type Process struct {
 	Name string
 	// Args are the program, found in the PATH of Env, and its arguments.
 	Args []string
+	// Program is the file to execute where Args[0] is only what it is called.
+	Program string `json:",omitempty"`
 	// Env is its whole environment.
 	Env []string
 	// Log is the file of the host that its output is appended to.
