@@ -1,0 +1,253 @@
+package deploy
+
+import (
+	"context"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"strings"
+	"testing"
+	"time"
+
+	authorizationv1 "k8s.io/api/authorization/v1"
+	corev1 "k8s.io/api/core/v1"
+	apierrors "k8s.io/apimachinery/pkg/api/errors"
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+	"k8s.io/apimachinery/pkg/util/wait"
+	"k8s.io/client-go/kubernetes"
+	"k8s.io/client-go/rest"
+	"sigs.k8s.io/controller-runtime/pkg/envtest"
+)
+
+// cluster is a real API server with clarion.yaml applied by kubectl.
+type cluster struct {
+	config  *rest.Config
+	admin   kubernetes.Interface
+	kubectl func(t *testing.T, args ...string) string
+}
+
+func install(t *testing.T) cluster {
+	t.Helper()
+	assets := os.Getenv("KUBEBUILDER_ASSETS")
+	if assets == "" {
+		t.Skip("needs a kube-apiserver: KUBEBUILDER_ASSETS is not set (make test sets it)")
+	}
+	env := envtest.Environment{}
+	config, err := env.Start()
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() {
+		if err := env.Stop(); err != nil {
+			t.Error(err)
+		}
+	})
+	user, err := env.AddUser(envtest.User{Name: "admin", Groups: []string{"system:masters"}}, nil)
+	if err != nil {
+		t.Fatal(err)
+	}
+	content, err := user.KubeConfig()
+	if err != nil {
+		t.Fatal(err)
+	}
+	kubeconfig := filepath.Join(t.TempDir(), "kubeconfig")
+	if err := os.WriteFile(kubeconfig, content, 0o600); err != nil {
+		t.Fatal(err)
+	}
+	c := cluster{config: config, admin: kubernetes.NewForConfigOrDie(config)}
+	c.kubectl = func(t *testing.T, args ...string) string {
+		t.Helper()
+		out, err := exec.Command(filepath.Join(assets, "kubectl"), append([]string{"--kubeconfig", kubeconfig}, args...)...).CombinedOutput()
+		if err != nil {
+			t.Fatalf("kubectl %s: %v\n%s", strings.Join(args, " "), err, out)
+		}
+		return string(out)
+	}
+	if out := c.kubectl(t, "apply", "-f", "clarion.yaml"); strings.Contains(strings.ToLower(out), "warning") {
+		t.Errorf("kubectl apply warns:\n%s", out)
+	}
+	return c
+}
+
+// as is a client that the API server takes for one of Clarion's programs on a node.
+func (c cluster) as(program, node string) kubernetes.Interface {
+	config := rest.CopyConfig(c.config)
+	config.Impersonate = rest.ImpersonationConfig{
+		UserName: "system:serviceaccount:" + namespace + ":clarion-" + program,
+		Groups:   []string{"system:serviceaccounts", "system:serviceaccounts:" + namespace, "system:authenticated"},
+		Extra:    map[string][]string{"authentication.kubernetes.io/node-name": {node}},
+	}
+	return kubernetes.NewForConfigOrDie(config)
+}
+
+func TestManifestOnARealAPIServer(t *testing.T) {
+	c := install(t)
+	t.Run("applying again keeps the keys that the controller filled in", c.testApplyAgain)
+	t.Run("each program may do what it does and no more", c.testRights)
+	t.Run("a speaker may change its condition on a Service alone", c.testSpeakerWrites)
+}
+
+func (c cluster) testApplyAgain(t *testing.T) {
+	secrets := c.admin.CoreV1().Secrets(namespace)
+	secret, err := secrets.Get(t.Context(), "clarion-gossip", metav1.GetOptions{})
+	if err != nil {
+		t.Fatal(err)
+	}
+	secret.Data = map[string][]byte{"keys": []byte("filled in")}
+	if _, err := c.as("controller", "node1").CoreV1().Secrets(namespace).Update(t.Context(), secret, metav1.UpdateOptions{}); err != nil {
+		t.Fatal(err)
+	}
+	for _, args := range [][]string{{"apply"}, {"apply", "--server-side", "--force-conflicts"}} {
+		c.kubectl(t, append(args, "-f", "clarion.yaml")...)
+		secret, err := secrets.Get(t.Context(), "clarion-gossip", metav1.GetOptions{})
+		if err != nil {
+			t.Fatal(err)
+		}
+		if got := string(secret.Data["keys"]); got != "filled in" {
+			t.Errorf("after kubectl %s the keys are %q", strings.Join(args, " "), got)
+		}
+	}
+	// What GitOps tools call "in sync".
+	if out := c.kubectl(t, "diff", "-f", "clarion.yaml"); out != "" {
+		t.Errorf("kubectl diff after the keys were filled in:\n%s", out)
+	}
+}
+
+// may asks the API server for a program's right. A name stands for one object, none for all of them.
+func (c cluster) may(t *testing.T, program, verb, group, resource, name, in string) bool {
+	t.Helper()
+	resource, subresource, _ := strings.Cut(resource, "/")
+	review := &authorizationv1.SelfSubjectAccessReview{Spec: authorizationv1.SelfSubjectAccessReviewSpec{
+		ResourceAttributes: &authorizationv1.ResourceAttributes{
+			Verb: verb, Group: group, Resource: resource, Subresource: subresource, Name: name, Namespace: in,
+		},
+	}}
+	review, err := c.as(program, "node1").AuthorizationV1().SelfSubjectAccessReviews().Create(t.Context(), review, metav1.CreateOptions{})
+	if err != nil {
+		t.Fatal(err)
+	}
+	return review.Status.Allowed
+}
+
+func (c cluster) testRights(t *testing.T) {
+	for _, test := range []struct {
+		verb, group, resource, name, in string
+		controller, speaker             bool
+	}{
+		{"watch", "", "services", "", "", true, true},
+		{"patch", "", "services/status", "", "", true, true},
+		{"patch", "", "services", "", "", false, false},
+		{"watch", "", "nodes", "", "", true, true},
+		{"patch", "", "nodes", "", "", false, false},
+		{"patch", "", "nodes/status", "", "", false, false},
+		{"watch", "", "namespaces", "", "", true, false},
+		{"watch", "discovery.k8s.io", "endpointslices", "", "", false, true},
+		{"list", "", "pods", "", "", false, false},
+		{"watch", "clarion.dev", "ipaddresspools", "", "", true, true},
+		{"watch", "clarion.dev", "l2advertisements", "", "", true, true},
+		{"patch", "clarion.dev", "ipaddresspools", "", "", true, false},
+		{"patch", "clarion.dev", "ipaddresspools/status", "", "", true, false},
+		{"delete", "clarion.dev", "ipaddresspools", "", "", false, false},
+		{"create", "clarion.dev", "ipaddresspools", "", "", false, false},
+		{"create", "events.k8s.io", "events", "", "shop", true, true},
+		{"create", "authentication.k8s.io", "tokenreviews", "", "", true, true},
+		{"create", "authorization.k8s.io", "subjectaccessreviews", "", "", true, true},
+		{"update", "coordination.k8s.io", "leases", "clarion-controller", namespace, true, false},
+		{"update", "coordination.k8s.io", "leases", "another", namespace, false, false},
+		{"update", "coordination.k8s.io", "leases", "clarion-controller", "kube-system", false, false},
+		{"get", "", "secrets", "clarion-gossip", namespace, true, true},
+		{"update", "", "secrets", "clarion-gossip", namespace, true, false},
+		{"get", "", "secrets", "another", namespace, false, false},
+		{"get", "", "secrets", "clarion-gossip", "kube-system", false, false},
+		{"list", "", "secrets", "", namespace, false, false},
+		{"list", "", "secrets", "", "", false, false},
+	} {
+		what := strings.Join([]string{test.verb, test.group, test.resource, test.name, test.in}, " ")
+		for program, want := range map[string]bool{"controller": test.controller, "speaker": test.speaker} {
+			if got := c.may(t, program, test.verb, test.group, test.resource, test.name, test.in); got != want {
+				t.Errorf("%s: %s: allowed is %v, want %v", program, what, got, want)
+			}
+		}
+	}
+}
+
+func (c cluster) testSpeakerWrites(t *testing.T) {
+	const assigned = "clarion.dev/AddressAssigned"
+	ctx := t.Context()
+	services := c.admin.CoreV1().Services("default")
+	_, err := services.Create(ctx, &corev1.Service{
+		ObjectMeta: metav1.ObjectMeta{Name: "web", Labels: map[string]string{"app": "web"}, Annotations: map[string]string{"note": "as it was"}},
+		Spec:       corev1.ServiceSpec{Type: corev1.ServiceTypeLoadBalancer, Ports: []corev1.ServicePort{{Port: 80}}},
+	}, metav1.CreateOptions{})
+	if err != nil {
+		t.Fatal(err)
+	}
+	condition := func(kind string, status metav1.ConditionStatus) metav1.Condition {
+		return metav1.Condition{Type: kind, Status: status, Reason: "Test", LastTransitionTime: metav1.Now()}
+	}
+	// An update of the status, made from what is there.
+	write := func(client kubernetes.Interface, change func(*corev1.Service), o metav1.UpdateOptions) error {
+		s, err := services.Get(ctx, "web", metav1.GetOptions{})
+		if err != nil {
+			t.Fatal(err)
+		}
+		change(s)
+		_, err = client.CoreV1().Services("default").UpdateStatus(ctx, s, o)
+		return err
+	}
+	address := func(s *corev1.Service) {
+		s.Status.LoadBalancer.Ingress = []corev1.LoadBalancerIngress{{IP: "192.0.2.10"}}
+	}
+	setCondition := func(kind string, status metav1.ConditionStatus) func(*corev1.Service) {
+		return func(s *corev1.Service) {
+			for i := range s.Status.Conditions {
+				if s.Status.Conditions[i].Type == kind {
+					s.Status.Conditions[i] = condition(kind, status)
+					return
+				}
+			}
+			s.Status.Conditions = append(s.Status.Conditions, condition(kind, status))
+		}
+	}
+	annotate := func(s *corev1.Service) { s.Annotations["clarion.dev/assigned-from-pool"] = "lan" }
+	forbidden := func(what string) func(error) bool {
+		return func(err error) bool {
+			return (apierrors.IsForbidden(err) || apierrors.IsInvalid(err)) && strings.Contains(err.Error(), what)
+		}
+	}
+	allowed := func(err error) bool { return err == nil }
+
+	speaker, controller := c.as("speaker", "node1"), c.as("controller", "node1")
+	// A new policy is not in force at once.
+	err = wait.PollUntilContextTimeout(ctx, 100*time.Millisecond, 30*time.Second, true, func(context.Context) (bool, error) {
+		return write(speaker, address, metav1.UpdateOptions{DryRun: []string{metav1.DryRunAll}}) != nil, nil
+	})
+	if err != nil {
+		t.Fatalf("the policy does not come into force: %v", err)
+	}
+	for _, test := range []struct {
+		story  string
+		client kubernetes.Interface
+		change func(*corev1.Service)
+		want   func(error) bool
+	}{
+		{"a speaker announces a Service that has no status yet", speaker, setCondition("clarion.dev/Announced", metav1.ConditionFalse), allowed},
+		{"a speaker gives it no address", speaker, address, forbidden("may not change a Service's addresses")},
+		{"a speaker does not say that it has one", speaker, setCondition(assigned, metav1.ConditionTrue), forbidden("may only change clarion.dev/Announced")},
+		{"the controller does all that at once", controller, func(s *corev1.Service) {
+			address(s)
+			annotate(s)
+			setCondition(assigned, metav1.ConditionTrue)(s)
+		}, allowed},
+		{"a speaker announces it", speaker, setCondition("clarion.dev/Announced", metav1.ConditionTrue), allowed},
+		{"a speaker takes no address away", speaker, func(s *corev1.Service) { s.Status.LoadBalancer = corev1.LoadBalancerStatus{} }, forbidden("may not change a Service's addresses")},
+		{"a speaker does not take the controller's condition away", speaker, func(s *corev1.Service) { s.Status.Conditions = nil }, forbidden("may only change clarion.dev/Announced")},
+		{"a speaker does not turn the controller's condition", speaker, setCondition(assigned, metav1.ConditionFalse), forbidden("may only change clarion.dev/Announced")},
+		{"a speaker writes no annotation", speaker, func(s *corev1.Service) { s.Annotations["note"] = "forged" }, forbidden("may not change a Service's metadata")},
+		{"a speaker takes its condition back", speaker, func(s *corev1.Service) { s.Status.Conditions = s.Status.Conditions[1:] }, allowed},
+	} {
+		if err := write(test.client, test.change, metav1.UpdateOptions{}); !test.want(err) {
+			t.Errorf("%s: got %v", test.story, err)
+		}
+	}
+}
