@@ -123,8 +123,8 @@ type BGPAdvertisementSpec struct {
 // CommunityRef is a community, or the name of one. ParseCommunity reads it.
 // +kubebuilder:validation:MaxLength=63
 // +kubebuilder:validation:XValidation:rule="self.contains(':') || self.matches('^[A-Za-z]([-A-Za-z0-9_.]*[A-Za-z0-9])?$')",message="not a community: write one such as 64512:100 or large:64512:1:2, a well-known name such as no-export, or a name that a Community gives"
-// +kubebuilder:validation:XValidation:rule="!self.contains(':') || self.startsWith('large:') || (self.matches('^(0|[1-9][0-9]{0,4}):(0|[1-9][0-9]{0,4})$') && self.split(':').all(n, int(n) <= 65535))",message="a standard community is two numbers from 0 to 65535, such as 64512:100; write a longer one as large:64512:1:2 (RFC 8092); extended communities are not known"
-// +kubebuilder:validation:XValidation:rule="!self.startsWith('large:') || (self.matches('^large:(0|[1-9][0-9]{0,9}):(0|[1-9][0-9]{0,9}):(0|[1-9][0-9]{0,9})$') && self.substring(6).split(':').all(n, int(n) <= 4294967295))",message="a large community is three numbers from 0 to 4294967295, such as large:64512:1:2 (RFC 8092)"
+// +kubebuilder:validation:XValidation:rule="!self.contains(':') || self.startsWith('large:') || (self.matches('^(0|[1-9][0-9]{0,4}):(0|[1-9][0-9]{0,4})$') && self.split(':').all(n, int(n) <= 65535))",message="write a standard community as two numbers from 0 to 65535, such as 64512:100, and a longer one as large:64512:1:2 (RFC 8092); extended communities are not known"
+// +kubebuilder:validation:XValidation:rule="!self.startsWith('large:') || (self.matches('^large:(0|[1-9][0-9]{0,9}):(0|[1-9][0-9]{0,9}):(0|[1-9][0-9]{0,9})$') && self.substring(6).split(':').all(n, int(n) <= 4294967295))",message="write a large community as three numbers from 0 to 4294967295, such as large:64512:1:2 (RFC 8092)"
 type CommunityRef string
 
 // BGPAdvertisementStatus is what the controller found.

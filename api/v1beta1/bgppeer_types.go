@@ -119,7 +119,7 @@ type BGPPeerSpec struct {
 	// node, see nodeSelectors. Default: one that each node makes of its addresses or name and keeps.
 	// +optional
 	// +kubebuilder:validation:MaxLength=15
-	// +kubebuilder:validation:XValidation:rule="isIP(self) && ip(self).family() == 4 && !ip(self).isUnspecified()",message="a router ID is written like an IPv4 address other than 0.0.0.0, such as 192.0.2.10 (RFC 6286)"
+	// +kubebuilder:validation:XValidation:rule="isIP(self) && ip(self).family() == 4 && !ip(self).isUnspecified()",message="write a router ID like an IPv4 address other than 0.0.0.0, such as 192.0.2.10 (RFC 6286)"
 	RouterID string `json:"routerID,omitempty"`
 
 	// nodeSelectors select the nodes that have a session with this peer by their labels; one that

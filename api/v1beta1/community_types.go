@@ -54,7 +54,7 @@ type CommunityAlias struct {
 	// +required
 	// +kubebuilder:validation:MaxLength=63
 	// +kubebuilder:validation:XValidation:rule="self.startsWith('large:') || (self.matches('^(0|[1-9][0-9]{0,4}):(0|[1-9][0-9]{0,4})$') && self.split(':').all(n, int(n) <= 65535))",message="write two numbers from 0 to 65535, such as 64512:100 (RFC 1997), or a large community such as large:64512:1:2 (RFC 8092)"
-	// +kubebuilder:validation:XValidation:rule="!self.startsWith('large:') || (self.matches('^large:(0|[1-9][0-9]{0,9}):(0|[1-9][0-9]{0,9}):(0|[1-9][0-9]{0,9})$') && self.substring(6).split(':').all(n, int(n) <= 4294967295))",message="a large community is three numbers from 0 to 4294967295, such as large:64512:1:2 (RFC 8092)"
+	// +kubebuilder:validation:XValidation:rule="!self.startsWith('large:') || (self.matches('^large:(0|[1-9][0-9]{0,9}):(0|[1-9][0-9]{0,9}):(0|[1-9][0-9]{0,9})$') && self.substring(6).split(':').all(n, int(n) <= 4294967295))",message="write a large community as three numbers from 0 to 4294967295, such as large:64512:1:2 (RFC 8092)"
 	Value string `json:"value"`
 }
 

@@ -24,6 +24,7 @@ type Speaker struct {
 
 	// status is what the speaker does and sees.
 	// +optional
+	// +kubebuilder:default={conditions: {{type: "Ready", status: "Unknown", reason: "Pending", message: "Waiting for the node's clarion-speaker", lastTransitionTime: "1970-01-01T00:00:00Z"}}}
 	Status SpeakerStatus `json:"status,omitempty"`
 }
 
