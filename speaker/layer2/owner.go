@@ -24,7 +24,6 @@ type owner struct {
 func newOwner(a *Announcer) *owner {
 	return &owner{
 		Announcer: a,
-		links:     make(map[string]observed),
 		posts:     make(map[segment]*post),
 		paces:     make(map[string]*rate.Limiter),
 		ended:     make(chan ending),
@@ -69,7 +68,7 @@ func retryDelay(failures int) time.Duration {
 
 // observe takes over what the kernel shows, and publishes what of it is new.
 func (o *owner) observe(links []observed) {
-	clear(o.links)
+	o.links = make(map[string]observed, len(links))
 	list := make([]Link, len(links))
 	for i, l := range links {
 		o.links[l.Name] = l
@@ -148,6 +147,9 @@ func (o *owner) reconcile(ctx context.Context, now time.Time) (retry <-chan time
 // man sees to it that the segment has a responder exactly when its link is up,
 // and that the responder was made for the link as it is.
 func (o *owner) man(ctx context.Context, now time.Time, s segment, p *post) {
+	if o.links == nil {
+		return
+	}
 	link, exists := o.links[s.iface]
 	if p.link.same(link) {
 		if p.responder != nil {

@@ -2,6 +2,7 @@ package layer2
 
 import (
 	"errors"
+	"fmt"
 	"io/fs"
 	"net/netip"
 	"syscall"
@@ -58,4 +59,12 @@ func judge(err error) verdict {
 	default:
 		return tryAgain
 	}
+}
+
+// explain says what to do where the kernel only says no.
+func explain(err error) error {
+	if errors.Is(err, fs.ErrPermission) {
+		return fmt.Errorf("the process needs CAP_NET_RAW, effective: %w", err)
+	}
+	return err
 }

@@ -66,14 +66,6 @@ func openPort(link Link, family Family) (port, error) {
 	return &linuxPort{family: family, conn: conn, raw: raw, groups: newGroups(link.Index), spans: maxSpans}, nil
 }
 
-// explain says what to do where the kernel only says no.
-func explain(err error) error {
-	if errors.Is(err, os.ErrPermission) {
-		return fmt.Errorf("the process needs CAP_NET_RAW, effective: %w", err)
-	}
-	return err
-}
-
 func (p *linuxPort) Listen(addresses []netip.Addr) error {
 	for {
 		program, err := bpf.Assemble(requestFilter(p.family, cover(addresses, p.spans)))

@@ -1,0 +1,178 @@
+package layer2
+
+import (
+	"fmt"
+	"net/netip"
+	"reflect"
+	"slices"
+	"testing"
+
+	"pgregory.net/rapid"
+)
+
+// on announces addresses on an interface, each by itself.
+func on(name string, addresses ...netip.Addr) []Announcement {
+	var as []Announcement
+	for _, a := range addresses {
+		as = append(as, Announcement{Address: a, Interfaces: []string{name}})
+	}
+	return as
+}
+
+// scattered returns n addresses of the family, scattered so that the kernel's
+// filter can't be exact for more than a few hundred.
+func scattered(f Family, n int) []netip.Addr {
+	addresses := make([]netip.Addr, n)
+	for i := range addresses {
+		low := uint32(i) * 2654435761 >> 8 // 24 bits; no two alike for millions of i
+		b := netip.MustParseAddr("2001:db8::").As16()
+		b[13], b[14], b[15] = byte(low>>16), byte(low>>8), byte(low)
+		if addresses[i] = netip.AddrFrom16(b); f == IPv4 {
+			addresses[i] = netip.AddrFrom4([4]byte{10, b[13], b[14], b[15]})
+		}
+	}
+	return addresses
+}
+
+func TestApplyStory(t *testing.T) {
+	a, b := netip.MustParseAddr("192.0.2.1"), netip.MustParseAddr("192.0.2.2")
+	six := netip.MustParseAddr("2001:db8::1")
+	announce := func(address netip.Addr, mac MAC, interfaces ...string) Announcement {
+		return Announcement{Address: address, Interfaces: interfaces, HardwareAddr: mac}
+	}
+	announcer := New(Options{})
+	for _, c := range []struct {
+		name    string
+		desired []Announcement
+		want    Changes
+	}{
+		{"nothing from nothing", nil, Changes{}},
+		{"two addresses are taken, in order",
+			[]Announcement{announce(b, MAC{}, "eth0"), announce(a, MAC{}, "eth0")},
+			Changes{Taken: []Target{{a, "eth0"}, {b, "eth0"}}}},
+		{"the same in another order and in pieces changes nothing",
+			[]Announcement{announce(a, MAC{}, "eth0", "eth0"), announce(b, MAC{}, "eth0"), announce(a, MAC{})}, Changes{}},
+		{"a second interface is more of the same address",
+			[]Announcement{announce(a, MAC{}, "eth0", "eth1"), announce(b, MAC{}, "eth0")},
+			Changes{Taken: []Target{{a, "eth1"}}}},
+		{"a stand-in answers with another MAC",
+			[]Announcement{announce(a, otherMAC, "eth0", "eth1"), announce(b, MAC{}, "eth0")},
+			Changes{Taken: []Target{{a, "eth0"}, {a, "eth1"}}}},
+		{"but an owner comes before a stand-in",
+			[]Announcement{announce(a, otherMAC, "eth0", "eth1"), announce(b, MAC{}, "eth0"), announce(a, MAC{}, "eth1")},
+			Changes{Taken: []Target{{a, "eth1"}}}},
+		{"families are apart",
+			[]Announcement{announce(six, MAC{}, "eth0"), announce(b, MAC{}, "eth0")},
+			Changes{Taken: []Target{{six, "eth0"}}, Withdrawn: []Target{{a, "eth0"}, {a, "eth1"}}}},
+		{"an IPv4 address may come in IPv6 clothes",
+			[]Announcement{announce(six, MAC{}, "eth0"), announce(netip.AddrFrom16(b.As16()), MAC{}, "eth0")}, Changes{}},
+		{"what cannot be announced is refused and the rest goes on",
+			[]Announcement{
+				announce(six, MAC{}, "eth0"), announce(b, MAC{}, "eth0"), announce(allNodes, MAC{}, "eth0"), announce(netip.Addr{}, MAC{}, "eth0"),
+				announce(ourLinkLocal, MAC{}, "eth0"), announce(netip.IPv4Unspecified(), MAC{}, "eth0"), announce(netip.MustParseAddr("255.255.255.255"), MAC{}, "eth0"),
+				announce(netip.MustParseAddr("127.0.0.1"), MAC{}, "eth0"), announce(allNodes, MAC{}, "eth0"), announce(six.WithZone("eth0"), MAC{}, "eth0"),
+			},
+			Changes{Refused: []netip.Addr{{}, netip.IPv4Unspecified(), netip.MustParseAddr("127.0.0.1"), netip.MustParseAddr("255.255.255.255"),
+				six.WithZone("eth0"), ourLinkLocal, allNodes}}},
+		{"without interfaces nothing is announced",
+			[]Announcement{announce(six, MAC{}), announce(b, MAC{}, "eth0")},
+			Changes{Withdrawn: []Target{{six, "eth0"}}}},
+		{"everything is withdrawn", nil, Changes{Withdrawn: []Target{{b, "eth0"}}}},
+	} {
+		before := announcer.answers.Load()
+		got := announcer.Apply(c.desired)
+		if !reflect.DeepEqual(got, c.want) {
+			t.Errorf("%s: got %+v, expected %+v", c.name, got, c.want)
+		}
+		select {
+		case <-announcer.changed:
+			if c.want.Empty() {
+				t.Errorf("%s: the owner was told of no change", c.name)
+			}
+		default:
+			if !c.want.Empty() {
+				t.Errorf("%s: the owner was not told", c.name)
+			}
+		}
+		if same := announcer.answers.Load() == before; same != c.want.Empty() {
+			t.Errorf("%s: answers stayed the same: %v", c.name, same)
+		}
+	}
+}
+
+// However the desired announcements are cut and shuffled, the answers
+// are the same; and from whatever was before, the changes lead to what is desired.
+func TestApplyLaws(t *testing.T) {
+	announcement := rapid.Custom(func(t *rapid.T) Announcement {
+		return Announcement{
+			Address:      netip.AddrFrom4([4]byte{192, 0, 2, rapid.ByteRange(1, 6).Draw(t, "address")}),
+			Interfaces:   rapid.SliceOfN(rapid.SampledFrom([]string{"eth0", "eth1"}), 0, 3).Draw(t, "interfaces"),
+			HardwareAddr: rapid.SampledFrom([]MAC{{}, otherMAC, clientMAC}).Draw(t, "mac"),
+		}
+	})
+	announcements := rapid.SliceOfN(announcement, 0, 10)
+	flat := func(a answers) map[string]MAC {
+		m := make(map[string]MAC)
+		for s, t := range a {
+			for address, mac := range t.macs {
+				m[fmt.Sprint(address, s.iface)] = mac
+			}
+		}
+		return m
+	}
+	rapid.Check(t, func(t *rapid.T) {
+		before, desired := announcements.Draw(t, "before"), announcements.Draw(t, "desired")
+		old, _ := answers(nil).next(before)
+		got, changes := old.next(desired)
+
+		fresh, _ := answers(nil).next(rapid.Permutation(desired).Draw(t, "shuffled"))
+		if !reflect.DeepEqual(flat(got), flat(fresh)) {
+			t.Fatalf("from %v: %v; from nothing and shuffled: %v", flat(old), flat(got), flat(fresh))
+		}
+		if again, more := got.next(desired); !more.Empty() || !reflect.DeepEqual(again, got) {
+			t.Fatalf("applying the same again changes %+v", more)
+		}
+		replayed := flat(old)
+		for _, w := range changes.Withdrawn {
+			delete(replayed, fmt.Sprint(w.Address, w.Interface))
+		}
+		for _, x := range changes.Taken {
+			key := fmt.Sprint(x.Address, x.Interface)
+			if mac, had := replayed[key]; had && mac == flat(got)[key] {
+				t.Fatalf("%v taken, but it was there before", x)
+			}
+			replayed[key] = flat(got)[key]
+		}
+		if !reflect.DeepEqual(replayed, flat(got)) {
+			t.Fatalf("changes %+v lead to %v, not to %v", changes, replayed, flat(got))
+		}
+		for s, tab := range got {
+			if !slices.IsSortedFunc(tab.addresses, netip.Addr.Compare) || len(tab.addresses) != len(tab.macs) || len(tab.addresses) == 0 {
+				t.Fatalf("bad table on %v: %+v", s, tab)
+			}
+		}
+	})
+}
+
+func TestAnswer(t *testing.T) {
+	stoodFor := netip.MustParseAddr("192.0.2.101")
+	table := &table{macs: map[netip.Addr]MAC{vip4: {}, stoodFor: otherMAC}}
+	for _, c := range []struct {
+		name   string
+		q      question
+		mac    MAC
+		reason DropReason
+	}{
+		{"our address has the interface's own MAC", question{vip4, client4, clientMAC}, MAC{}, answered},
+		{"another's address has the MAC of whom we stand in for", question{stoodFor, client4, clientMAC}, otherMAC, answered},
+		{"a probe is answered, so that nobody takes the address", question{vip4, netip.IPv4Unspecified(), clientMAC}, MAC{}, answered},
+		{"an address that is not ours", question{vip4.Prev(), client4, clientMAC}, MAC{}, DropNotAnnounced},
+		{"somebody who says the address is theirs is not asking", question{vip4, vip4, clientMAC}, MAC{}, DropClaimed},
+	} {
+		t.Run(c.name, func(t *testing.T) {
+			if mac, reason := table.answer(c.q); mac != c.mac || reason != c.reason {
+				t.Errorf("got %v, %q; expected %v, %q", mac, reason, c.mac, c.reason)
+			}
+		})
+	}
+}

@@ -1,0 +1,170 @@
+package layer2
+
+import (
+	"fmt"
+	"net/netip"
+	"slices"
+	"testing"
+	"time"
+
+	"golang.org/x/time/rate"
+	"pgregory.net/rapid"
+)
+
+var epoch = time.Date(2026, 1, 1, 0, 0, 0, 0, time.UTC)
+
+// A sending is a frame that a schedule sent.
+type sending struct {
+	at      time.Duration
+	address netip.Addr
+	form    int
+}
+
+// play asks a schedule whenever it wants to be asked until it is done.
+func play(s *schedule, now time.Time) []sending {
+	var sent []sending
+	for {
+		address, form, ok, wake := s.next(now)
+		switch {
+		case ok:
+			sent = append(sent, sending{now.Sub(epoch), address, form})
+		case wake.IsZero():
+			return sent
+		case !wake.After(now):
+			panic(fmt.Sprintf("asked at %v to be asked at %v", now, wake))
+		default:
+			now = wake
+		}
+	}
+}
+
+func unpaced() *rate.Limiter { return rate.NewLimiter(rate.Inf, 0) }
+
+func TestAnnouncingTakesSixRounds(t *testing.T) {
+	ms := func(n int) time.Duration { return time.Duration(n) * time.Millisecond }
+	for _, c := range []struct {
+		name  string
+		forms int
+		want  []sending
+	}{
+		{"of one form", 1, []sending{
+			{0, vip6, 0}, {ms(80), vip6, 0}, {ms(180), vip6, 0}, {ms(1000), vip6, 0}, {ms(2000), vip6, 0}, {ms(4000), vip6, 0},
+		}},
+		{"of two forms, one right after the other", 2, []sending{
+			{0, vip6, 0}, {0, vip6, 1}, {ms(80), vip6, 0}, {ms(80), vip6, 1}, {ms(180), vip6, 0}, {ms(180), vip6, 1},
+			{ms(1000), vip6, 0}, {ms(1000), vip6, 1}, {ms(2000), vip6, 0}, {ms(2000), vip6, 1}, {ms(4000), vip6, 0}, {ms(4000), vip6, 1},
+		}},
+	} {
+		t.Run(c.name, func(t *testing.T) {
+			s := newSchedule(c.forms, unpaced())
+			s.add(epoch, vip6)
+			if got := play(s, epoch); !slices.Equal(got, c.want) {
+				t.Errorf("got %v, expected %v", got, c.want)
+			}
+		})
+	}
+}
+
+func TestScheduleStory(t *testing.T) {
+	a, b := netip.MustParseAddr("192.0.2.1"), netip.MustParseAddr("192.0.2.2")
+	s := newSchedule(2, unpaced())
+	expect := func(what string, at time.Duration, want ...sending) time.Duration {
+		t.Helper()
+		now := epoch.Add(at)
+		for _, w := range want {
+			address, form, ok, _ := s.next(now)
+			if got := (sending{at, address, form}); !ok || got != w {
+				t.Fatalf("%s: got %v, %v; expected %v", what, got, ok, w)
+			}
+		}
+		_, _, ok, wake := s.next(now)
+		if ok {
+			t.Fatalf("%s: more than expected", what)
+		}
+		if wake.IsZero() {
+			return -1
+		}
+		return wake.Sub(epoch)
+	}
+	if wake := expect("an empty schedule sends nothing and wants nothing", 0); wake != -1 {
+		t.Errorf("wants to be asked at %v", wake)
+	}
+	s.add(epoch, a)
+	s.add(epoch, b)
+	expect("each address is announced before any is announced in another form", 0,
+		sending{0, a, 0}, sending{0, b, 0}, sending{0, a, 1}, sending{0, b, 1})
+	s.remove(b)
+	if wake := expect("an address that was removed is announced no more", 80*time.Millisecond,
+		sending{80 * time.Millisecond, a, 0}, sending{80 * time.Millisecond, a, 1}); wake != 180*time.Millisecond {
+		t.Errorf("wants to be asked at %v", wake)
+	}
+	s.remove(b) // once more does no harm
+	s.add(epoch.Add(100*time.Millisecond), a)
+	expect("an address that is added again begins anew", 100*time.Millisecond,
+		sending{100 * time.Millisecond, a, 0}, sending{100 * time.Millisecond, a, 1})
+	if wake := expect("nothing is sent before its time", 179*time.Millisecond); wake != 180*time.Millisecond {
+		t.Errorf("wants to be asked at %v", wake)
+	}
+}
+
+// Whatever is added when: no burst is beyond what the pace allows, every address
+// gets all its frames in order, first frames come before all others
+// that wait, and rounds are never closer together than they should be.
+func TestScheduleLaws(t *testing.T) {
+	rapid.Check(t, func(t *rapid.T) {
+		forms := rapid.IntRange(1, 2).Draw(t, "forms")
+		perSecond := rapid.SampledFrom([]int{50, 500, 2000}).Draw(t, "rate")
+		burst := rapid.IntRange(1, 20).Draw(t, "burst")
+		count := rapid.IntRange(1, 100).Draw(t, "addresses")
+		s := newSchedule(forms, rate.NewLimiter(rate.Limit(perSecond), burst))
+		for i := range count {
+			s.add(epoch, netip.AddrFrom4([4]byte{10, 0, 0, byte(i)}))
+		}
+
+		sent := play(s, epoch)
+
+		if want := count * forms * len(rounds); len(sent) != want {
+			t.Fatalf("sent %d frames, expected %d", len(sent), want)
+		}
+		for i := range sent {
+			if i >= burst+1 {
+				least := time.Duration(float64(time.Second) / float64(perSecond))
+				if gap := sent[i].at - sent[i-burst-1].at; gap < least-time.Microsecond {
+					t.Fatalf("%d frames within %v", burst+1, gap)
+				}
+			}
+			if i < count && sent[i].form != 0 {
+				t.Fatalf("frame %d is a second one while there are addresses without a first", i)
+			}
+		}
+		steps := make(map[netip.Addr][]sending)
+		for _, x := range sent {
+			steps[x.address] = append(steps[x.address], x)
+		}
+		for address, xs := range steps {
+			for i, x := range xs {
+				if x.form != i%forms {
+					t.Fatalf("%v: frame %d has form %d", address, i, x.form)
+				}
+				if i > 0 && x.at-xs[i-1].at < step(i-1).delay(forms) {
+					t.Fatalf("%v: frame %d came %v after the one before", address, i, x.at-xs[i-1].at)
+				}
+			}
+		}
+	})
+}
+
+func TestPaceStretchesAFlood(t *testing.T) {
+	s := newSchedule(2, rate.NewLimiter(DefaultGratuitousRate, DefaultGratuitousRate/burstsPerSecond))
+	const count = 3000
+	for _, a := range scattered(IPv4, count) {
+		s.add(epoch, a)
+	}
+	sent := play(s, epoch)
+	if first := sent[count-1].at; first > 1500*time.Millisecond {
+		t.Errorf("it took %v until each of %d addresses was announced once", first, count)
+	}
+	if last := sent[len(sent)-1].at; last < 17*time.Second || last > 19*time.Second {
+		t.Errorf("%d frames took %v at %d/s", len(sent), last, DefaultGratuitousRate)
+	}
+}
