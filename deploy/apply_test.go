@@ -9,8 +9,10 @@ import (
 	"testing"
 	"time"
 
+	appsv1 "k8s.io/api/apps/v1"
 	authorizationv1 "k8s.io/api/authorization/v1"
 	corev1 "k8s.io/api/core/v1"
+	"k8s.io/apimachinery/pkg/api/equality"
 	apierrors "k8s.io/apimachinery/pkg/api/errors"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/apimachinery/pkg/util/wait"
@@ -18,6 +20,38 @@ import (
 	"k8s.io/client-go/rest"
 	"sigs.k8s.io/controller-runtime/pkg/envtest"
 )
+
+// TestSpeakersMayRunAsRootWithNetRawAlone: the way out where file capabilities are not kept.
+func TestSpeakersMayRunAsRootWithNetRawAlone(t *testing.T) {
+	out, err := exec.Command(filepath.Join(assets(t), "kubectl"), "kustomize", "../config/root-speaker").Output()
+	if err != nil {
+		t.Fatal(err)
+	}
+	want, found := one[*appsv1.DaemonSet](t), false
+	pod := want.Spec.Template.Spec.SecurityContext
+	*pod.RunAsNonRoot, *pod.RunAsUser, *pod.RunAsGroup = false, 0, 0
+	for _, object := range decode(t, out) {
+		if got, ok := object.(*appsv1.DaemonSet); ok {
+			found = true
+			if !equality.Semantic.DeepEqual(got, want) {
+				t.Errorf("more than the user differs: %+v", got.Spec.Template.Spec)
+			}
+		}
+	}
+	if !found {
+		t.Error("there is no DaemonSet")
+	}
+}
+
+// assets is the directory with kube-apiserver, etcd and kubectl.
+func assets(t *testing.T) string {
+	t.Helper()
+	directory := os.Getenv("KUBEBUILDER_ASSETS")
+	if directory == "" {
+		t.Skip("needs Kubernetes' programs: KUBEBUILDER_ASSETS is not set (make test sets it)")
+	}
+	return directory
+}
 
 // cluster is a real API server with clarion.yaml applied by kubectl.
 type cluster struct {
@@ -28,10 +62,7 @@ type cluster struct {
 
 func install(t *testing.T) cluster {
 	t.Helper()
-	assets := os.Getenv("KUBEBUILDER_ASSETS")
-	if assets == "" {
-		t.Skip("needs a kube-apiserver: KUBEBUILDER_ASSETS is not set (make test sets it)")
-	}
+	kubectl := filepath.Join(assets(t), "kubectl")
 	env := envtest.Environment{}
 	config, err := env.Start()
 	if err != nil {
@@ -57,7 +88,7 @@ func install(t *testing.T) cluster {
 	c := cluster{config: config, admin: kubernetes.NewForConfigOrDie(config)}
 	c.kubectl = func(t *testing.T, args ...string) string {
 		t.Helper()
-		out, err := exec.Command(filepath.Join(assets, "kubectl"), append([]string{"--kubeconfig", kubeconfig}, args...)...).CombinedOutput()
+		out, err := exec.Command(kubectl, append([]string{"--kubeconfig", kubeconfig}, args...)...).CombinedOutput()
 		if err != nil {
 			t.Fatalf("kubectl %s: %v\n%s", strings.Join(args, " "), err, out)
 		}

@@ -27,18 +27,24 @@ import (
 
 const namespace = "clarion-system"
 
-// manifest decodes clarion.yaml. A field that Kubernetes does not know is an error, as it is for kubectl.
+// manifest reads clarion.yaml.
 func manifest(t *testing.T) []runtime.Object {
+	t.Helper()
+	content, err := os.ReadFile("clarion.yaml")
+	if err != nil {
+		t.Fatal(err)
+	}
+	return decode(t, content)
+}
+
+// decode reads YAML documents. A field that Kubernetes does not know is an error, as it is for kubectl.
+func decode(t *testing.T, content []byte) []runtime.Object {
 	t.Helper()
 	scheme := runtime.NewScheme()
 	if err := errors.Join(clientgoscheme.AddToScheme(scheme), apiextensionsv1.AddToScheme(scheme)); err != nil {
 		t.Fatal(err)
 	}
 	decoder := serializer.NewCodecFactory(scheme, serializer.EnableStrict).UniversalDeserializer()
-	content, err := os.ReadFile("clarion.yaml")
-	if err != nil {
-		t.Fatal(err)
-	}
 	var objects []runtime.Object
 	for r := yaml.NewYAMLReader(bufio.NewReader(bytes.NewReader(content))); ; {
 		document, err := r.Read()
