@@ -26,9 +26,15 @@ const AttemptTimeout = 500 * time.Millisecond
 // StartWatch starts a client that watches the targets' port 80 until Stop, or
 // for two minutes.
 func StartWatch(ctx context.Context, l *lab.Lab, targets ...netip.Addr) *Watch {
+	return StartWatchEvery(ctx, l, 10*time.Millisecond, targets...)
+}
+
+// StartWatchEvery is StartWatch at another interval.
+func StartWatchEvery(ctx context.Context, l *lab.Lab, interval time.Duration, targets ...netip.Addr) *Watch {
 	ctx, stop := context.WithCancel(ctx)
 	w := &Watch{stop: stop, done: make(chan struct{})}
 	o := probe.Options{
+		Interval:         interval,
 		Timeout:          AttemptTimeout,
 		Duration:         2 * time.Minute,
 		NetworkNamespace: fmt.Sprintf("/proc/%d/ns/net", l.Client().Machine().PID),
