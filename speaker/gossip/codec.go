@@ -1,0 +1,375 @@
+package gossip
+
+import (
+	"encoding/binary"
+	"errors"
+	"fmt"
+	"net/netip"
+	"slices"
+	"time"
+)
+
+// The format, on top of memberlist's user messages and of its push/pull state:
+//
+//	frame   = version message*
+//	message = type length value     what a receiver does not know, it skips by its length
+//	value   = field*                (state)
+//	field   = type length value     so here
+//
+// version is a byte, types and lengths are unsigned varints, numbers inside are big endian. A receiver
+// takes frames of its own version and of the one before; what only adds to a version is a new
+// type. Decoding survives any input, and allocates in proportion to it.
+
+const frameVersion = 1
+
+// Types of messages.
+const (
+	typeState = 1 // a whole state
+	typePart  = 2 // part of a state that is too big for a packet
+	typeAsk   = 3 // asks for the receiver's state; the value is the asking node
+)
+
+// Fields of a state.
+const (
+	fieldNode = iota + 1
+	fieldLife
+	fieldSeq
+	fieldBuild
+	fieldStarted
+	fieldServing
+	fieldCapabilities
+	fieldLink
+)
+
+// Fields of a link.
+const (
+	linkName = iota + 1
+	linkMAC
+	linkUp
+	linkPrefix
+	linkLinkLocal
+)
+
+// Bounds on what is sent and believed.
+const (
+	// maxPart is how much of a state a packet carries. With everything that is put around it, a
+	// packet stays under 1,232 bytes, which any path takes that IPv6 can use (RFC 8200 section 5).
+	maxPart     = 1000
+	maxParts    = 64
+	maxState    = maxPart * maxParts
+	maxNode     = 253 // RFC 1123 subdomain, as Node names are
+	maxBuild    = 64
+	maxLinkName = 15 // IFNAMSIZ without its NUL
+	maxLinks    = 1024
+	maxPrefixes = 64
+	maxSeq      = 1 << 62
+)
+
+var (
+	errTruncated = errors.New("truncated")
+	errVersion   = errors.New("frame of a version that is not spoken here")
+)
+
+// message is one decoded message: one of these.
+type message struct {
+	state *received
+	part  *part
+	ask   string // the node that asks
+}
+
+// received is a state and the bytes it came as, which are what is passed on.
+type received struct {
+	state
+	encoded []byte
+}
+
+// part is a piece of an encoded state that did not fit into one packet.
+type part struct {
+	node         string
+	life         life
+	seq          uint64
+	index, count int
+	data         []byte
+}
+
+func appendField(b []byte, typ uint64, value []byte) []byte {
+	b = binary.AppendUvarint(b, typ)
+	b = binary.AppendUvarint(b, uint64(len(value)))
+	return append(b, value...)
+}
+
+func appendNumber(b []byte, typ uint64, n uint64) []byte {
+	return appendField(b, typ, binary.BigEndian.AppendUint64(nil, n))
+}
+
+// encodeState returns the value of a state message. What nobody would take is left out: text is cut, the
+// last of too many links go, and so do links with names that are no text.
+func encodeState(s state) []byte {
+	var b []byte
+	b = appendField(b, fieldNode, []byte(s.node))
+	b = appendNumber(b, fieldLife, uint64(s.life))
+	b = appendNumber(b, fieldSeq, s.seq)
+	b = appendField(b, fieldBuild, []byte(s.facts.Build[:min(len(s.facts.Build), maxBuild)]))
+	if !s.facts.Started.IsZero() {
+		b = appendNumber(b, fieldStarted, uint64(s.facts.Started.UnixMilli()))
+	}
+	if s.facts.Serving {
+		b = appendField(b, fieldServing, nil)
+	}
+	if s.facts.Capabilities != 0 {
+		b = appendNumber(b, fieldCapabilities, uint64(s.facts.Capabilities))
+	}
+	links := 0
+	for _, l := range s.facts.Links {
+		if l.Name == "" || !isText([]byte(l.Name)) {
+			continue
+		}
+		field := appendField(nil, fieldLink, encodeLink(l))
+		if links == maxLinks || len(b)+len(field) > maxState {
+			break
+		}
+		b = append(b, field...)
+		links++
+	}
+	return b
+}
+
+func encodeLink(l Link) []byte {
+	b := appendField(nil, linkName, []byte(l.Name[:min(len(l.Name), maxLinkName)]))
+	if l.MAC != [6]byte{} {
+		b = appendField(b, linkMAC, l.MAC[:])
+	}
+	if l.Up {
+		b = appendField(b, linkUp, nil)
+	}
+	for _, p := range l.Prefixes[:min(len(l.Prefixes), maxPrefixes)] {
+		if p.IsValid() {
+			b = appendField(b, linkPrefix, append(p.Addr().AsSlice(), byte(p.Bits())))
+		}
+	}
+	if l.LinkLocal.IsValid() {
+		b = appendField(b, linkLinkLocal, l.LinkLocal.AsSlice())
+	}
+	return b
+}
+
+// packets returns frames that each fit into a packet and together carry an encoded state.
+func packets(s state, encoded []byte) [][]byte {
+	if len(encoded) <= maxPart {
+		return [][]byte{appendField([]byte{frameVersion}, typeState, encoded)}
+	}
+	var frames [][]byte
+	chunks := slices.Collect(slices.Chunk(encoded, maxPart))
+	for i, chunk := range chunks {
+		head := appendField(nil, fieldNode, []byte(s.node))
+		head = binary.BigEndian.AppendUint64(head, uint64(s.life))
+		head = binary.BigEndian.AppendUint64(head, s.seq)
+		head = append(head, byte(i), byte(len(chunks)))
+		frames = append(frames, appendField([]byte{frameVersion}, typePart, append(head, chunk...)))
+	}
+	return frames
+}
+
+// wholeFrame returns one frame with all the encoded states, for a stream.
+func wholeFrame(encoded [][]byte) []byte {
+	b := []byte{frameVersion}
+	for _, e := range encoded {
+		b = appendField(b, typeState, e)
+	}
+	return b
+}
+
+func askFrame(node string) []byte {
+	return appendField([]byte{frameVersion}, typeAsk, []byte(node))
+}
+
+// decodeFrame returns the messages in a frame that are known here. Those before a fault are returned with it.
+func decodeFrame(b []byte) ([]message, error) {
+	if len(b) == 0 {
+		return nil, errTruncated
+	}
+	if b[0] != frameVersion {
+		return nil, errVersion
+	}
+	var messages []message
+	err := eachField(b[1:], func(typ uint64, value []byte) error {
+		switch typ {
+		case typeState:
+			s, err := decodeState(value)
+			if err != nil {
+				return fmt.Errorf("state: %w", err)
+			}
+			messages = append(messages, message{state: &received{s, slices.Clone(value)}})
+		case typePart:
+			p, err := decodePart(value)
+			if err != nil {
+				return fmt.Errorf("part of a state: %w", err)
+			}
+			messages = append(messages, message{part: &p})
+		case typeAsk:
+			node, err := decodeText(value, maxNode)
+			if err != nil {
+				return fmt.Errorf("question: %w", err)
+			}
+			messages = append(messages, message{ask: node})
+		}
+		return nil
+	})
+	return messages, err
+}
+
+// eachField calls do for each field in b.
+func eachField(b []byte, do func(typ uint64, value []byte) error) error {
+	for len(b) > 0 {
+		typ, value, rest, err := cutField(b)
+		if err != nil {
+			return err
+		}
+		if err := do(typ, value); err != nil {
+			return err
+		}
+		b = rest
+	}
+	return nil
+}
+
+func cutField(b []byte) (typ uint64, value, rest []byte, err error) {
+	typ, n := binary.Uvarint(b)
+	if n <= 0 {
+		return 0, nil, nil, errTruncated
+	}
+	length, m := binary.Uvarint(b[n:])
+	if m <= 0 || length > uint64(len(b)-n-m) {
+		return 0, nil, nil, errTruncated
+	}
+	b = b[n+m:]
+	return typ, b[:length:length], b[length:], nil
+}
+
+func decodeState(b []byte) (state, error) {
+	var s state
+	if len(b) > maxState {
+		return s, fmt.Errorf("%d bytes, at most %d are taken", len(b), maxState)
+	}
+	err := eachField(b, func(typ uint64, value []byte) (err error) {
+		var n uint64
+		switch typ {
+		case fieldNode:
+			s.node, err = decodeText(value, maxNode)
+		case fieldLife:
+			n, err = decodeNumber(value)
+			s.life = life(n)
+		case fieldSeq:
+			s.seq, err = decodeNumber(value)
+		case fieldBuild:
+			s.facts.Build, err = decodeText(value, maxBuild)
+		case fieldStarted:
+			n, err = decodeNumber(value)
+			s.facts.Started = time.UnixMilli(int64(n)).UTC()
+		case fieldServing:
+			s.facts.Serving = true
+		case fieldCapabilities:
+			n, err = decodeNumber(value)
+			s.facts.Capabilities = Capabilities(n)
+		case fieldLink:
+			var l Link
+			if len(s.facts.Links) == maxLinks {
+				return fmt.Errorf("more than %d links", maxLinks)
+			}
+			l, err = decodeLink(value)
+			s.facts.Links = append(s.facts.Links, l)
+		}
+		return err
+	})
+	if err != nil {
+		return state{}, err
+	}
+	if s.node == "" || s.life == 0 || s.seq > maxSeq {
+		return state{}, errors.New("no node, no life, or a sequence number out of bounds")
+	}
+	return s, nil
+}
+
+func decodeLink(b []byte) (Link, error) {
+	var l Link
+	err := eachField(b, func(typ uint64, value []byte) (err error) {
+		switch typ {
+		case linkName:
+			l.Name, err = decodeText(value, maxLinkName)
+		case linkMAC:
+			if len(value) != len(l.MAC) {
+				return fmt.Errorf("hardware address of %d bytes", len(value))
+			}
+			l.MAC = [6]byte(value)
+		case linkUp:
+			l.Up = true
+		case linkPrefix:
+			if len(value) == 0 {
+				return errTruncated
+			}
+			if len(l.Prefixes) == maxPrefixes {
+				return fmt.Errorf("more than %d networks on a link", maxPrefixes)
+			}
+			a, ok := netip.AddrFromSlice(value[:len(value)-1])
+			p := netip.PrefixFrom(a, int(value[len(value)-1]))
+			if !ok || !p.IsValid() {
+				return errors.New("a network that is none")
+			}
+			l.Prefixes = append(l.Prefixes, p)
+		case linkLinkLocal:
+			a, ok := netip.AddrFromSlice(value)
+			if !ok {
+				return fmt.Errorf("address of %d bytes", len(value))
+			}
+			l.LinkLocal = a
+		}
+		return err
+	})
+	if err == nil && l.Name == "" {
+		err = errors.New("link without a name")
+	}
+	return l, err
+}
+
+func decodePart(b []byte) (part, error) {
+	var p part
+	typ, node, rest, err := cutField(b)
+	if err != nil || typ != fieldNode || len(rest) < 18 {
+		return p, errTruncated
+	}
+	if p.node, err = decodeText(node, maxNode); err != nil {
+		return p, err
+	}
+	p.life, p.seq = life(binary.BigEndian.Uint64(rest)), binary.BigEndian.Uint64(rest[8:])
+	p.index, p.count, p.data = int(rest[16]), int(rest[17]), slices.Clone(rest[18:])
+	if p.node == "" || p.life == 0 || p.seq > maxSeq || p.index >= p.count || p.count > maxParts || len(p.data) > maxPart {
+		return part{}, errors.New("out of bounds")
+	}
+	return p, nil
+}
+
+func decodeText(b []byte, longest int) (string, error) {
+	if len(b) > longest {
+		return "", fmt.Errorf("text of %d bytes, at most %d are taken", len(b), longest)
+	}
+	if !isText(b) {
+		return "", errors.New("text with control characters")
+	}
+	return string(b), nil
+}
+
+func isText(b []byte) bool {
+	for _, c := range b {
+		if c < ' ' || c == 0x7f {
+			return false
+		}
+	}
+	return true
+}
+
+func decodeNumber(b []byte) (uint64, error) {
+	if len(b) != 8 {
+		return 0, fmt.Errorf("number of %d bytes", len(b))
+	}
+	return binary.BigEndian.Uint64(b), nil
+}
