@@ -1,24 +1,400 @@
 package layer2
 
 import (
+	"encoding/binary"
+	"fmt"
 	"net/netip"
+	"slices"
 	"testing"
+	"time"
 
+	"github.com/mdlayher/arp"
 	"github.com/vishvananda/netlink"
+	"golang.org/x/net/ipv6"
+	"golang.org/x/sys/unix"
 )
 
-func TestLinuxClientResolvesAnnouncedAddress(t *testing.T) {
+var bothFamilies = []netip.Addr{vip4, vip6}
+
+// learns waits until the interface's kernel knows address at mac.
+func (i iface) learns(address netip.Addr, mac MAC) {
+	i.t.Helper()
+	eventually(i.t, fmt.Sprintf("the client to find %v at %v", address, mac), func() bool {
+		got, state := i.neighbor(address)
+		return got == mac && state&(netlink.NUD_REACHABLE|netlink.NUD_STALE|netlink.NUD_DELAY|netlink.NUD_PROBE) != 0
+	})
+}
+
+// claims reads a frame: does it say who has address, and with what MAC?
+func claims(frame []byte, address netip.Addr) (MAC, bool) {
+	if len(frame) >= ethernetLen+arpLen && binary.BigEndian.Uint16(frame[12:]) == etherTypeARP {
+		return MAC(frame[arpSenderMAC:]), netip.AddrFrom4([4]byte(frame[arpSenderAddress:])) == address
+	}
+	if len(frame) >= nsOptions+8 && frame[ipv6NextHeader] == protocolICMPv6 && frame[icmpv6Type] == byte(ipv6.ICMPTypeNeighborAdvertisement) {
+		return MAC(frame[nsOptions+2:]), netip.AddrFrom16([16]byte(frame[nsTarget:])) == address
+	}
+	return MAC{}, false
+}
+
+// ask sends a client's request for address.
+func (p *tap) ask(asker MAC, address netip.Addr) {
+	p.t.Helper()
+	from := client4
+	if address.Is6() {
+		from = client6
+	}
+	p.send(requestFor(asker, from, address))
+}
+
+// answer waits for the answer to a request sent by mac and returns its MAC.
+func (p *tap) answer(address netip.Addr, asker MAC) MAC {
+	p.t.Helper()
+	frames := p.until("an answer for "+address.String(), func(frame []byte) bool {
+		_, is := claims(frame, address)
+		return is && MAC(frame[:6]) == asker
+	})
+	mac, _ := claims(frames[len(frames)-1], address)
+	return mac
+}
+
+// silent asks for address and then for sentinel, which is answered, on the same
+// interface. It reports whether the former was met with silence: requests
+// are answered in order, so an answer would have come first.
+func (p *tap) silent(asker MAC, address, sentinel netip.Addr) bool {
+	p.t.Helper()
+	p.ask(asker, address)
+	p.ask(asker, sentinel)
+	frames := p.until("the answer for "+sentinel.String(), func(frame []byte) bool {
+		_, is := claims(frame, sentinel)
+		return is && MAC(frame[:6]) == asker
+	})
+	return !slices.ContainsFunc(frames, func(frame []byte) bool { _, is := claims(frame, address); return is })
+}
+
+func TestLinuxClientResolves(t *testing.T) {
 	n, c := node(t), newHost(t)
 	ours, theirs := connect(t, "cl0", n, 1, c, 2)
 	a := start(t)
-	a.Apply(on("cl0", vip4, vip6))
-	awaitAnswering(t, a, "cl0", vip4, vip6)
-	for _, vip := range []netip.Addr{vip4, vip6} {
+	a.Apply(on("cl0", bothFamilies...))
+	awaitAnswering(t, a, "cl0", bothFamilies...)
+	for _, vip := range bothFamilies {
 		c.talk(vip)
 		eventually(t, "the client to resolve "+vip.String(), func() bool {
 			mac, state := theirs.neighbor(vip)
 			return mac == ours.mac() && state == netlink.NUD_REACHABLE
 		})
 	}
-	t.Logf("%+v", a.Counters())
+	if c := a.Counters(); c.Answered[IPv4] != 1 || c.Answered[IPv6] != 1 {
+		t.Errorf("counters are %+v", c)
+	}
+}
+
+// Linux confirms an entry by a request to the MAC that it knows, in IPv6 to the
+// address itself and not to its group: what a raw ICMPv6 socket does not hear,
+// because the address is not the node's.
+func TestLinuxClientConfirmsByUnicast(t *testing.T) {
+	n, c := node(t), newHost(t)
+	ours, theirs := connect(t, "cl0", n, 1, c, 2)
+	c.sysctl("net/ipv4/neigh/cl0/delay_first_probe_time", "0")
+	c.sysctl("net/ipv6/neigh/cl0/delay_first_probe_time", "0")
+	a := start(t)
+	a.Apply(on("cl0", bothFamilies...))
+	awaitAnswering(t, a, "cl0", bothFamilies...)
+	for _, vip := range bothFamilies {
+		tap := theirs.tap()
+		theirs.setNeighbor(vip, ours.mac(), netlink.NUD_STALE)
+		c.talk(vip)
+		tap.until("a unicast request for "+vip.String(), func(frame []byte) bool {
+			var q question
+			var reason DropReason
+			if vip.Is4() {
+				q, reason = parseARPRequest(frame, ours.mac())
+			} else {
+				q, reason = parseSolicitation(frame, ours.mac())
+			}
+			return reason == answered && q.address == vip && MAC(frame[:6]) == ours.mac()
+		})
+		eventually(t, vip.String()+" to be confirmed", func() bool {
+			mac, state := theirs.neighbor(vip)
+			return mac == ours.mac() && state == netlink.NUD_REACHABLE
+		})
+	}
+}
+
+// The entry is fresh, and so protected by Linux's locktime against all but
+// gratuitous frames.
+func TestTakingAnAddressOverridesWhatClientsKnow(t *testing.T) {
+	n, c := node(t), newHost(t)
+	ours, theirs := connect(t, "cl0", n, 1, c, 2)
+	a := start(t)
+	for _, vip := range bothFamilies {
+		theirs.setNeighbor(vip, otherMAC, netlink.NUD_REACHABLE)
+	}
+	a.Apply(on("cl0", bothFamilies...))
+	for _, vip := range bothFamilies {
+		theirs.learns(vip, ours.mac())
+	}
+	if got := a.Counters().Answered; got[IPv4] != 0 || got[IPv6] != 0 {
+		t.Errorf("the client asked: %v", got)
+	}
+}
+
+func TestUnsolicitedAdvertisementIsFromTheLinkLocalAddress(t *testing.T) {
+	n, c := node(t), newHost(t)
+	ours, theirs := connect(t, "cl0", n, 1, c, 2)
+	source := ours.linkLocal()
+	tap := theirs.tap()
+	a := start(t)
+	a.Apply(on("cl0", vip6))
+	frames := tap.until("an advertisement", func(frame []byte) bool { _, is := claims(frame, vip6); return is })
+	frame := frames[len(frames)-1]
+	src, dst, na := readAdvertisement(t, frame)
+	if src != source || dst != allNodes || MAC(frame[:6]) != allNodesMAC || na.Solicited {
+		t.Errorf("%+v from %v to %v, expected from %v", na, src, dst, source)
+	}
+}
+
+func TestLinuxClientFindsItsDuplicate(t *testing.T) {
+	n, c := node(t), newHost(t)
+	ours, theirs := connect(t, "cl0", n, 1, c, 2)
+	a := start(t)
+	a.Apply(on("cl0", bothFamilies...))
+	awaitAnswering(t, a, "cl0", bothFamilies...)
+
+	t.Run("an IPv6 host that wants the address gives it up", func(t *testing.T) {
+		c.sysctl("net/ipv6/conf/cl0/accept_dad", "1")
+		address, err := netlink.ParseAddr(vip6.String() + "/64")
+		must(t, err)
+		must(t, c.AddrAdd(theirs.link(), address))
+		eventually(t, "duplicate address detection to fail", func() bool {
+			addrs, err := c.AddrList(theirs.link(), netlink.FAMILY_V6)
+			must(t, err)
+			return slices.ContainsFunc(addrs, func(a netlink.Addr) bool {
+				return a.IP.Equal(address.IP) && a.Flags&unix.IFA_F_DADFAILED != 0
+			})
+		})
+	})
+	t.Run("an ARP probe is answered", func(t *testing.T) {
+		tap := theirs.tap()
+		tap.send(arpRequest(theirs.mac(), netip.IPv4Unspecified(), vip4))
+		if mac := tap.answer(vip4, theirs.mac()); mac != ours.mac() {
+			t.Errorf("the answer names %v", mac)
+		}
+	})
+}
+
+func TestSilence(t *testing.T) {
+	n, c := node(t), newHost(t)
+	_, theirs := connect(t, "cl0", n, 1, c, 2)
+	elsewhere := wire(t, "cl1", n, c)[1]
+	sentinels := []netip.Addr{vip4.Next(), vip6.Next()}
+	a := start(t)
+	a.Apply(append(on("cl0", append(bothFamilies, sentinels...)...), on("cl1", sentinels...)...))
+	awaitAnswering(t, a, "cl0", append(bothFamilies, sentinels...)...)
+	awaitAnswering(t, a, "cl1", sentinels...)
+	for i, vip := range bothFamilies {
+		tap := elsewhere.tap()
+		if !tap.silent(elsewhere.mac(), vip, sentinels[i]) {
+			t.Errorf("%v was answered on an interface where it is not announced", vip)
+		}
+	}
+	tap := theirs.tap()
+	for _, vip := range bothFamilies {
+		tap.ask(theirs.mac(), vip)
+		tap.answer(vip, theirs.mac())
+	}
+	a.Apply(append(on("cl0", sentinels...), on("cl1", sentinels...)...))
+	for i, vip := range bothFamilies {
+		if !theirs.tap().silent(theirs.mac(), vip, sentinels[i]) {
+			t.Errorf("%v was answered after it was withdrawn", vip)
+		}
+	}
+}
+
+func TestStandInAnswersWithTheOwnersMAC(t *testing.T) {
+	n, c := node(t), newHost(t)
+	ours, theirs := connect(t, "cl0", n, 1, c, 2)
+	a := start(t)
+	var desired []Announcement
+	for _, vip := range bothFamilies {
+		desired = append(desired, Announcement{Address: vip, Interfaces: []string{"cl0"}, HardwareAddr: otherMAC})
+	}
+	tap := theirs.tap()
+	a.Apply(desired)
+	awaitAnswering(t, a, "cl0", bothFamilies...)
+	for _, vip := range bothFamilies {
+		c.talk(vip)
+		theirs.learns(vip, otherMAC)
+		frames := tap.until("the answer", func(frame []byte) bool { _, is := claims(frame, vip); return is })
+		if src := ethernetSource(frames[len(frames)-1]); src != ours.mac() {
+			t.Errorf("the frame's source is %v", src)
+		}
+	}
+	if g := a.Counters().Gratuitous; g[IPv4] != 0 || g[IPv6] != 0 {
+		t.Errorf("a stand-in sent gratuitous frames: %v", g)
+	}
+}
+
+func TestLinkThatComesBackAnnouncesAgain(t *testing.T) {
+	n, client := node(t), newHost(t)
+	ours, theirs := connect(t, "cl0", n, 1, client, 2)
+	a := start(t)
+	a.Apply(on("cl0", bothFamilies...))
+	awaitAnswering(t, a, "cl0", bothFamilies...)
+
+	// forget gives the client a wrong entry, which only an announcement can mend.
+	forget := func() {
+		for _, vip := range bothFamilies {
+			theirs.setNeighbor(vip, otherMAC, netlink.NUD_REACHABLE)
+		}
+	}
+	for _, c := range []struct {
+		name   string
+		happen func()
+	}{
+		{"down and up in a moment", func() { ours.down(); ours.up(); forget() }},
+		{"down for long enough to see, then up", func() {
+			ours.down()
+			awaitState(t, a, "the link to be seen down", func(s State) bool {
+				return len(s.Segments) == 2 && s.Segments[0].Status == LinkDown && s.Segments[1].Status == LinkDown
+			})
+			ours.up()
+			forget()
+		}},
+		{"carrier lost in a moment", func() { theirs.down(); theirs.up(); forget() }},
+		{"another MAC", func() { forget(); ours.setMAC(clientMAC) }},
+		{"another interface of the same name", func() {
+			must(t, n.LinkDel(ours.link()))
+			ours, theirs = connect(t, "cl0", n, 1, client, 2)
+			forget()
+		}},
+	} {
+		t.Run(c.name, func(t *testing.T) {
+			c.happen()
+			for _, vip := range bothFamilies {
+				theirs.learns(vip, ours.mac())
+			}
+			awaitAnswering(t, a, "cl0", bothFamilies...)
+			tap := theirs.tap()
+			for _, vip := range bothFamilies {
+				tap.ask(theirs.mac(), vip)
+				if mac := tap.answer(vip, theirs.mac()); mac != ours.mac() {
+					t.Errorf("%v is answered with %v, expected %v", vip, mac, ours.mac())
+				}
+			}
+		})
+	}
+}
+
+// Requests for others' addresses do not reach the process, so they cost it
+// nothing, and do not keep it from answering.
+func TestStormForOthers(t *testing.T) {
+	n, c := node(t), newHost(t)
+	_, theirs := connect(t, "cl0", n, 1, c, 2)
+	a := start(t)
+	a.Apply(on("cl0", bothFamilies...))
+	awaitAnswering(t, a, "cl0", bothFamilies...)
+	tap := theirs.tap()
+	before := cpuTime(t)
+	const count = 20_000
+	for i := range count {
+		other := netip.AddrFrom4([4]byte{192, 0, byte(i >> 8), byte(i)})
+		if other == vip4 {
+			continue
+		}
+		tap.send(arpRequest(theirs.mac(), client4, other))
+	}
+	t.Logf("%d requests for others: %v of CPU for sending and all else", count, cpuTime(t)-before)
+	for _, vip := range bothFamilies {
+		tap := theirs.tap()
+		tap.ask(theirs.mac(), vip)
+		tap.answer(vip, theirs.mac())
+	}
+	for f, reasons := range a.Counters().Dropped {
+		for reason, n := range reasons {
+			if n != 0 {
+				t.Errorf("%d %s frames reached the process and were dropped: %s", n, f, reason)
+			}
+		}
+	}
+}
+
+// With the least room for filters and groups that a kernel of old has by
+// default, thousands of scattered addresses are answered all the same.
+func TestManyAddressesInLittleRoom(t *testing.T) {
+	n, c := node(t), newHost(t)
+	n.sysctl("net/core/optmem_max", "20480")
+	t.Cleanup(func() { n.sysctl("net/core/optmem_max", "131072") })
+	_, theirs := connect(t, "cl0", n, 1, c, 2)
+	a := start(t)
+	addresses := append(scattered(IPv4, 2000), scattered(IPv6, 2000)...)
+	began := time.Now()
+	a.Apply(on("cl0", addresses...))
+	awaitAnswering(t, a, "cl0", addresses...)
+	t.Logf("%d addresses in force after %v", len(addresses), time.Since(began))
+	tap := theirs.tap()
+	for _, address := range addresses {
+		tap.ask(theirs.mac(), address)
+		tap.answer(address, theirs.mac())
+	}
+	// Changing a full filter and full groups works as well.
+	fewer := addresses[500:2500]
+	a.Apply(on("cl0", fewer...))
+	awaitState(t, a, "fewer addresses", func(s State) bool {
+		return len(s.Segments) == 2 && len(s.Segments[0].Answered)+len(s.Segments[1].Answered) == len(fewer)
+	})
+	a.Apply(on("cl0", addresses...))
+	awaitAnswering(t, a, "cl0", addresses...)
+}
+
+// A switch that snoops delivers a group only where it was reported.
+func TestGroupIsReported(t *testing.T) {
+	n, c := node(t), newHost(t)
+	_, theirs := connect(t, "cl0", n, 1, c, 2)
+	tap := theirs.tap()
+	a := start(t)
+	a.Apply(on("cl0", vip6))
+	group := solicitedNode(vip6)
+	tap.until("an MLD report of "+group.String(), func(frame []byte) bool {
+		// IPv6 with a hop-by-hop header of 8 octets, then the report (RFC 3810 §5.2).
+		const report = ethernetLen + ipv6Len + 8
+		if len(frame) < report+8 || frame[12] != 0x86 || frame[ipv6NextHeader] != 0 || frame[report] != byte(ipv6.ICMPTypeVersion2MulticastListenerReport) {
+			return false
+		}
+		for records := frame[report+8:]; len(records) >= 20; {
+			if netip.AddrFrom16([16]byte(records[4:])) == group {
+				return true
+			}
+			records = records[min(len(records), 20+16*int(binary.BigEndian.Uint16(records[2:]))):]
+		}
+		return false
+	})
+}
+
+func TestGratuitousFramesOnTheWire(t *testing.T) {
+	n, c := node(t), newHost(t)
+	ours, theirs := connect(t, "cl0", n, 1, c, 2)
+	tap := theirs.tap()
+	a := start(t)
+	a.Apply(on("cl0", vip4))
+	var forms []arp.Operation
+	began := time.Now()
+	tap.until("six gratuitous frames", func(frame []byte) bool {
+		if _, is := claims(frame, vip4); is {
+			dst, src, p := readARP(t, frame)
+			if dst != broadcast || src != ours.mac() || p.TargetIP != vip4 {
+				t.Errorf("gratuitous frame is %+v", p)
+			}
+			forms = append(forms, p.Operation)
+		}
+		return len(forms) == 6
+	})
+	if took := time.Since(began); took > time.Second {
+		t.Errorf("three rounds took %v", took)
+	}
+	for i, f := range forms {
+		if want := []arp.Operation{arp.OperationRequest, arp.OperationReply}[i%2]; f != want {
+			t.Errorf("frame %d is a %v, expected a %v", i, f, want)
+		}
+	}
 }
