@@ -1,0 +1,95 @@
+package ipam
+
+import (
+	"fmt"
+	"math/rand/v2"
+	"os"
+	"runtime"
+	"slices"
+	"strconv"
+	"strings"
+	"testing"
+	"time"
+)
+
+// million is how many addresses are in use while one is assigned and released.
+const million = 1_000_000
+
+// samples is how many measurements the medians are of.
+const samples = 100_000
+
+// BenchmarkAssignRelease releases one of a million Services at random and assigns an address to another, and reports
+// the medians of both and the memory of the process.
+func BenchmarkAssignRelease(b *testing.B) {
+	for _, pool := range []string{"10.0.0.0/8", "fd00::/32", "fd00::/64"} {
+		b.Run(strings.ReplaceAll(pool, "/", "_"), func(b *testing.B) {
+			a := New()
+			a.SetPools([]Pool{{Name: "public", Ranges: ranges(pool), AutoAssign: true}})
+			families := []Family{FamilyOf(ranges(pool)[0].From())}
+			request := func(i int) Request {
+				return Request{
+					Service:  Key{"team-" + strconv.Itoa(i%1000), "service-" + strconv.Itoa(i)},
+					Families: families,
+					Policy:   SingleStack,
+				}
+			}
+			names := make([]int, million)
+			for i := range names {
+				names[i] = i
+				if d := a.Assign(request(i)); d.Outcome != Granted {
+					b.Fatal(d.Message)
+				}
+				a.Settle(request(i).Service)
+			}
+			rng := rand.New(rand.NewPCG(1, 2))
+			next := million
+			assign, release := make([]time.Duration, 0, samples), make([]time.Duration, 0, samples)
+			for b.Loop() {
+				at := rng.IntN(million)
+				old, fresh := request(names[at]), request(next)
+				start := time.Now()
+				a.Release(old.Service)
+				released := time.Now()
+				d := a.Assign(fresh)
+				a.Settle(fresh.Service)
+				done := time.Now()
+				if d.Outcome != Granted {
+					b.Fatal(d.Message)
+				}
+				if len(assign) < samples {
+					release = append(release, released.Sub(start))
+					assign = append(assign, done.Sub(released))
+				}
+				names[at] = next
+				next++
+			}
+			b.ReportMetric(float64(median(assign).Nanoseconds()), "ns/assign(median)")
+			b.ReportMetric(float64(median(release).Nanoseconds()), "ns/release(median)")
+			b.ReportMetric(rss(b), "MiB(RSS)")
+			runtime.KeepAlive(a)
+		})
+	}
+}
+
+func median(d []time.Duration) time.Duration {
+	slices.Sort(d)
+	return d[len(d)/2]
+}
+
+// rss returns the resident memory of this process at its highest.
+func rss(b *testing.B) float64 {
+	status, err := os.ReadFile("/proc/self/status")
+	if err != nil {
+		b.Skip("no /proc to read the memory of the process from")
+	}
+	for line := range strings.Lines(string(status)) {
+		if strings.HasPrefix(line, "VmHWM:") {
+			var kib float64
+			if _, err := fmt.Sscanf(line, "VmHWM: %f kB", &kib); err != nil {
+				b.Fatal(err)
+			}
+			return kib / 1024
+		}
+	}
+	return 0
+}

@@ -1,0 +1,175 @@
+package ipam
+
+import (
+	"errors"
+	"fmt"
+	"slices"
+)
+
+// Check verifies what must always hold: that no address is held by two Services that may not both hold it, that the
+// numbers are those of reality, that free and used make up every pool, and that nobody waits for what is there. It
+// looks at everything and is for tests and debugging.
+func (a *Allocator) Check() error {
+	var errs []error
+	wrong := func(format string, args ...any) { errs = append(errs, fmt.Errorf(format, args...)) }
+
+	// The ledger: both ways of reading it say the same.
+	type counted struct {
+		held    [2]int64
+		orphans int64
+	}
+	pools := map[*pool]*counted{}
+	quota := map[*namespace]map[*pool]int64{}
+	claims := 0
+	a.ledger.addresses(func(n num) {
+		var in *pool
+		spaces := map[*namespace]bool{}
+		var holders []*holder
+		a.ledger.besides(n, func(c id, it *claim) bool {
+			claims++
+			h := a.ledger.holders.at(it.holder)
+			listed := false
+			a.ledger.of(it.holder, func(o id, _ *claim) bool { listed = listed || o == c; return true })
+			if !listed {
+				wrong("%s is held by %s, which does not list it", addrOf(n), h.key())
+			}
+			if h.foreign != (it.pool == nil) {
+				wrong("%s of %s: foreign is %t, but its pool is %v", addrOf(n), h.key(), h.foreign, it.pool)
+			}
+			if h.foreign {
+				return true
+			}
+			if in != nil && in != it.pool {
+				wrong("%s counts in pools %s and %s", addrOf(n), in.Name, it.pool.Name)
+			}
+			in = it.pool
+			spaces[h.namespace] = true
+			holders = append(holders, h)
+			return true
+		})
+		for i, x := range holders {
+			for _, y := range holders[:i] {
+				if len(x.ports()) == 0 || len(y.ports()) == 0 {
+					wrong("%s is held by both %s and %s", addrOf(n), x.key(), y.key())
+				}
+			}
+		}
+		if in == nil {
+			return
+		}
+		if a.pools[in.Name] != in {
+			wrong("%s counts in pool %s, which is not known", addrOf(n), in.Name)
+		}
+		if pools[in] == nil {
+			pools[in] = &counted{}
+		}
+		pools[in].held[familyOf(n)]++
+		if !in.gives(n) {
+			pools[in].orphans++
+		}
+		for ns := range spaces {
+			if quota[ns] == nil {
+				quota[ns] = map[*pool]int64{}
+			}
+			quota[ns][in]++
+		}
+	})
+	listed := 0
+	for i := id(1); i <= a.ledger.holders.last; i++ {
+		h := a.ledger.holders.at(i)
+		if h.namespace == nil {
+			continue
+		}
+		if a.ledger.find(h.key()) != i {
+			wrong("%s is not found by its name", h.key())
+		}
+		if h.first == 0 {
+			wrong("%s holds nothing, but is not forgotten", h.key())
+		}
+		a.ledger.of(i, func(id, *claim) bool { listed++; return true })
+	}
+	if listed != claims {
+		wrong("%d claims by Service, %d by address", listed, claims)
+	}
+
+	// The numbers.
+	for name, p := range a.pools {
+		want := pools[p]
+		if want == nil {
+			want = &counted{}
+		}
+		if p.held != want.held || p.orphans != want.orphans {
+			wrong("pool %s: counts %v held and %d orphans, there are %v and %d", name, p.held, p.orphans, want.held, want.orphans)
+		}
+		if !p.exists && p.held == [2]int64{} {
+			wrong("pool %s is gone and unused, but is not forgotten", name)
+		}
+		a.checkSpace(p, wrong)
+	}
+	for _, ns := range a.ledger.namespaces {
+		for p, n := range ns.held {
+			if quota[ns][p] != n {
+				wrong("namespace %s: counts %d of pool %s, there are %d", ns.name, n, p.Name, quota[ns][p])
+			}
+		}
+		for p, n := range quota[ns] {
+			if ns.held[p] != n {
+				wrong("namespace %s: counts %d of pool %s, there are %d", ns.name, ns.held[p], p.Name, n)
+			}
+		}
+	}
+
+	// Nobody waits for what is there: whoever has not been tried since the cause changed is on the way, or as many
+	// others are as it can serve.
+	for _, l := range a.waiting.lines {
+		first, ok := l.asleep.Min()
+		if ok && first.tried != l.epoch && CountOf(uint64(l.woken)).less(a.serves(l.cause)) {
+			wrong("%s sleeps, though what it waits for has changed: %+v", first.waiter.key, l.cause)
+		}
+	}
+	return errors.Join(errs...)
+}
+
+// checkSpace verifies that the free and the used addresses make up the territory of a pool, and nothing else.
+func (a *Allocator) checkSpace(p *pool, wrong func(string, ...any)) {
+	for _, f := range bothFamilies {
+		var capacity, used, free Count
+		for _, s := range p.territory {
+			if familyOf(s.lo) == f {
+				if s, ok := p.rule.trim(s); ok {
+					capacity = capacity.plus(p.rule.count(s))
+				}
+			}
+			if owner := a.atlas.owner(s.lo); owner != p {
+				wrong("pool %s: %s is not in the atlas as its", p.Name, s)
+			}
+		}
+		a.ledger.addresses(func(n num) {
+			if familyOf(n) == f && p.gives(n) {
+				used = used.next()
+				if p.free[f].has(n) {
+					wrong("pool %s: %s is held and free", p.Name, addrOf(n))
+				}
+			}
+		})
+		var last *span
+		p.free[f].spans.Ascend(func(s span) bool {
+			free = free.plus(p.rule.count(s))
+			if s.hi.less(s.lo) || !p.gives(s.lo) || !p.gives(s.hi) {
+				wrong("pool %s: %s is free, but not its to give", p.Name, s)
+			}
+			if last != nil && !last.hi.less(s.lo) {
+				wrong("pool %s: %s and %s are both free", p.Name, *last, s)
+			}
+			last = &s
+			return true
+		})
+		if free != p.free[f].count || capacity != p.capacity[f] || free.plus(used) != capacity {
+			wrong("pool %s: %s capacity %s (counted %s) is not free %s (counted %s) and used %s",
+				p.Name, f, capacity, p.capacity[f], free, p.free[f].count, used)
+		}
+	}
+	if i := slices.IndexFunc(a.order, func(o *pool) bool { return o.Name == p.Name }); (i >= 0) != p.exists {
+		wrong("pool %s: exists is %t, but it is at %d among those that do", p.Name, p.exists, i)
+	}
+}

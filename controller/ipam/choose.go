@@ -1,0 +1,501 @@
+package ipam
+
+import (
+	"fmt"
+	"net/netip"
+	"slices"
+
+	"go4.org/netipx"
+
+	clarion "github.com/clarion-lb/clarion/api/v1beta1"
+)
+
+// choice is a decision in the making. It refers to the ledger, and changes nothing in it.
+type choice struct {
+	outcome Outcome
+	grants  []grant
+	reason  clarion.Reason
+	text    string // why not, or what is still missing
+	story   []Verdict
+	causes  []Cause
+	keeping bool // refused, and the grants are what the Service had before
+}
+
+// grant is an address that the Service is to hold; claim is 0 when it does not yet.
+type grant struct {
+	addr  num
+	pool  *pool
+	claim id
+}
+
+// choose decides what a Service should hold. The steps, in order:
+//
+//	read what it asks for                 → InvalidRequest, FamilyMismatch, NoClusterIP, PoolNotFound
+//	keep what it has and may keep
+//	find what is missing
+//	  the addresses that it names         → AddressNotInPool, AddressExcluded, AddressInUse, …
+//	  else both families from one pool, the first that has them
+//	  else each family from the first pool that has it
+//	both or neither; for PreferDualStack also one, if that costs no address that it has
+//
+// A refusal keeps everything that the Service has.
+func (a *Allocator) choose(r Request, h id) choice {
+	wanted, refusal := a.read(r)
+	if refusal != nil {
+		return a.refuse(r, h, *refusal, nil)
+	}
+
+	s := &search{a: a, r: r, holder: h}
+	var missing []Family
+	for _, f := range wanted {
+		if g, ok := s.kept(f); ok {
+			s.grants = append(s.grants, g)
+		} else {
+			missing = append(missing, f)
+		}
+	}
+
+	var left []Family // what could not be found
+	switch {
+	case len(missing) == 0:
+	case len(r.Addresses) > 0:
+		for _, f := range missing {
+			if v, causes := s.named(f); v != nil {
+				return a.refuse(r, h, *v, causes)
+			}
+		}
+	default:
+		left = s.fill(missing)
+	}
+
+	s.order(wanted)
+	c := choice{outcome: Granted, grants: s.grants, reason: clarion.ReasonAssigned}
+	if len(left) == 0 {
+		return c
+	}
+	c.story, c.causes = s.story(left)
+	c.text = missingText(left, c.story)
+	if r.Policy != PreferDualStack || len(s.grants) == 0 || s.wouldLose(left, c.story) {
+		return a.refuse(r, h, Verdict{Reason: summary(c.story, r.Pool != ""), Text: c.text}, c.causes).withStory(c.story)
+	}
+	return c
+}
+
+func (c choice) withStory(story []Verdict) choice {
+	c.story = story
+	return c
+}
+
+// refuse keeps what the Service has: what its status shows, so far as it holds that, else what was written there.
+func (a *Allocator) refuse(r Request, h id, v Verdict, causes []Cause) choice {
+	c := choice{outcome: Refused, reason: v.Reason, text: v.Text, causes: causes}
+	if v.Pool != "" {
+		c.story = []Verdict{v}
+	}
+	if !slices.Contains(c.causes, Cause{Kind: CausePools}) {
+		c.causes = append(slices.Clip(c.causes), Cause{Kind: CausePools})
+	}
+	var last []grant
+	a.ledger.of(h, func(i id, it *claim) bool {
+		g := grant{it.addr, it.pool, i}
+		if slices.Contains(r.Status.Addresses, addrOf(it.addr)) {
+			c.grants = append(c.grants, g)
+		} else if it.written && !it.leaving {
+			last = append(last, g)
+		}
+		return true
+	})
+	if len(c.grants) == 0 {
+		c.grants = last
+	}
+	c.keeping = len(c.grants) > 0
+	return c
+}
+
+// read checks a request against itself and returns the families that the Service is due.
+func (a *Allocator) read(r Request) (wanted []Family, refusal *Verdict) {
+	no := func(reason clarion.Reason, format string, args ...any) ([]Family, *Verdict) {
+		return nil, &Verdict{Reason: reason, Text: fmt.Sprintf(format, args...)}
+	}
+	if len(r.Families) == 0 {
+		return no(clarion.ReasonNoClusterIP, "the Service has no cluster IP, so nothing would carry its traffic")
+	}
+	wanted = r.Families[:min(2, len(r.Families))]
+	if len(wanted) == 2 && wanted[0] == wanted[1] || r.Policy == SingleStack || r.Policy == "" {
+		wanted = wanted[:1]
+	}
+	if r.Policy == RequireDualStack && len(wanted) < 2 {
+		return no(clarion.ReasonFamilyMismatch, "ipFamilyPolicy is RequireDualStack, but the Service's cluster IPs are %s only", wanted[0])
+	}
+
+	for i, addr := range r.Addresses {
+		f := FamilyOf(addr)
+		if why := whyNever(addr); why != "" {
+			return no(clarion.ReasonInvalidRequest, "%s is asked for, but that is %s and can't be a Service's address", addr, why)
+		}
+		if !slices.Contains(wanted, f) {
+			return no(clarion.ReasonFamilyMismatch, "%s is asked for, but the Service is %s only", addr, wanted[0])
+		}
+		for _, other := range r.Addresses[:i] {
+			if FamilyOf(other) == f {
+				return no(clarion.ReasonInvalidRequest, "%s and %s are both %s: ask for at most one address of each family", other, addr, f)
+			}
+		}
+	}
+	if n := len(r.Addresses); n > 0 && n < len(wanted) {
+		return no(clarion.ReasonFamilyMismatch, "%s is asked for, but the Service is dual-stack: ask for one address of each family, or for none", r.Addresses[0])
+	}
+	if r.Pool != "" {
+		if p := a.pools[r.Pool]; p == nil || !p.exists {
+			return no(clarion.ReasonPoolNotFound, "pool %s is asked for, but there is no such IPAddressPool", r.Pool)
+		}
+	}
+	return wanted, nil
+}
+
+// search looks for the addresses of one Service.
+type search struct {
+	a        *Allocator
+	r        Request
+	holder   id
+	grants   []grant
+	verdicts []familyVerdict
+	fence    *pool // a pool that keeps the Service from pools that do not select it
+	fenced   bool  // fence has been looked for
+}
+
+// familyVerdict says why a pool did not give an address of a family, and what would change that.
+type familyVerdict struct {
+	Verdict
+	family Family
+	any    bool // the verdict is on the pool, whatever the family
+	cause  Cause
+}
+
+// kept returns the address of a family that the Service has and that its request allows: rather one that it is not
+// giving up, and rather one that its status shows.
+func (s *search) kept(f Family) (best grant, ok bool) {
+	bestRank := -1
+	s.a.ledger.of(s.holder, func(i id, it *claim) bool {
+		if familyOf(it.addr) != f || !s.allowed(it) {
+			return true
+		}
+		rank := 0
+		if !it.leaving {
+			rank += 2
+		}
+		if slices.Contains(s.r.Status.Addresses, addrOf(it.addr)) {
+			rank++
+		}
+		if rank > bestRank {
+			best, bestRank = grant{it.addr, it.pool, i}, rank
+		}
+		return true
+	})
+	return best, bestRank >= 0
+}
+
+// allowed reports whether the request lets the Service keep a claim. Which Services a pool serves, or whether it
+// still covers the address, does not matter: an edit of a pool never moves a live address, unless the operator
+// releases orphans.
+func (s *search) allowed(it *claim) bool {
+	if len(s.r.Addresses) > 0 && !slices.Contains(s.r.Addresses, addrOf(it.addr)) {
+		return false
+	}
+	if s.r.Pool != "" && it.pool.Name != s.r.Pool {
+		return false
+	}
+	return !it.pool.releases(it.addr)
+}
+
+// order puts the grants in the order of the Service's families; when they are just what its status shows, in the
+// order there, so that a restart changes nothing.
+func (s *search) order(wanted []Family) {
+	at := s.r.Status.Addresses
+	slices.SortFunc(s.grants, func(x, y grant) int {
+		return slices.Index(wanted, familyOf(x.addr)) - slices.Index(wanted, familyOf(y.addr))
+	})
+	if len(at) != len(s.grants) {
+		return
+	}
+	for _, g := range s.grants {
+		if !slices.Contains(at, addrOf(g.addr)) {
+			return
+		}
+	}
+	slices.SortFunc(s.grants, func(x, y grant) int {
+		return slices.Index(at, addrOf(x.addr)) - slices.Index(at, addrOf(y.addr))
+	})
+}
+
+// named grants the address of a family that the Service asks for, or says why not.
+func (s *search) named(f Family) (*Verdict, []Cause) {
+	addr := s.r.Addresses[slices.IndexFunc(s.r.Addresses, func(a netip.Addr) bool { return FamilyOf(a) == f })]
+	n := numOf(addr)
+	no := func(p *pool, reason clarion.Reason, format string, args ...any) *Verdict {
+		v := &Verdict{Reason: reason, Text: fmt.Sprintf("%s is asked for, but ", addr) + fmt.Sprintf(format, args...)}
+		if p != nil {
+			v.Pool = p.Name
+		}
+		return v
+	}
+	p := s.a.atlas.owner(n)
+	if p == nil {
+		for _, p := range s.a.order {
+			if p.Invalid == "" && slices.ContainsFunc(p.Ranges, func(r netipx.IPRange) bool { return r.Contains(addr) }) {
+				return no(p, clarion.ReasonAddressExcluded, "pool %s excludes it", p.Name), nil
+			}
+		}
+		return no(nil, clarion.ReasonAddressNotInPool, "no pool has it"), nil
+	}
+	if s.r.Pool != "" && p.Name != s.r.Pool {
+		return no(p, clarion.ReasonAddressNotInPool, "it is in pool %s, not in pool %s that is asked for too", p.Name, s.r.Pool), nil
+	}
+	if v, cause := s.serves(p, true); v != nil {
+		return no(p, v.Reason, "pool %s %s", p.Name, v.Text), []Cause{cause}
+	}
+	if !p.rule.holds(n) {
+		return no(p, clarion.ReasonAddressExcluded, "pool %s avoids addresses that end in .0 or .255 (avoidBuggyIPs)", p.Name), nil
+	}
+	if !p.free[f].has(n) {
+		return no(p, clarion.ReasonAddressInUse, "another Service has it"), []Cause{{Kind: CauseAddress, Address: addr}}
+	}
+	if !s.quotaLeft(p, 1) {
+		v, cause := s.quotaVerdict(p)
+		return no(p, v.Reason, "pool %s: %s", p.Name, v.Text), []Cause{cause}
+	}
+	s.grants = append(s.grants, grant{addr: n, pool: p})
+	return nil, nil
+}
+
+// fill grants an address for each missing family, and returns the families for which there is none.
+func (s *search) fill(missing []Family) (left []Family) {
+	candidates := s.candidates()
+	if len(missing) == 2 {
+		for _, p := range candidates {
+			if s.space(p, IPv4) == nil && s.space(p, IPv6) == nil && s.quotaLeft(p, 2) {
+				s.grant(p, missing[0])
+				s.grant(p, missing[1])
+				return nil
+			}
+		}
+	}
+	for _, f := range missing {
+		if p := s.first(candidates, f); p != nil {
+			s.grant(p, f)
+		} else {
+			left = append(left, f)
+		}
+	}
+	if len(left) == 0 {
+		return nil
+	}
+	for _, f := range left {
+		for _, p := range candidates {
+			if v := s.space(p, f); v != nil {
+				s.verdicts = append(s.verdicts, *v)
+			}
+		}
+	}
+	return left
+}
+
+// first returns the first pool that has an address of a family; before all others, one that the Service has its
+// other address from.
+func (s *search) first(candidates []*pool, f Family) *pool {
+	for _, g := range s.grants {
+		if slices.Contains(candidates, g.pool) && s.space(g.pool, f) == nil {
+			return g.pool
+		}
+	}
+	for _, p := range candidates {
+		if s.space(p, f) == nil {
+			return p
+		}
+	}
+	return nil
+}
+
+func (s *search) grant(p *pool, f Family) {
+	n, _ := p.pick(f, s.r.Service)
+	s.grants = append(s.grants, grant{addr: n, pool: p})
+}
+
+// candidates returns the pools that may serve the Service, by preference. Why the others may not is noted.
+func (s *search) candidates() (out []*pool) {
+	pools := s.a.order
+	if s.r.Pool != "" {
+		pools = []*pool{s.a.pools[s.r.Pool]}
+	}
+	for _, p := range pools {
+		if v, cause := s.serves(p, s.r.Pool != ""); v != nil {
+			s.verdicts = append(s.verdicts, familyVerdict{Verdict: *v, any: true, cause: cause})
+			continue
+		}
+		out = append(out, p)
+	}
+	return out
+}
+
+// serves checks whether a pool may serve the Service at all. The checks in order, the first "no" wins.
+func (s *search) serves(p *pool, asked bool) (*Verdict, Cause) {
+	no := func(reason clarion.Reason, text string) (*Verdict, Cause) {
+		return &Verdict{Pool: p.Name, Reason: reason, Text: text}, Cause{Kind: CausePools}
+	}
+	switch {
+	case p.Invalid != "":
+		return no(clarion.ReasonPoolNotReady, "is not ready: "+p.Invalid)
+	case p.Deleting:
+		return no(clarion.ReasonPoolDeleting, "is being deleted")
+	case !p.AutoAssign && !asked:
+		return no(clarion.ReasonNoPool, "is only for Services that ask for it (autoAssign is false)")
+	}
+	if by, ok := p.selects(s.r); !ok {
+		v, cause := no(clarion.ReasonNoPool, by)
+		if by == notForNamespace(s.r) {
+			cause = Cause{Kind: CauseNamespace, Namespace: s.r.Service.Namespace}
+		}
+		return v, cause
+	}
+	if f := s.fencing(); f != nil && p.For == nil {
+		return no(clarion.ReasonNoPool, "is closed to this Service, which pool "+f.Name+" keeps to itself (fallback: Denied)")
+	}
+	return nil, Cause{}
+}
+
+func notForNamespace(r Request) string { return "is not for namespace " + r.Service.Namespace }
+
+// selects reports whether the pool is for the Service, or says why not.
+func (p *pool) selects(r Request) (string, bool) {
+	switch {
+	case p.For == nil:
+		return "", true
+	case p.For.Namespace != nil && !p.For.Namespace(r.Service.Namespace, r.NamespaceLabels):
+		return notForNamespace(r), false
+	case p.For.Service != nil && !p.For.Service(r.Labels):
+		return "is not for Services with these labels", false
+	default:
+		return "", true
+	}
+}
+
+// fencing returns the first pool that selects the Service and lets it take from no pool that does not.
+func (s *search) fencing() *pool {
+	if !s.fenced {
+		s.fenced = true
+		for _, p := range s.a.order {
+			if p.For == nil || !p.For.Exclusive || p.Invalid != "" {
+				continue
+			}
+			if _, ok := p.selects(s.r); ok {
+				s.fence = p
+				break
+			}
+		}
+	}
+	return s.fence
+}
+
+// space checks whether a pool has an address of a family for the Service; nil is yes.
+func (s *search) space(p *pool, f Family) *familyVerdict {
+	no := func(reason clarion.Reason, text string, c Cause) *familyVerdict {
+		return &familyVerdict{Verdict: Verdict{Pool: p.Name, Reason: reason, Text: text}, family: f, cause: c}
+	}
+	switch {
+	case p.capacity[f].IsZero():
+		return no(clarion.ReasonFamilyMismatch, "has no "+f.String(), Cause{Kind: CausePools})
+	case p.free[f].count.IsZero():
+		c := p.capacity[f].Short()
+		return no(clarion.ReasonPoolExhausted, fmt.Sprintf("full (%s %s/%s)", f.short(), c, c),
+			Cause{Kind: CauseSpace, Pool: p.Name, Family: f})
+	case !s.quotaLeft(p, 1):
+		v, cause := s.quotaVerdict(p)
+		return no(v.Reason, v.Text, cause)
+	}
+	return nil
+}
+
+func (s *search) quotaVerdict(p *pool) (Verdict, Cause) {
+	return Verdict{
+			Pool: p.Name, Reason: clarion.ReasonQuotaReached,
+			Text: fmt.Sprintf("namespace %s has all that its quota allows (%d)", s.r.Service.Namespace, p.PerNamespace),
+		},
+		Cause{Kind: CauseQuota, Pool: p.Name, Namespace: s.r.Service.Namespace, Holding: s.holds(p)}
+}
+
+// holds reports whether the Service has something from a pool.
+func (s *search) holds(p *pool) (has bool) {
+	s.a.ledger.of(s.holder, func(_ id, it *claim) bool { has = has || it.pool == p; return true })
+	return has
+}
+
+// quotaLeft reports whether the Service's namespace may hold n more addresses of a pool. What the Service is about to
+// give up does not count, what it is about to get does.
+func (s *search) quotaLeft(p *pool, n int64) bool {
+	if p.PerNamespace == 0 {
+		return true
+	}
+	var held int64
+	if ns := s.a.ledger.namespaces[s.r.Service.Namespace]; ns != nil {
+		held = ns.held[p]
+	}
+	s.a.ledger.of(s.holder, func(i id, it *claim) bool {
+		if it.pool == p && !slices.ContainsFunc(s.grants, func(g grant) bool { return g.claim == i }) {
+			held--
+		}
+		return true
+	})
+	for _, g := range s.grants {
+		if g.claim == 0 && g.pool == p {
+			held++
+		}
+	}
+	return held+n <= p.PerNamespace
+}
+
+// story returns why each considered pool did not give the families that are left, pools in order of preference, and
+// the causes that may change it.
+func (s *search) story(left []Family) (out []Verdict, causes []Cause) {
+	causes = []Cause{{Kind: CausePools}}
+	for _, p := range s.a.order {
+		var texts []string
+		var v Verdict
+		for _, fv := range s.verdicts {
+			if fv.Pool != p.Name || !fv.any && !slices.Contains(left, fv.family) {
+				continue
+			}
+			if v.Pool == "" || rank(fv.Reason) < rank(v.Reason) {
+				v = fv.Verdict
+			}
+			if !slices.Contains(texts, fv.Text) {
+				texts = append(texts, fv.Text)
+			}
+			if !slices.Contains(causes, fv.cause) {
+				causes = append(causes, fv.cause)
+			}
+		}
+		if v.Pool != "" {
+			v.Text = joinTexts(texts)
+			out = append(out, v)
+		}
+	}
+	return out, causes
+}
+
+// wouldLose reports whether taking what there is would cost the Service an address of a family that some pool does
+// have, if not just now: then it rather keeps what it has.
+func (s *search) wouldLose(left []Family, story []Verdict) (lose bool) {
+	s.a.ledger.of(s.holder, func(_ id, it *claim) bool {
+		f := familyOf(it.addr)
+		if !slices.Contains(left, f) || !it.written && !slices.Contains(s.r.Status.Addresses, addrOf(it.addr)) {
+			return true
+		}
+		for _, v := range s.verdicts {
+			if !v.any && v.family == f && v.Reason != clarion.ReasonFamilyMismatch {
+				lose = true
+			}
+		}
+		return !lose
+	})
+	return lose
+}

@@ -1,0 +1,32 @@
+// Package ipam decides which Service gets which address, and why not.
+//
+// An Allocator is told what pools there are (SetPools), what Services hold already (Adopt) and what they ask for
+// (Assign). It answers with a Decision: the addresses that the Service's status is to show, or a reason with the whole
+// story of every pool that was considered. It has no client, no socket and no clock: the caller writes the decision
+// down, says so (Settle), and tells when a Service is gone (Release).
+//
+//	            SetPools ──►┌───────────┐
+//	Adopt (once, at start)─►│           │──► Decision: Grants, Reason, Message
+//	              Assign ──►│ Allocator │
+//	              Settle ──►│           │──► TakeWoken: who to ask again
+//	             Release ──►└───────────┘──► TakeTouched, Usage: pools whose numbers changed
+//
+// What it promises:
+//
+//   - No address is given to two Services. An address that somebody holds, whoever assigned it, is not free.
+//   - A Service keeps its address until it asks for something else that it can have: no edit of a pool, no deletion
+//     and no restart moves it. Who can't have what it asks for keeps what it has.
+//   - A change is two steps: Assign holds the new address beside the old one, Settle lets the old one go once the
+//     status shows the new one. Between the two nobody else gets either.
+//   - The answer depends on pools, Services and what they hold, not on the order of maps or the time of day. The
+//     lowest free address is taken first.
+//   - A Service that is refused waits for causes. When one of them changes, it is woken; one free address wakes one
+//     Service, and the next when that one does not take it. Who is woken must be brought to Assign or Release.
+//
+// How: the territory of a pool is what it lists without what it excludes, without what means something else to every
+// host, and without what pools ahead of it have (pool.go). Its free space is a B-tree of spans (span.go), so that an
+// assignment costs O(log n) and a /32 of IPv6 costs one span. Who holds what is a ledger of claims (ledger.go), in
+// which an address may have several holders and a Service several addresses. The rules are in choose.go, their wording
+// in story.go. Check (check.go) says whether all of that is consistent; tests call it after every step, beside a slow
+// twin that must always say the same.
+package ipam

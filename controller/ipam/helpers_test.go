@@ -1,0 +1,203 @@
+package ipam
+
+import (
+	"net/netip"
+	"strings"
+	"testing"
+
+	"go4.org/netipx"
+)
+
+// ranges reads CIDRs, ranges and single addresses, separated by blanks.
+func ranges(list string) (out []netipx.IPRange) {
+	for _, s := range strings.Fields(list) {
+		switch {
+		case strings.Contains(s, "/"):
+			out = append(out, netipx.RangeOfPrefix(netip.MustParsePrefix(s)))
+		case strings.Contains(s, "-"):
+			out = append(out, netipx.MustParseIPRange(s))
+		default:
+			a := netip.MustParseAddr(s)
+			out = append(out, netipx.IPRangeFrom(a, a))
+		}
+	}
+	return out
+}
+
+func addrs(list string) (out []netip.Addr) {
+	for _, s := range strings.Fields(list) {
+		out = append(out, netip.MustParseAddr(s))
+	}
+	return out
+}
+
+// world is an Allocator with what the controller would be around it: it remembers what each Service asks for and what
+// its status shows, writes what is decided, and brings back the Services that are woken.
+type world struct {
+	t        testing.TB
+	a        *Allocator
+	requests map[Key]*Request
+	last     map[Key]Decision
+	news     []string // what changed for Services that were woken
+}
+
+func newWorld(t testing.TB) *world {
+	return &world{t: t, a: New(), requests: map[Key]*Request{}, last: map[Key]Decision{}}
+}
+
+// key reads "namespace/name"; the namespace is "default" when it is missing.
+func key(s string) Key {
+	if ns, name, ok := strings.Cut(s, "/"); ok {
+		return Key{ns, name}
+	}
+	return Key{"default", s}
+}
+
+// ask changes what a Service asks for.
+type ask func(*Request)
+
+func families(list string) ask {
+	return func(r *Request) {
+		r.Families = nil
+		for _, f := range strings.Fields(list) {
+			r.Families = append(r.Families, map[string]Family{"v4": IPv4, "v6": IPv6}[f])
+		}
+	}
+}
+
+var (
+	v4       = families("v4")
+	v6       = families("v6")
+	require  = ask(func(r *Request) { families("v4 v6")(r); r.Policy = RequireDualStack })
+	prefer   = ask(func(r *Request) { families("v4 v6")(r); r.Policy = PreferDualStack })
+	sixFirst = ask(func(r *Request) { families("v6 v4")(r) })
+	single   = ask(func(r *Request) { r.Policy = SingleStack })
+)
+
+func wants(list string) ask    { return func(r *Request) { r.Addresses = addrs(list) } }
+func fromPool(name string) ask { return func(r *Request) { r.Pool = name } }
+func labelled(key, value string) ask {
+	return func(r *Request) { r.Labels = map[string]string{key: value} }
+}
+func inNamespace(key, value string) ask {
+	return func(r *Request) { r.NamespaceLabels = map[string]string{key: value} }
+}
+func ports(list ...uint16) ask {
+	return func(r *Request) {
+		r.Ports = nil
+		for _, p := range list {
+			r.Ports = append(r.Ports, Port{"TCP", p})
+		}
+	}
+}
+func status(list string, pools ...string) ask {
+	return func(r *Request) { r.Status = Status{Addresses: addrs(list), Pools: pools} }
+}
+
+func (w *world) request(k Key) *Request {
+	if w.requests[k] == nil {
+		w.requests[k] = &Request{Service: k, Families: []Family{IPv4}, Policy: SingleStack}
+	}
+	return w.requests[k]
+}
+
+// assign has a Service ask, and writes the answer.
+func (w *world) assign(service string, asks ...ask) string {
+	w.t.Helper()
+	r := w.request(key(service))
+	for _, ask := range asks {
+		ask(r)
+	}
+	return w.write(r)
+}
+
+func (w *world) write(r *Request) string {
+	w.t.Helper()
+	adopted := r.Status.empty() || w.a.Holds(r.Service) != nil
+	explained := w.a.Explain(*r)
+	d := w.a.Assign(*r)
+	if adopted && (explained.Outcome != d.Outcome || explained.Message != d.Message) {
+		w.t.Fatalf("%s: Explain says %v %q, Assign %v %q", r.Service, explained.Outcome, explained.Message, d.Outcome, d.Message)
+	}
+	if !d.Foreign {
+		r.Status = Status{}
+		for _, g := range d.Grants {
+			r.Status.Addresses = append(r.Status.Addresses, g.Address)
+			r.Status.Pools = append(r.Status.Pools, g.Pool)
+		}
+		w.a.Settle(r.Service)
+	}
+	w.last[r.Service] = d
+	w.bringBack()
+	return says(d)
+}
+
+// says puts a decision into a line: addresses, or the reason and what is kept.
+func says(d Decision) string {
+	var got []string
+	for _, g := range d.Grants {
+		got = append(got, g.Address.String())
+	}
+	list := strings.Join(got, " ")
+	switch {
+	case d.Outcome == Granted:
+		return list
+	case list != "":
+		return string(d.Reason) + ", keeps " + list
+	default:
+		return string(d.Reason)
+	}
+}
+
+func (w *world) release(service string) string {
+	w.a.Release(key(service))
+	delete(w.requests, key(service))
+	w.bringBack()
+	return ""
+}
+
+func (w *world) pools(pools ...Pool) string {
+	w.a.SetPools(pools)
+	w.bringBack()
+	return ""
+}
+
+// bringBack has every woken Service ask again.
+func (w *world) bringBack() {
+	w.t.Helper()
+	for rounds := 0; ; rounds++ {
+		woken := w.a.TakeWoken()
+		if len(woken) == 0 {
+			break
+		}
+		if rounds > 10_000 {
+			w.t.Fatal("Services wake each other without end")
+		}
+		for _, k := range woken {
+			r := w.requests[k]
+			if r == nil {
+				w.a.Release(k)
+				continue
+			}
+			before := says(w.last[k])
+			if after := w.write(r); after != before {
+				w.news = append(w.news, k.Name+": "+after)
+			}
+		}
+	}
+	if err := w.a.Check(); err != nil {
+		w.t.Fatal(err)
+	}
+}
+
+// restart rebuilds the Allocator from what the statuses show, Services in the order given.
+func (w *world) restart(order []Key, pools []Pool) {
+	w.a = New()
+	w.a.SetPools(pools)
+	var requests []Request
+	for _, k := range order {
+		requests = append(requests, *w.requests[k])
+	}
+	w.a.Adopt(requests)
+	w.bringBack()
+}

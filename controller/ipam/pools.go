@@ -1,0 +1,170 @@
+package ipam
+
+import "slices"
+
+// SetPools makes pools the pools there are. Services keep what they hold, whatever the edit. Those whose addresses
+// count in another pool by it (a pool renamed, split, or made over orphans) or stand differently with their pool (it
+// is being deleted, or does not cover them any more) are among the woken, and so is everybody who waits.
+func (a *Allocator) SetPools(pools []Pool) {
+	for _, p := range a.pools {
+		p.exists = false
+	}
+	a.order = nil
+	for _, want := range pools {
+		p := a.named(want.Name)
+		p.Pool, p.exists = want, true
+		a.order = append(a.order, p)
+		a.touch(p)
+	}
+
+	a.survey()
+	moved := a.reattribute()
+	a.occupy()
+
+	for _, p := range a.pools {
+		if !p.exists {
+			a.bury(p)
+		}
+	}
+	slices.SortFunc(a.order, preference)
+
+	// Everybody who waits considered the pools: namespaces and quotas are among what may have changed.
+	a.waiting.wakeAll(Cause{Kind: CausePools})
+	slices.SortFunc(moved, Key.Compare)
+	a.waiting.woken = append(a.waiting.woken, slices.Compact(moved)...)
+}
+
+// survey gives every pool its territory: the pools in order of precedence, each what is left of what it lists.
+func (a *Allocator) survey() {
+	a.atlas = newAtlas()
+	slices.SortFunc(a.order, precedence)
+	for _, p := range a.pools {
+		p.orphans = 0
+		if !p.exists {
+			p.Pool = Pool{Name: p.Name} // what it was no longer matters
+			p.claims, p.ahead, p.skipped = nil, nil, nil
+			p.settle(nil)
+		}
+	}
+	for _, p := range a.order {
+		p.claims = subtract(subtract(spansOf(p.Ranges), spansOf(p.Exclude)), neverAssignedSpans)
+		p.skipped = skippedOf(p.Ranges)
+		territory, ahead := a.atlas.settle(p)
+		p.ahead = ahead
+		p.settle(territory)
+	}
+}
+
+// reattribute has every held address count in the pool that it belongs to by now. It returns the Services for which
+// that is another one or their address stands differently with it, and those that are to give it up.
+func (a *Allocator) reattribute() (moved []Key) {
+	var ours []id
+	a.ledger.addresses(func(n num) {
+		ours = ours[:0]
+		a.ledger.besides(n, func(c id, it *claim) bool {
+			if it.pool != nil {
+				ours = append(ours, c)
+			}
+			return true
+		})
+		if len(ours) == 0 {
+			return
+		}
+		from := a.ledger.claims.at(ours[0]).pool
+		to := a.attribute(n, from)
+		if to != from {
+			a.transfer(n, ours, to)
+		}
+		if !to.gives(n) {
+			to.orphans++
+		}
+		stands := to.standing(n)
+		for _, c := range ours {
+			it := a.ledger.claims.at(c)
+			if to != from || to.releases(n) || it.stands != stands {
+				it.stands = stands
+				moved = append(moved, a.ledger.holders.at(it.holder).key())
+			}
+		}
+	})
+	return moved
+}
+
+// transfer has an address count in another pool.
+func (a *Allocator) transfer(n num, ours []id, to *pool) {
+	from := a.ledger.claims.at(ours[0]).pool
+	f := familyOf(n)
+	from.held[f]--
+	to.held[f]++
+	a.touch(from)
+	a.touch(to)
+	seen := map[*namespace]bool{}
+	for _, c := range ours {
+		it := a.ledger.claims.at(c)
+		it.pool = to
+		if ns := a.ledger.holders.at(it.holder).namespace; !seen[ns] {
+			seen[ns] = true
+			if ns.held[from]--; ns.held[from] == 0 {
+				delete(ns.held, from)
+			}
+			ns.held[to]++
+		}
+	}
+}
+
+// occupy takes every held address out of the free space that survey made.
+func (a *Allocator) occupy() {
+	a.ledger.addresses(func(n num) {
+		if p := a.atlas.owner(n); p != nil && p.gives(n) {
+			p.free[familyOf(n)].take(n)
+		}
+	})
+}
+
+// Usage is how much of a pool is in use, by family.
+type Usage struct {
+	IPv4, IPv6 FamilyUsage
+	// Orphans are addresses that Services hold and the pool does not cover any more; they are among Assigned.
+	Orphans int64
+}
+
+// FamilyUsage is how much of a pool is in use in one family.
+type FamilyUsage struct {
+	Capacity  Count // what it may give out
+	Available Count // what of that is free
+	Assigned  int64 // what Services hold; a shared address counts once
+}
+
+// InUse reports whether Services hold addresses of the pool.
+func (u Usage) InUse() bool { return u.IPv4.Assigned+u.IPv6.Assigned > 0 }
+
+// Condition is what is to be said of a pool beyond its numbers.
+type Condition struct {
+	Invalid string
+	// Ahead names the pools that keep parts of what the pool lists, because they are older.
+	Ahead []string
+	// Skipped are parts that are never assigned.
+	Skipped []Skipped
+}
+
+// Usage returns how much of a pool is in use; ok is false when there is no such pool.
+func (a *Allocator) Usage(name string) (u Usage, ok bool) {
+	p := a.pools[name]
+	if p == nil {
+		return Usage{}, false
+	}
+	of := func(f Family) FamilyUsage {
+		return FamilyUsage{Capacity: p.capacity[f], Available: p.free[f].count, Assigned: p.held[f]}
+	}
+	u = Usage{IPv4: of(IPv4), IPv6: of(IPv6), Orphans: p.orphans}
+	return u, true
+}
+
+// Condition returns what is to be said of a pool.
+func (a *Allocator) Condition(name string) Condition {
+	p := a.pools[name]
+	if p == nil {
+		return Condition{}
+	}
+	return Condition{Invalid: p.Invalid, Ahead: p.ahead, Skipped: p.skipped}
+}

@@ -1,0 +1,129 @@
+package ipam
+
+import (
+	"net/netip"
+
+	clarion "github.com/clarion-lb/clarion/api/v1beta1"
+)
+
+// Policy is a Service's ipFamilyPolicy.
+type Policy string
+
+// The policies, as Kubernetes spells them.
+const (
+	SingleStack      Policy = "SingleStack"
+	PreferDualStack  Policy = "PreferDualStack"
+	RequireDualStack Policy = "RequireDualStack"
+)
+
+// Request is what is to be known of a Service to decide what it gets.
+type Request struct {
+	Service         Key
+	Labels          map[string]string
+	NamespaceLabels map[string]string
+	Ports           []Port
+
+	// Families are those of the Service's cluster IPs, in their order.
+	Families []Family
+	Policy   Policy
+
+	// Addresses and Pool are what the Service asks for, if anything.
+	Addresses []netip.Addr
+	Pool      string
+
+	// Status is what the Service's status says that it holds.
+	Status Status
+}
+
+// Status is what a Service's status says that it holds.
+type Status struct {
+	Addresses []netip.Addr
+	// Pools names the pool of each address, as we wrote it beside them; nil where our mark is missing.
+	Pools []string
+	// Unreadable says that the status has entries that are not addresses, such as host names.
+	Unreadable bool
+}
+
+func (s Status) empty() bool { return len(s.Addresses) == 0 && !s.Unreadable }
+
+// Outcome says how a decision went.
+type Outcome uint8
+
+const (
+	// Refused: the Service does not get what it asks for. It keeps what it has.
+	Refused Outcome = iota
+	// Granted: the Service gets, or has, what it asks for.
+	Granted
+	// AskSomebody: an authority outside must be asked before the Service can be told. No pool has one yet; it is
+	// here so that callers are written for three answers.
+	AskSomebody
+)
+
+// String returns the outcome's name.
+func (o Outcome) String() string {
+	switch o {
+	case Granted:
+		return "Granted"
+	case AskSomebody:
+		return "AskSomebody"
+	default:
+		return "Refused"
+	}
+}
+
+// Grant is an address and the pool that it counts in.
+type Grant struct {
+	Address netip.Addr
+	Pool    string
+}
+
+// Decision is the answer to a Request.
+type Decision struct {
+	Outcome Outcome
+	// Grants are what the Service's status is to hold: what it got, or what it keeps although it was refused.
+	Grants []Grant
+	Reason clarion.Reason
+	// Message is the whole story in one sentence. It names no other tenant's Services.
+	Message string
+	// Story tells of every pool that was considered and not used.
+	Story []Verdict
+	// WaitsFor are the causes that, when they change, may change the answer. Empty when the Service has all that
+	// it is due.
+	WaitsFor []Cause
+	// Foreign says that the Service's status is somebody else's and must not be touched.
+	Foreign bool
+}
+
+// Verdict says why a pool did not serve.
+type Verdict struct {
+	Pool   string
+	Reason clarion.Reason
+	Text   string // completes "public: …"
+}
+
+// CauseKind is a kind of thing that a Service may wait for.
+type CauseKind uint8
+
+const (
+	// CausePools: the pools, as their operators want them, change.
+	CausePools CauseKind = iota
+	// CauseNamespace: the labels of Namespace change.
+	CauseNamespace
+	// CauseSpace: an address of Family gets free in Pool.
+	CauseSpace
+	// CauseQuota: an address of Pool is given back by a Service of Namespace.
+	CauseQuota
+	// CauseAddress: Address gets free.
+	CauseAddress
+)
+
+// Cause is a thing that a Service may wait for.
+type Cause struct {
+	Kind      CauseKind
+	Pool      string
+	Namespace string
+	Family    Family
+	Address   netip.Addr
+	// Holding says that who waits for a quota has an address of the pool itself, which it would exchange.
+	Holding bool
+}

@@ -1,0 +1,125 @@
+package ipam
+
+import (
+	"fmt"
+	"strings"
+
+	clarion "github.com/clarion-lb/clarion/api/v1beta1"
+)
+
+// storyPools is how many pools a message tells of before it counts the rest.
+const storyPools = 16
+
+// decision puts a choice into words.
+func (a *Allocator) decision(r Request, c choice) Decision {
+	d := Decision{
+		Outcome:  c.outcome,
+		Reason:   c.reason,
+		Story:    c.story,
+		WaitsFor: c.causes,
+		Grants:   make([]Grant, len(c.grants)),
+	}
+	for i, g := range c.grants {
+		d.Grants[i] = Grant{Address: addrOf(g.addr), Pool: g.pool.Name}
+	}
+	if len(d.Grants) == 0 {
+		d.Grants = nil
+	}
+	what := a.grantsText(c.grants)
+	switch {
+	case c.outcome == Granted && c.text == "":
+		d.Message = what
+	case c.outcome == Granted:
+		d.Message = what + "; " + c.text
+	case c.keeping:
+		d.Message = c.text + "; keeps " + what
+	default:
+		d.Message = c.text
+	}
+	return d
+}
+
+// grantsText tells which addresses come from which pools: "10.0.0.5 and fd00::5 from pool public".
+func (a *Allocator) grantsText(grants []grant) string {
+	var b strings.Builder
+	for i := 0; i < len(grants); {
+		p := grants[i].pool
+		if i > 0 {
+			b.WriteString(", ")
+		}
+		b.WriteString(addrOf(grants[i].addr).String())
+		worst := p.standing(grants[i].addr)
+		for i++; i < len(grants) && grants[i].pool == p; i++ {
+			b.WriteString(" and ")
+			b.WriteString(addrOf(grants[i].addr).String())
+			worst = max(worst, p.standing(grants[i].addr))
+		}
+		b.WriteString(" from pool ")
+		b.WriteString(p.Name)
+		b.WriteString(worst.String())
+	}
+	return b.String()
+}
+
+// missingText tells which families could not be had, and why not: "no IPv4 address: public: full (v4 256/256);
+// v6-only: has no IPv4".
+func missingText(left []Family, story []Verdict) string {
+	var b strings.Builder
+	b.WriteString("no ")
+	for i, f := range left {
+		if i > 0 {
+			b.WriteString(" and no ")
+		}
+		b.WriteString(f.String())
+	}
+	b.WriteString(" address: ")
+	if len(story) == 0 {
+		b.WriteString("there is no IPAddressPool")
+	}
+	for i, v := range story {
+		if i > 0 {
+			b.WriteString("; ")
+		}
+		if i == storyPools && len(story) > storyPools+1 {
+			fmt.Fprintf(&b, "and %d more pools", len(story)-storyPools)
+			break
+		}
+		b.WriteString(v.Pool + ": " + v.Text)
+	}
+	return b.String()
+}
+
+func joinTexts(texts []string) string { return strings.Join(texts, ", ") }
+
+// rank orders reasons by how close the pool came to serving.
+func rank(r clarion.Reason) int {
+	switch r {
+	case clarion.ReasonPoolExhausted:
+		return 0
+	case clarion.ReasonQuotaReached:
+		return 1
+	case clarion.ReasonFamilyMismatch:
+		return 2
+	case clarion.ReasonPoolDeleting:
+		return 3
+	case clarion.ReasonPoolNotReady:
+		return 4
+	default:
+		return 5
+	}
+}
+
+// summary is the reason that stands for a whole story: that of the pool that came closest to serving. That a pool is
+// being deleted or not ready is news only to who asks for that pool.
+func summary(story []Verdict, asked bool) clarion.Reason {
+	best := clarion.ReasonNoPool
+	for _, v := range story {
+		if rank(v.Reason) < rank(best) {
+			best = v.Reason
+		}
+	}
+	if !asked && (best == clarion.ReasonPoolDeleting || best == clarion.ReasonPoolNotReady) {
+		return clarion.ReasonNoPool
+	}
+	return best
+}

@@ -1,0 +1,586 @@
+package ipam
+
+import (
+	"slices"
+	"strings"
+	"testing"
+	"time"
+)
+
+// pool makes a pool that anybody may use; older pools have lower ages… the first one made is the oldest.
+func auto(name, list string, with ...func(*Pool)) Pool {
+	p := Pool{Name: name, Ranges: ranges(list), AutoAssign: true}
+	for _, f := range with {
+		f(&p)
+	}
+	return p
+}
+
+func excluding(list string) func(*Pool) { return func(p *Pool) { p.Exclude = ranges(list) } }
+func avoidingBuggy(p *Pool)             { p.AvoidBuggyIPs = true }
+func manual(p *Pool)                    { p.AutoAssign = false }
+func deleting(p *Pool)                  { p.Deleting = true }
+func random(p *Pool)                    { p.Random = true }
+func releasing(p *Pool)                 { p.ReleaseOrphans = true }
+func invalid(why string) func(*Pool)    { return func(p *Pool) { p.Invalid = why } }
+func quota(n int64) func(*Pool)         { return func(p *Pool) { p.PerNamespace = n } }
+func made(second int64) func(*Pool) {
+	return func(p *Pool) { p.Created = time.Unix(second, 0) }
+}
+
+func forNamespace(name string) func(*Pool) {
+	return func(p *Pool) {
+		p.audience().Namespace = func(n string, _ map[string]string) bool { return n == name }
+	}
+}
+
+func forNamespacesWith(k, v string) func(*Pool) {
+	return func(p *Pool) {
+		p.audience().Namespace = func(_ string, l map[string]string) bool { return l[k] == v }
+	}
+}
+
+func forServicesWith(k, v string) func(*Pool) {
+	return func(p *Pool) { p.audience().Service = func(l map[string]string) bool { return l[k] == v } }
+}
+
+func priority(n int32) func(*Pool) { return func(p *Pool) { p.audience().Priority = n } }
+func exclusive(p *Pool)            { p.audience().Exclusive = true }
+
+func (p *Pool) audience() *Audience {
+	if p.For == nil {
+		p.For = &Audience{}
+	}
+	return p.For
+}
+
+// step is one thing that happens, and what comes of it.
+type step struct {
+	does string
+	do   func(w *world) string
+	want string
+	news []string // what changes for Services that waited
+}
+
+func (s step) then(news ...string) step { s.news = news; return s }
+
+func assigns(service string, want string, asks ...ask) step {
+	return step{does: service + " asks", do: func(w *world) string { return w.assign(service, asks...) }, want: want}
+}
+
+func goes(service string) step {
+	return step{does: service + " goes", do: func(w *world) string { return w.release(service) }}
+}
+
+func edit(pools ...Pool) step {
+	return step{does: "pools are edited", do: func(w *world) string { return w.pools(pools...) }}
+}
+
+// message checks what the last decision on a Service said.
+func message(service, want string) step {
+	return step{does: "the message of " + service, do: func(w *world) string { return w.last[key(service)].Message }, want: want}
+}
+
+func usage(pool, want string) step {
+	return step{does: "usage of " + pool, want: want, do: func(w *world) string {
+		u, ok := w.a.Usage(pool)
+		if !ok {
+			return "none"
+		}
+		var parts []string
+		for i, f := range []FamilyUsage{u.IPv4, u.IPv6} {
+			if !f.Capacity.IsZero() || f.Assigned > 0 {
+				parts = append(parts, Family(i).short()+" "+CountOf(uint64(f.Assigned)).String()+"/"+f.Capacity.Short()+
+					", "+f.Available.String()+" free")
+			}
+		}
+		return strings.Join(parts, "; ")
+	}}
+}
+
+var stories = map[string][]step{
+	"an address that a Service asks for is its, and asking again changes nothing": {
+		edit(auto("lab", "1.2.3.0/24")),
+		assigns("s1", "1.2.3.4", wants("1.2.3.4")),
+		assigns("s1", "1.2.3.4"),
+	},
+	"nobody takes an address from who has it, until it is given back": {
+		edit(auto("lab", "1.2.3.0/24")),
+		assigns("s1", "1.2.3.4", wants("1.2.3.4")),
+		assigns("s2", "AddressInUse", wants("1.2.3.4")),
+		message("s2", "1.2.3.4 is asked for, but another Service has it"),
+		assigns("s2", "1.2.3.5", wants("1.2.3.5")),
+		assigns("s2", "AddressInUse, keeps 1.2.3.5", wants("1.2.3.4")),
+		goes("s1").then("s2: 1.2.3.4"),
+	},
+	"two Services swap addresses by way of a third one": {
+		edit(auto("lab", "1.2.3.0/24")),
+		assigns("s1", "1.2.3.4", wants("1.2.3.4")),
+		assigns("s2", "1.2.3.5", wants("1.2.3.5")),
+		assigns("s1", "1.2.3.6", wants("1.2.3.6")),
+		assigns("s2", "1.2.3.4", wants("1.2.3.4")),
+		assigns("s1", "1.2.3.5", wants("1.2.3.5")),
+	},
+	"the same in IPv6": {
+		edit(auto("lab", "fd00::/120")),
+		assigns("s1", "fd00::4", v6, wants("fd00::4")),
+		assigns("s2", "AddressInUse", v6, wants("fd00::4")),
+		assigns("s2", "fd00::5", wants("fd00::5")),
+		goes("s1"),
+		assigns("s2", "fd00::4", wants("fd00::4")),
+	},
+	"avoidBuggyIPs refuses .0 and .255 and nothing else": {
+		edit(auto("lab", "1.2.3.0/24", avoidingBuggy)),
+		assigns("s1", "AddressExcluded", wants("1.2.3.0")),
+		assigns("s1", "AddressExcluded", wants("1.2.3.255")),
+		message("s1", "1.2.3.255 is asked for, but pool lab avoids addresses that end in .0 or .255 (avoidBuggyIPs)"),
+		assigns("s1", "1.2.3.1", wants("1.2.3.1")),
+		assigns("s2", "1.2.3.254", wants("1.2.3.254")),
+	},
+	"avoidBuggyIPs over several ranges hands out all the others": {
+		edit(auto("lab", "1.2.3.254-1.2.4.1 1.2.5.0/31 1.2.6.255", avoidingBuggy)),
+		usage("lab", "v4 0/3, 3 free"),
+		assigns("s1", "1.2.3.254"),
+		assigns("s2", "1.2.4.1"),
+		assigns("s3", "1.2.5.1"),
+		assigns("s4", "PoolExhausted"),
+		goes("s2").then("s4: 1.2.4.1"),
+	},
+	"a pair from one pool is granted together": {
+		edit(auto("lab", "1.2.3.0/24 fd00::/120")),
+		assigns("s1", "1.2.3.4 fd00::4", require, wants("1.2.3.4 fd00::4")),
+		assigns("s2", "AddressInUse", require, wants("1.2.3.5 fd00::4")),
+		usage("lab", "v4 1/256, 255 free; v6 1/256, 255 free"),
+	},
+	"a pair that is asked for by address may come from two pools": {
+		edit(auto("four", "1.2.3.0/24"), auto("six", "fd00::/120")),
+		assigns("s1", "1.2.3.4 fd00::4", require, wants("1.2.3.4 fd00::4")),
+	},
+	"a pool pinned to a namespace serves that one only, asked for or not": {
+		edit(auto("a", "1.2.3.0/24", forNamespace("team-a"))),
+		assigns("team-a/s", "1.2.3.0"),
+		assigns("team-b/s", "NoPool"),
+		message("team-b/s", "no IPv4 address: a: is not for namespace team-b"),
+		assigns("team-b/s", "NoPool", fromPool("a")),
+		assigns("team-b/s", "NoPool", fromPool(""), wants("1.2.3.7")),
+		message("team-b/s", "1.2.3.7 is asked for, but pool a is not for namespace team-b"),
+	},
+	"a pool pinned to labels serves Services with these only": {
+		edit(auto("gold", "1.2.3.0/24", forServicesWith("tier", "gold"))),
+		assigns("s1", "1.2.3.0", labelled("tier", "gold")),
+		assigns("s2", "NoPool", labelled("tier", "iron")),
+		message("s2", "no IPv4 address: gold: is not for Services with these labels"),
+		assigns("s2", "1.2.3.1", labelled("tier", "gold")),
+	},
+	"a pool pinned to a namespace and labels wants both": {
+		edit(auto("p", "1.2.3.0/24", forNamespace("team-a"), forServicesWith("tier", "gold"))),
+		assigns("team-a/one", "NoPool"),
+		assigns("team-b/two", "NoPool", labelled("tier", "gold")),
+		assigns("team-a/three", "1.2.3.0", labelled("tier", "gold")),
+	},
+	"a label that a namespace gets lets its waiting Services in": {
+		edit(auto("p", "1.2.3.0/24", forNamespacesWith("net", "public"))),
+		assigns("team-a/s1", "NoPool"),
+		assigns("team-b/s2", "NoPool"),
+		step{does: "team-a is labelled", do: func(w *world) string {
+			inNamespace("net", "public")(w.request(key("team-a/s1")))
+			w.a.NamespaceChanged("team-a")
+			w.bringBack()
+			return ""
+		}, news: []string{"s1: 1.2.3.0"}},
+	},
+	"as many Services as there are addresses, then one for each that is given back": {
+		edit(auto("lab", "1.2.3.0/30")),
+		assigns("s1", "1.2.3.0"),
+		assigns("s2", "1.2.3.1"),
+		assigns("s3", "1.2.3.2"),
+		assigns("s4", "1.2.3.3"),
+		assigns("s5", "PoolExhausted"),
+		assigns("s6", "PoolExhausted"),
+		message("s6", "no IPv4 address: lab: full (v4 4/4)"),
+		goes("s2").then("s5: 1.2.3.1"),
+		goes("s1").then("s6: 1.2.3.0"),
+		goes("s4"),
+	},
+	"dual-stack takes both or neither": {
+		edit(auto("lab", "1.2.3.0/31 fd00::/128")),
+		assigns("s1", "1.2.3.0 fd00::", require),
+		assigns("s2", "PoolExhausted", require),
+		message("s2", "no IPv6 address: lab: full (v6 1/1)"),
+		usage("lab", "v4 1/2, 1 free; v6 1/1, 0 free"),
+		assigns("s3", "1.2.3.1", v4),
+		goes("s1").then("s2: 1.2.3.0 fd00::"),
+	},
+	"a Service that had IPv4 may have IPv6 later": {
+		edit(auto("lab", "1.2.3.0/30 fd00::/126")),
+		assigns("s1", "1.2.3.0", v4),
+		goes("s1"),
+		assigns("s1", "fd00::", v6),
+	},
+	"single and dual-stack interleave and the numbers stay right": {
+		edit(auto("lab", "1.2.3.0/30 fd00::/126")),
+		assigns("s1", "1.2.3.0", v4),
+		assigns("s2", "1.2.3.1 fd00::", require),
+		assigns("s3", "fd00::1", v6),
+		assigns("s4", "1.2.3.2 fd00::2", prefer),
+		goes("s2"),
+		usage("lab", "v4 2/4, 2 free; v6 2/4, 2 free"),
+	},
+	"a pool without autoAssign serves who asks for it or for an address of it": {
+		edit(auto("byhand", "1.2.3.0/24", manual)),
+		assigns("s1", "NoPool"),
+		message("s1", "no IPv4 address: byhand: is only for Services that ask for it (autoAssign is false)"),
+		assigns("s1", "1.2.3.0", fromPool("byhand")),
+		assigns("s2", "1.2.3.9", wants("1.2.3.9")),
+	},
+	"all pools are used up before a Service is refused, in the order of their names": {
+		edit(auto("b", "1.2.4.0/32 fd00::/128"), auto("a", "1.2.3.0/32"), auto("c", "fd00::1/128", manual)),
+		assigns("s1", "1.2.3.0"),
+		assigns("s2", "1.2.4.0"),
+		assigns("s3", "PoolExhausted"),
+		message("s3", "no IPv4 address: a: full (v4 1/1); b: full (v4 1/1); c: is only for Services that ask for it (autoAssign is false)"),
+		assigns("s4", "fd00::", v6),
+		assigns("s5", "PoolExhausted", v6),
+		message("s5", "no IPv6 address: a: has no IPv6; b: full (v6 1/1); c: is only for Services that ask for it (autoAssign is false)"),
+	},
+	"both families come from one pool where one has both, else from two": {
+		edit(auto("a", "1.2.3.0/24"), auto("b", "1.2.4.0/32 fd00:b::/128"), auto("c", "fd00:c::/120")),
+		assigns("s1", "1.2.4.0 fd00:b::", require),
+		assigns("s2", "1.2.3.0 fd00:c::", require),
+		message("s2", "1.2.3.0 from pool a, fd00:c:: from pool c"),
+	},
+	"families come in the Service's order": {
+		edit(auto("lab", "1.2.3.0/24 fd00::/120")),
+		assigns("s1", "fd00:: 1.2.3.0", require, sixFirst),
+		message("s1", "fd00:: and 1.2.3.0 from pool lab"),
+	},
+	"loading the same pools again changes nothing": {
+		edit(auto("lab", "1.2.3.0/24")),
+		assigns("s1", "1.2.3.0"),
+		edit(auto("lab", "1.2.3.0/24")),
+		assigns("s1", "1.2.3.0"),
+		usage("lab", "v4 1/256, 255 free"),
+	},
+	"a pool that grows keeps what it gave": {
+		edit(auto("lab", "1.2.3.1")),
+		assigns("s1", "1.2.3.1"),
+		assigns("s2", "PoolExhausted"),
+		edit(auto("lab", "1.2.3.0/31")).then("s2: 1.2.3.0"),
+		assigns("s1", "1.2.3.1"),
+	},
+	"a pool that shrinks moves nobody, not even from what it has no more": {
+		edit(auto("lab", "1.2.3.0/24")),
+		assigns("s1", "1.2.3.0"),
+		assigns("s2", "1.2.3.200", wants("1.2.3.200")),
+		edit(auto("lab", "1.2.3.0/25")),
+		assigns("s1", "1.2.3.0"),
+		assigns("s2", "1.2.3.200"),
+		message("s2", "1.2.3.200 from pool lab, which does not give it out any more"),
+		usage("lab", "v4 2/128, 127 free"),
+		goes("s2"),
+		usage("lab", "v4 1/128, 127 free"),
+		assigns("s3", "AddressNotInPool", wants("1.2.3.200")),
+	},
+	"a pool renamed keeps its Services, and they say the new name": {
+		edit(auto("old", "1.2.3.0/24")),
+		assigns("s1", "1.2.3.0"),
+		edit(auto("new", "1.2.3.0/24")),
+		message("s1", "1.2.3.0 from pool new"),
+		usage("old", "none"),
+		usage("new", "v4 1/256, 255 free"),
+	},
+	"a pool split in two keeps its Services": {
+		edit(auto("whole", "1.2.3.0/24")),
+		assigns("s1", "1.2.3.1", wants("1.2.3.1")),
+		assigns("s2", "1.2.3.129", wants("1.2.3.129")),
+		edit(auto("low", "1.2.3.0/25"), auto("high", "1.2.3.128/25")),
+		message("s1", "1.2.3.1 from pool low"),
+		message("s2", "1.2.3.129 from pool high"),
+	},
+	"avoidBuggyIPs switched on moves nobody": {
+		edit(auto("lab", "1.2.3.0/24")),
+		assigns("s1", "1.2.3.0"),
+		edit(auto("lab", "1.2.3.0/24", avoidingBuggy)),
+		assigns("s1", "1.2.3.0"),
+		usage("lab", "v4 1/254, 254 free"),
+		goes("s1"),
+		assigns("s2", "1.2.3.1"),
+	},
+	"a deleted pool keeps its Services and gives out nothing new": {
+		edit(auto("lab", "1.2.3.0/24")),
+		assigns("s1", "1.2.3.0"),
+		edit(auto("lab", "1.2.3.0/24", deleting)),
+		assigns("s1", "1.2.3.0"),
+		message("s1", "1.2.3.0 from pool lab, which is being deleted"),
+		assigns("s2", "NoPool"),
+		message("s2", "no IPv4 address: lab: is being deleted"),
+		assigns("s2", "PoolDeleting", fromPool("lab")),
+		assigns("s2", "PoolDeleting", fromPool(""), wants("1.2.3.9")),
+		message("s2", "1.2.3.9 is asked for, but pool lab is being deleted"),
+		edit().then("s2: AddressNotInPool"),
+		message("s1", "1.2.3.0 from pool lab, which is gone"),
+	},
+	"a pool made in place of one that is being deleted takes its addresses over": {
+		edit(auto("old", "1.2.3.0/24", made(1))),
+		assigns("s1", "1.2.3.0"),
+		edit(auto("old", "1.2.3.0/24", made(1), deleting), auto("new", "1.2.3.0/24", made(2))),
+		message("s1", "1.2.3.0 from pool new"),
+		usage("old", ""),
+		assigns("s2", "1.2.3.1"),
+		message("s2", "1.2.3.1 from pool new"),
+	},
+	"of pools that overlap the older keeps what both have": {
+		edit(auto("young", "1.2.3.0/24", made(2)), auto("old", "1.2.3.128/25", made(1))),
+		usage("young", "v4 0/128, 128 free"),
+		usage("old", "v4 0/128, 128 free"),
+		assigns("s1", "1.2.3.200", wants("1.2.3.200")),
+		message("s1", "1.2.3.200 from pool old"),
+		assigns("s2", "AddressNotInPool", wants("1.2.3.200"), fromPool("young")),
+		message("s2", "1.2.3.200 is asked for, but it is in pool old, not in pool young that is asked for too"),
+	},
+	"an older pool that grows over a younger one's address leaves that where it is": {
+		edit(auto("old", "1.2.2.0/24", made(1)), auto("young", "1.2.3.0/24", made(2))),
+		assigns("s1", "1.2.3.0", fromPool("young")),
+		edit(auto("old", "1.2.2.0/23", made(1)), auto("young", "1.2.3.0/24", made(2))),
+		assigns("s1", "1.2.3.0"),
+		message("s1", "1.2.3.0 from pool young, which does not give it out any more"),
+	},
+	"what an older pool excludes a younger one may have": {
+		edit(auto("old", "1.2.3.0/24", made(1), excluding("1.2.3.128/25")), auto("young", "1.2.3.128/25", made(2))),
+		usage("old", "v4 0/128, 128 free"),
+		usage("young", "v4 0/128, 128 free"),
+	},
+	"orphans are taken over by a pool that is made over them": {
+		edit(auto("lab", "1.2.3.0/24")),
+		assigns("s1", "1.2.3.200", wants("1.2.3.200")),
+		edit(auto("lab", "1.2.3.0/25")),
+		edit(auto("lab", "1.2.3.0/25"), auto("more", "1.2.3.128/25")),
+		message("s1", "1.2.3.200 from pool more"),
+	},
+	"orphans move when their pool's operator releases them": {
+		edit(auto("lab", "1.2.3.0/24")),
+		assigns("s1", "1.2.3.200", wants("1.2.3.200")),
+		assigns("s1", "1.2.3.200", wants("")),
+		edit(auto("lab", "1.2.3.0/25")),
+		edit(auto("lab", "1.2.3.0/25", releasing)).then("s1: 1.2.3.0"),
+		usage("lab", "v4 1/128, 127 free"),
+	},
+	"released orphans stay while there is nowhere to go": {
+		edit(auto("lab", "1.2.3.0/31")),
+		assigns("s1", "1.2.3.0"),
+		assigns("s2", "1.2.3.1"),
+		edit(auto("lab", "1.2.3.1", releasing)).then("s1: PoolExhausted, keeps 1.2.3.0"),
+		goes("s2").then("s1: 1.2.3.1"),
+	},
+	"a pool that can't be read gives nothing out and takes nothing away": {
+		edit(auto("lab", "1.2.3.0/24")),
+		assigns("s1", "1.2.3.0"),
+		edit(auto("lab", "", invalid("1.2.3.9-1.2.3.1 is reversed"))),
+		assigns("s1", "1.2.3.0"),
+		assigns("s2", "NoPool"),
+		assigns("s3", "PoolNotReady", fromPool("lab")),
+		message("s3", "no IPv4 address: lab: is not ready: 1.2.3.9-1.2.3.1 is reversed"),
+		edit(auto("lab", "1.2.3.0/24")).then("s2: 1.2.3.1", "s3: 1.2.3.2"),
+	},
+	"a Service that asks for another pool moves there, and stays when it can't": {
+		edit(auto("a", "1.2.3.0/24"), auto("b", "1.2.4.0/32")),
+		assigns("s1", "1.2.3.0"),
+		assigns("s1", "1.2.4.0", fromPool("b")),
+		assigns("s2", "PoolExhausted", fromPool("b")),
+		assigns("s2", "1.2.3.0", fromPool("a")),
+		assigns("s2", "PoolExhausted, keeps 1.2.3.0", fromPool("b")),
+		message("s2", "no IPv4 address: b: full (v4 1/1); keeps 1.2.3.0 from pool a"),
+		assigns("s2", "PoolNotFound, keeps 1.2.3.0", fromPool("c")),
+		message("s2", "pool c is asked for, but there is no such IPAddressPool; keeps 1.2.3.0 from pool a"),
+		edit(auto("a", "1.2.3.0/24"), auto("b", "1.2.4.0/32"), auto("c", "1.2.5.0/32")).then("s2: 1.2.5.0"),
+	},
+	"PreferDualStack takes what there is and is completed later": {
+		edit(auto("four", "1.2.3.0/24")),
+		assigns("s1", "1.2.3.0", prefer),
+		message("s1", "1.2.3.0 from pool four; no IPv6 address: four: has no IPv6"),
+		edit(auto("four", "1.2.3.0/24"), auto("six", "fd00::/120")).then("s1: 1.2.3.0 fd00::"),
+	},
+	"PreferDualStack with IPv6 first is completed in front": {
+		edit(auto("four", "1.2.3.0/24")),
+		assigns("s1", "1.2.3.0", prefer, sixFirst),
+		edit(auto("four", "1.2.3.0/24"), auto("six", "fd00::/120")).then("s1: fd00:: 1.2.3.0"),
+	},
+	"PreferDualStack is completed from the pool it has an address from, where that can": {
+		edit(auto("b", "1.2.3.0/24")),
+		assigns("s1", "1.2.3.0", prefer),
+		edit(auto("a", "fd00:a::/120"), auto("b", "1.2.3.0/24 fd00:b::/120")).then("s1: 1.2.3.0 fd00:b::"),
+	},
+	"PreferDualStack with one cluster IP gets one address": {
+		edit(auto("lab", "1.2.3.0/24 fd00::/120")),
+		assigns("s1", "1.2.3.0", prefer, v4),
+	},
+	"PreferDualStack gives up neither address for a pool that is short of one": {
+		edit(auto("a", "1.2.3.0/24 fd00:a::/120"), auto("b", "1.2.4.0/24 fd00:b::/128")),
+		assigns("s0", "fd00:b::", v6, fromPool("b")),
+		assigns("s1", "1.2.3.0 fd00:a::", prefer),
+		assigns("s1", "PoolExhausted, keeps 1.2.3.0 fd00:a::", fromPool("b")),
+		goes("s0").then("s1: 1.2.4.0 fd00:b::"),
+	},
+	"RequireDualStack with one cluster IP is refused": {
+		edit(auto("lab", "1.2.3.0/24 fd00::/120")),
+		assigns("s1", "FamilyMismatch", require, v4),
+		message("s1", "ipFamilyPolicy is RequireDualStack, but the Service's cluster IPs are IPv4 only"),
+	},
+	"a Service that turns dual-stack and back keeps the family that stays": {
+		edit(auto("lab", "1.2.3.0/24 fd00::/120")),
+		assigns("s1", "1.2.3.0"),
+		assigns("s1", "1.2.3.0 fd00::", require),
+		assigns("s1", "1.2.3.0", single, v4),
+		usage("lab", "v4 1/256, 255 free; v6 0/256, 256 free"),
+	},
+	"a Service without a cluster IP gets nothing": {
+		edit(auto("lab", "1.2.3.0/24")),
+		assigns("s1", "NoClusterIP", families("")),
+	},
+	"what a Service asks for must fit itself": {
+		edit(auto("lab", "1.2.3.0/24 fd00::/120")),
+		assigns("s1", "FamilyMismatch", v6, wants("1.2.3.4")),
+		message("s1", "1.2.3.4 is asked for, but the Service is IPv6 only"),
+		assigns("s1", "FamilyMismatch", v4, wants("fd00::4")),
+		assigns("s1", "InvalidRequest", wants("1.2.3.4 1.2.3.5")),
+		message("s1", "1.2.3.4 and 1.2.3.5 are both IPv4: ask for at most one address of each family"),
+		assigns("s1", "FamilyMismatch", wants("1.2.3.4 fd00::4")),
+		assigns("s1", "FamilyMismatch", require, wants("1.2.3.4")),
+		message("s1", "1.2.3.4 is asked for, but the Service is dual-stack: ask for one address of each family, or for none"),
+		assigns("s1", "InvalidRequest", single, v4, wants("127.0.0.1")),
+		message("s1", "127.0.0.1 is asked for, but that is loopback and can't be a Service's address"),
+		assigns("s1", "InvalidRequest", v6, wants("::ffff:1.2.3.4")),
+		assigns("s1", "AddressNotInPool", v4, wants("9.9.9.9")),
+		message("s1", "9.9.9.9 is asked for, but no pool has it"),
+	},
+	"an excluded address is not given to who asks for it": {
+		edit(auto("lab", "1.2.3.0/24", excluding("1.2.3.0-1.2.3.9"))),
+		assigns("s1", "AddressExcluded", wants("1.2.3.4")),
+		message("s1", "1.2.3.4 is asked for, but pool lab excludes it"),
+		assigns("s1", "1.2.3.10", wants("")),
+		usage("lab", "v4 1/246, 245 free"),
+	},
+	"addresses that mean something else to every host are never given out": {
+		edit(auto("odd", "126.255.255.255-128.0.0.0 169.253.255.255-169.254.0.0 fe7f:ffff:ffff:ffff:ffff:ffff:ffff:ffff-fe80::1 ::fffe:ffff:ffff-::1:0:0:0")),
+		assigns("s1", "126.255.255.255"),
+		assigns("s2", "128.0.0.0"),
+		assigns("s3", "169.253.255.255"),
+		assigns("s4", "PoolExhausted"),
+		assigns("s5", "::fffe:ffff:ffff", v6),
+		assigns("s6", "::1:0:0:0", v6),
+		assigns("s7", "fe7f:ffff:ffff:ffff:ffff:ffff:ffff:ffff", v6),
+		assigns("s8", "PoolExhausted", v6),
+	},
+	"numbers are exact however large the pool": {
+		edit(auto("a", "1.2.3.0/24 1.2.4.0/25"), auto("b", "2001:db8::/32 fd00::/64"), auto("c", "10.0.0.0/8", avoidingBuggy)),
+		usage("a", "v4 0/384, 384 free"),
+		usage("b", "v6 0/~2^96, 79228162532711081667253501952 free"),
+		usage("c", "v4 0/~2^23, 16646144 free"),
+		assigns("s1", "2001:db8::", v6),
+		usage("b", "v6 1/~2^96, 79228162532711081667253501951 free"),
+	},
+	"pools for somebody come before pools for everybody, by priority, 0 last": {
+		edit(auto("all", "1.0.0.0/24"), auto("zero", "1.0.1.0/32", priority(0)), auto("ten", "1.0.2.0/32", priority(10)), auto("two", "1.0.3.0/32", priority(2))),
+		assigns("s1", "1.0.3.0"),
+		assigns("s2", "1.0.2.0"),
+		assigns("s3", "1.0.1.0"),
+		assigns("s4", "1.0.0.0"),
+	},
+	"a fence keeps Services that a pool selects from others": {
+		edit(auto("all", "1.0.0.0/24"), auto("fence", "1.0.1.0/32", forNamespace("team-a"), exclusive)),
+		assigns("team-a/s1", "1.0.1.0"),
+		assigns("team-a/s2", "PoolExhausted"),
+		message("team-a/s2", "no IPv4 address: fence: full (v4 1/1); all: is closed to this Service, which pool fence keeps to itself (fallback: Denied)"),
+		assigns("team-a/s2", "NoPool", wants("1.0.0.7")),
+		assigns("team-b/s3", "1.0.0.0"),
+	},
+	"a namespace gets no more of a pool than its quota": {
+		edit(auto("lab", "1.2.3.0/24", quota(2))),
+		assigns("team-a/s1", "1.2.3.0"),
+		assigns("team-a/s2", "1.2.3.1"),
+		assigns("team-a/s3", "QuotaReached"),
+		message("team-a/s3", "no IPv4 address: lab: namespace team-a has all that its quota allows (2)"),
+		assigns("team-b/s4", "1.2.3.2"),
+		assigns("team-a/s2", "1.2.3.9", wants("1.2.3.9")),
+		goes("team-b/s4"),
+		goes("team-a/s1").then("s3: 1.2.3.0"),
+	},
+	"a pair needs a quota of two": {
+		edit(auto("lab", "1.2.3.0/24 fd00::/120", quota(1)), auto("six", "fd01::/120")),
+		assigns("s1", "1.2.3.0 fd01::", require),
+		assigns("s2", "QuotaReached", require),
+	},
+	"a Service at random gets the same place each time": {
+		edit(auto("lab", "1.2.0.0/16 fd00::/64", random)),
+		assigns("s1", "1.2.211.27 fd00::afff:20e2:a066:d31b", require),
+		goes("s1"),
+		assigns("s1", "1.2.211.27 fd00::afff:20e2:a066:d31b", require),
+	},
+	"addresses that somebody else wrote are left alone, until a pool covers them": {
+		edit(auto("lab", "1.2.3.0/24")),
+		assigns("s1", "HeldByAnother", status("9.9.9.9")),
+		message("s1", "status.loadBalancer.ingress has 9.9.9.9, not assigned by Clarion and covered by no pool: left alone. Clear it, or make a pool that covers it"),
+		edit(auto("lab", "1.2.3.0/24"), auto("nine", "9.9.9.0/24")).then("s1: 9.9.9.9"),
+		message("s1", "9.9.9.9 from pool nine"),
+	},
+	"a Service whose foreign address is cleared is served": {
+		edit(auto("lab", "1.2.3.0/24")),
+		assigns("s1", "HeldByAnother", status("9.9.9.9")),
+		assigns("s1", "1.2.3.0", status("")),
+	},
+	"an address that another provider's Service has is not given out": {
+		edit(auto("lab", "1.2.3.0/30")),
+		step{does: "another provider's Service has 1.2.3.0 and 5.5.5.5", do: func(w *world) string {
+			w.a.Reserve(key("theirs"), addrs("1.2.3.0 5.5.5.5"))
+			w.bringBack()
+			return ""
+		}},
+		usage("lab", "v4 0/4, 3 free"),
+		assigns("s1", "1.2.3.1"),
+		assigns("s2", "AddressInUse", wants("1.2.3.0")),
+		edit(auto("lab", "1.2.3.0/30"), auto("five", "5.5.5.5")),
+		assigns("s3", "PoolExhausted", fromPool("five")),
+		goes("theirs").then("s2: 1.2.3.0", "s3: 5.5.5.5"),
+	},
+	"a status of the wrong family is replaced": {
+		edit(auto("lab", "1.2.3.0/24 fd00::/120")),
+		assigns("s1", "1.2.3.0", status("fd00::7")),
+		usage("lab", "v4 1/256, 255 free; v6 0/256, 256 free"),
+	},
+	"a status with three addresses is brought down to what the Service is due": {
+		edit(auto("lab", "1.2.3.0/24")),
+		assigns("s1", "1.2.3.7", status("1.2.3.7 1.2.3.8 1.2.3.9")),
+		usage("lab", "v4 1/256, 255 free"),
+	},
+	"a hand-edited status of our own Service does not count": {
+		edit(auto("lab", "1.2.3.0/24")),
+		assigns("s1", "1.2.3.0"),
+		assigns("s1", "1.2.3.0", status("1.2.3.99")),
+		assigns("s1", "1.2.3.0", status("")),
+	},
+}
+
+func TestStories(t *testing.T) {
+	for name, steps := range stories {
+		t.Run(name, func(t *testing.T) {
+			w := newWorld(t)
+			for i, s := range steps {
+				w.news = nil
+				if got := s.do(w); got != s.want {
+					t.Fatalf("step %d, %s: got %q, want %q\n%s", i+1, s.does, got, s.want, w.dump())
+				}
+				if !slices.Equal(w.news, s.news) {
+					t.Fatalf("step %d, %s: news %q, want %q\n%s", i+1, s.does, w.news, s.news, w.dump())
+				}
+			}
+		})
+	}
+}
+
+func (w *world) dump() string {
+	var b strings.Builder
+	for k, d := range w.last {
+		b.WriteString(k.String() + ": " + d.Message + "\n")
+	}
+	return b.String()
+}

@@ -1,0 +1,144 @@
+package ipam
+
+import (
+	"slices"
+
+	"github.com/google/btree"
+)
+
+// waiting is who waits for what. A waiter is woken when something it waits for has changed, and no more waiters
+// are woken than could be served: one free address wakes one waiter, and when that one turns out not to take it, the
+// next. Woken waiters are handed to the caller, who must bring each back by Assign or Release.
+type waiting struct {
+	byKey map[Key]*waiter
+	lines map[Cause]*line
+	turn  uint64 // counts those who began to wait
+	woken []Key
+}
+
+// waiter is a Service that waits.
+type waiter struct {
+	key   Key
+	turn  uint64 // of its beginning to wait; kept when it is tried in vain
+	lines []*line
+	tried []uint64 // beside lines: the line's epoch when it was last tried
+	woken bool
+}
+
+// line is those who wait for one cause.
+type line struct {
+	cause Cause
+	// epoch counts the times that the cause changed. A waiter that was tried since is not woken again for it.
+	epoch  uint64
+	asleep *btree.BTreeG[place]
+	woken  int // how many of the line are on their way
+}
+
+// place is a waiter in a line: those tried longest ago are first, then those who wait longest.
+type place struct {
+	tried, turn uint64
+	waiter      *waiter
+}
+
+func newWaiting() *waiting {
+	return &waiting{byKey: map[Key]*waiter{}, lines: map[Cause]*line{}}
+}
+
+func byTurn(a, b place) bool {
+	return a.tried < b.tried || a.tried == b.tried && a.turn < b.turn
+}
+
+// add makes a Service wait for causes; turn is what leave returned for it, or 0.
+func (w *waiting) add(k Key, turn uint64, causes []Cause) {
+	if len(causes) == 0 {
+		return
+	}
+	if turn == 0 {
+		w.turn++
+		turn = w.turn
+	}
+	it := &waiter{key: k, turn: turn, lines: make([]*line, len(causes)), tried: make([]uint64, len(causes))}
+	for i, c := range causes {
+		l := w.lines[c]
+		if l == nil {
+			l = &line{cause: c, asleep: btree.NewG(8, byTurn)}
+			w.lines[c] = l
+		}
+		it.lines[i], it.tried[i] = l, l.epoch
+		l.asleep.ReplaceOrInsert(place{l.epoch, turn, it})
+	}
+	w.byKey[k] = it
+}
+
+// leave takes a Service out of its lines and returns its turn, and the causes whose next waiter may be due.
+func (w *waiting) leave(k Key) (turn uint64, causes []Cause) {
+	it := w.byKey[k]
+	if it == nil {
+		return 0, nil
+	}
+	delete(w.byKey, k)
+	for i, l := range it.lines {
+		if it.woken {
+			l.woken--
+		} else {
+			l.asleep.Delete(place{it.tried[i], it.turn, it})
+		}
+		if l.woken == 0 && l.asleep.Len() == 0 {
+			delete(w.lines, l.cause)
+		} else {
+			causes = append(causes, l.cause)
+		}
+	}
+	return it.turn, causes
+}
+
+// changed notes that a cause changed.
+func (w *waiting) changed(c Cause) {
+	if l := w.lines[c]; l != nil {
+		l.epoch++
+	}
+}
+
+// wake wakes waiters for a cause, those who have not been tried since it changed, until as many are on their way
+// as it can serve.
+func (w *waiting) wake(c Cause, serves Count) {
+	l := w.lines[c]
+	for l != nil && CountOf(uint64(l.woken)).less(serves) {
+		first, ok := l.asleep.Min()
+		if !ok || first.tried == l.epoch {
+			return
+		}
+		w.rouse(first.waiter)
+	}
+}
+
+// wakeAll wakes everybody who waits for a cause.
+func (w *waiting) wakeAll(c Cause) {
+	l := w.lines[c]
+	if l == nil {
+		return
+	}
+	var all []place
+	l.asleep.Ascend(func(p place) bool {
+		all = append(all, p)
+		return true
+	})
+	slices.SortFunc(all, func(a, b place) int {
+		if a.turn < b.turn {
+			return -1
+		}
+		return 1
+	})
+	for _, p := range all {
+		w.rouse(p.waiter)
+	}
+}
+
+func (w *waiting) rouse(it *waiter) {
+	it.woken = true
+	for i, l := range it.lines {
+		l.asleep.Delete(place{it.tried[i], it.turn, it})
+		l.woken++
+	}
+	w.woken = append(w.woken, it.key)
+}
