@@ -100,6 +100,20 @@ func (w *world) expect(what string, statuses ...string) {
 	}
 }
 
+// refuses makes opening a port on s fail with err, or succeed again.
+func (w *world) refuses(s segment, err error) {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	w.refuse[s] = err
+}
+
+// refusesGroups makes joining any group fail on ports opened from now on.
+func (w *world) refusesGroups(err error) {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	w.joinErr = err
+}
+
 func (w *world) openPort(l Link, f Family) (port, error) {
 	w.mu.Lock()
 	defer w.mu.Unlock()
@@ -429,7 +443,7 @@ func TestFailures(t *testing.T) {
 	s := segment{"eth0", IPv4}
 	t.Run("what the kernel refuses is tried again at growing intervals", func(t *testing.T) {
 		inWorld(t, func(w *world) {
-			w.refuse[s] = syscall.ENOBUFS
+			w.refuses(s, syscall.ENOBUFS)
 			w.see(link("eth0", 2, ourMAC))
 			w.apply(on("eth0", vip4)...)
 			w.expect("at first", "eth0/IPv4 Failed 0/1")
@@ -437,7 +451,7 @@ func TestFailures(t *testing.T) {
 				t.Errorf("the error is %q", s.Segments[0].Error)
 			}
 			w.after(10 * time.Minute)
-			delete(w.refuse, s)
+			w.refuses(s, nil)
 			w.after(retryLast)
 			w.expect("in the end", "eth0/IPv4 Answering 1/1")
 			if lines := strings.Count(w.logged.String(), "\n"); lines > 3 {
@@ -447,11 +461,11 @@ func TestFailures(t *testing.T) {
 	})
 	t.Run("a change of the link is worth a try at once", func(t *testing.T) {
 		inWorld(t, func(w *world) {
-			w.refuse[s] = syscall.ENOBUFS
+			w.refuses(s, syscall.ENOBUFS)
 			w.see(link("eth0", 2, ourMAC))
 			w.apply(on("eth0", vip4)...)
 			w.after(time.Minute)
-			delete(w.refuse, s)
+			w.refuses(s, nil)
 			w.see(link("eth0", 2, otherMAC))
 			w.expect("after the change", "eth0/IPv4 Answering 1/1")
 		})
@@ -460,21 +474,21 @@ func TestFailures(t *testing.T) {
 		inWorld(t, func(w *world) {
 			w.see(link("eth0", 2, ourMAC))
 			w.apply(on("eth0", vip4)...)
-			w.refuse[s] = syscall.ENETDOWN
+			w.refuses(s, syscall.ENETDOWN)
 			w.port("eth0", IPv4).fail <- os.NewSyscallError("read", syscall.ENETDOWN)
 			synctest.Wait()
 			w.expect("before the kernel says so", "eth0/IPv4 LinkDown 0/1")
-			w.refuse[s] = syscall.ENODEV
+			w.refuses(s, syscall.ENODEV)
 			w.after(time.Second)
 			w.expect("when it is even gone", "eth0/IPv4 NoInterface 0/1")
-			delete(w.refuse, s)
+			w.refuses(s, nil)
 			w.see(link("eth0", 7, ourMAC))
 			w.expect("when there is a new one", "eth0/IPv4 Answering 1/1")
 		})
 	})
 	t.Run("a group that can't be joined fails its segment alone", func(t *testing.T) {
 		inWorld(t, func(w *world) {
-			w.joinErr = syscall.EINVAL
+			w.refusesGroups(syscall.EINVAL)
 			w.see(link("eth0", 2, ourMAC))
 			w.apply(on("eth0", vip4, vip6)...)
 			w.expect("both families", "eth0/IPv4 Answering 1/1", "eth0/IPv6 Failed 0/1")
@@ -482,7 +496,7 @@ func TestFailures(t *testing.T) {
 	})
 	t.Run("without permission there is no use in going on", func(t *testing.T) {
 		inWorld(t, func(w *world) {
-			w.refuse[s] = explain(os.NewSyscallError("socket", syscall.EPERM))
+			w.refuses(s, explain(os.NewSyscallError("socket", syscall.EPERM)))
 			w.see(link("eth0", 2, ourMAC))
 			w.apply(on("eth0", vip4)...)
 			select {

@@ -209,7 +209,7 @@ func (i iface) addr(prefix string) {
 	must(i.t, i.AddrAdd(i.link(), a))
 }
 
-// linkLocal returns the link-local address, waiting for it.
+// linkLocal returns the link-local address, waiting until it is ready for use.
 func (i iface) linkLocal() netip.Addr {
 	i.t.Helper()
 	var found netip.Addr
@@ -217,7 +217,7 @@ func (i iface) linkLocal() netip.Addr {
 		addrs, err := i.AddrList(i.link(), netlink.FAMILY_V6)
 		must(i.t, err)
 		for _, a := range addrs {
-			if ip, _ := netip.AddrFromSlice(a.IP); ip.IsLinkLocalUnicast() {
+			if ip, _ := netip.AddrFromSlice(a.IP); ip.IsLinkLocalUnicast() && a.Flags&unix.IFA_F_TENTATIVE == 0 {
 				found = ip
 			}
 		}

@@ -178,7 +178,7 @@ func (o *owner) man(ctx context.Context, now time.Time, s segment, p *post) {
 func (o *owner) updateSource(p *post, link observed) {
 	if p.link.LinkLocal != link.LinkLocal {
 		p.link = link
-		p.responder.source.Store(&link.LinkLocal)
+		p.responder.setSource(link.LinkLocal)
 	}
 }
 
@@ -191,7 +191,7 @@ func (o *owner) start(ctx context.Context, now time.Time, s segment, p *post) {
 		segment: s, protocol: &protocols[s.family], link: p.link.Link, open: o.open, answers: &o.answers,
 		counters: o.counters, pace: o.paces[s.iface], changed: make(chan struct{}, 1), report: o.poke,
 	}
-	r.source.Store(&p.link.LinkLocal)
+	r.setSource(p.link.LinkLocal)
 	ctx, cancel := context.WithCancel(ctx)
 	done := make(chan struct{})
 	go func() {

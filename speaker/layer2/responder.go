@@ -49,6 +49,9 @@ const overflowInterval = 5 * time.Second
 // table returns what is to be answered here.
 func (r *responder) table() *table { return (*r.answers.Load()).on(r.segment) }
 
+// setSource sets the link-local address to announce from.
+func (r *responder) setSource(a netip.Addr) { r.source.Store(&a) }
+
 // poke tells the responder to look at its table again.
 func (r *responder) poke() {
 	select {
