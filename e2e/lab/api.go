@@ -62,10 +62,10 @@ func (l *Lab) KubectlCommand(ctx context.Context, args ...string) *exec.Cmd {
 	return cmd
 }
 
-// Apply applies manifests: files, directories, or kustomizations as `-k DIR`.
+// Apply applies manifests, files or directories of them, as a user would.
 func (l *Lab) Apply(ctx context.Context, files ...string) error {
 	for _, f := range files {
-		if _, err := l.Kubectl(ctx, "apply", "--server-side", "--force-conflicts", "-f", f); err != nil {
+		if _, err := l.Kubectl(ctx, "apply", "-f", f); err != nil {
 			return err
 		}
 	}
@@ -74,7 +74,7 @@ func (l *Lab) Apply(ctx context.Context, files ...string) error {
 
 // ApplyYAML applies manifests given as text.
 func (l *Lab) ApplyYAML(ctx context.Context, manifests string) error {
-	cmd := l.KubectlCommand(ctx, "apply", "--server-side", "--force-conflicts", "-f", "-")
+	cmd := l.KubectlCommand(ctx, "apply", "-f", "-")
 	cmd.Stdin = strings.NewReader(manifests)
 	_, err := output(cmd)
 	return err

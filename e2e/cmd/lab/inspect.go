@@ -2,7 +2,6 @@ package main
 
 import (
 	"fmt"
-	"os"
 	"path/filepath"
 	"text/tabwriter"
 
@@ -54,9 +53,7 @@ func execCommand(open opener) *cobra.Command {
 			if err != nil {
 				return err
 			}
-			c := h.Command(cmd.Context(), args[1:]...)
-			c.Stdin, c.Stdout, c.Stderr = os.Stdin, os.Stdout, os.Stderr
-			return c.Run()
+			return run(h.Command(cmd.Context(), args[1:]...))
 		},
 	}
 }
@@ -71,9 +68,7 @@ func kubectlCommand(open opener) *cobra.Command {
 			if err != nil {
 				return err
 			}
-			c := l.KubectlCommand(cmd.Context(), args...)
-			c.Stdin, c.Stdout, c.Stderr = os.Stdin, os.Stdout, os.Stderr
-			return c.Run()
+			return run(l.KubectlCommand(cmd.Context(), args...))
 		},
 	}
 }

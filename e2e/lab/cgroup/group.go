@@ -58,39 +58,60 @@ func inheritCPUs(parent, dir string) error {
 	return write(filepath.Join(dir, "cgroup.clone_children"), "1")
 }
 
-// delegable finds the nearest group, from the caller's own upwards, whose
-// children may have every wanted controller. A v2 group that holds processes
-// cannot hand controllers down (cgroups(7), "no internal processes"), so it is
-// often an ancestor of the caller's own.
+// delegable finds the nearest group, from the caller's own upwards, that hands
+// every wanted controller down to its children; where none does, the nearest
+// that can be told to. A v2 group that holds processes cannot (cgroups(7), "no
+// internal processes"), so it is an ancestor of the caller's own.
 func delegable(h Hierarchy) (string, error) {
-	var refusal error
-	for dir := h.Own; ; dir = filepath.Dir(dir) {
+	var lineage []string
+	for dir := h.Own; strings.HasPrefix(dir, h.Mountpoint); dir = filepath.Dir(dir) {
+		lineage = append(lineage, dir)
+	}
+	for _, dir := range lineage {
+		if lacks, err := notHandedDown(dir, wanted); err == nil && len(lacks) == 0 {
+			return dir, nil
+		}
+	}
+	refusal := fmt.Errorf("%s is outside %s", h.Own, h.Mountpoint)
+	for _, dir := range lineage {
 		if refusal = handDown(dir, wanted); refusal == nil {
 			return dir, nil
 		}
-		if dir == h.Mountpoint || !strings.HasPrefix(dir, h.Mountpoint) {
-			return "", fmt.Errorf("control groups: no group may hand %s down: %w", strings.Join(wanted, ", "), refusal)
-		}
 	}
+	return "", fmt.Errorf("control groups: no group may hand %s down: %w", strings.Join(wanted, ", "), refusal)
 }
 
 // handDown gives the children of a v2 group these controllers.
 func handDown(dir string, controllers []string) error {
-	file := filepath.Join(dir, "cgroup.subtree_control")
-	content, err := os.ReadFile(file)
+	lacks, err := notHandedDown(dir, controllers)
 	if err != nil {
 		return err
 	}
-	given := strings.Fields(string(content))
-	for _, c := range controllers {
-		if slices.Contains(given, c) {
-			continue
-		}
-		if err := write(file, "+"+c); err != nil {
+	for _, c := range lacks {
+		if err := write(filepath.Join(dir, subtreeControl), "+"+c); err != nil {
 			return err
 		}
 	}
 	return nil
+}
+
+const subtreeControl = "cgroup.subtree_control"
+
+// notHandedDown tells which of these controllers a v2 group keeps from its
+// children.
+func notHandedDown(dir string, controllers []string) ([]string, error) {
+	content, err := os.ReadFile(filepath.Join(dir, subtreeControl))
+	if err != nil {
+		return nil, err
+	}
+	given := strings.Fields(string(content))
+	var lacks []string
+	for _, c := range controllers {
+		if !slices.Contains(given, c) {
+			lacks = append(lacks, c)
+		}
+	}
+	return lacks, nil
 }
 
 // Join moves the calling process into these groups.

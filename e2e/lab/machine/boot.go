@@ -50,7 +50,7 @@ func Boot(ctx context.Context, spec Spec) (Machine, error) {
 	cmd := &exec.Cmd{
 		Path:       "/proc/self/exe",
 		Args:       []string{InitName, spec.Lab, spec.Name},
-		Env:        os.Environ(),
+		Env:        []string{"PATH=" + os.Getenv("PATH"), "HOME=/"},
 		Dir:        "/",
 		Stdout:     output,
 		Stderr:     output,
