@@ -10,14 +10,14 @@
 // One goroutine, Run's, owns everything; memberlist's callbacks leave what they bring in queues and never wait.
 // Only plain values cross the package's border, no type of memberlist does.
 //
-//	      packets, streams                      Apply
-//	            │                                 │
-//	          guard      drops what memberlist    ▼
-//	            │        would not survive      session ──► Snapshot, changed
-//	            ▼                               ▲     │
-//	        memberlist ──► events, messages ────┘     │
-//	            ▲                                     │
-//	            └──── state, questions, calls ◄───────┘
+//	packets, streams                      Apply
+//	      │                                 │
+//	    guard      drops what memberlist    ▼
+//	      │        would not survive      session ──► Snapshot, changed
+//	      ▼                               ▲     │
+//	  memberlist ──► events, messages ────┘     │
+//	      ▲                                     │
+//	      └──── state, questions, calls ◄───────┘
 //
 // # What is gossiped
 //
