@@ -7,6 +7,8 @@ import (
 	"sync"
 	"sync/atomic"
 	"time"
+
+	"golang.org/x/time/rate"
 )
 
 // Options are an Announcer's settings. The zero value is ready for use.
@@ -116,7 +118,7 @@ func (a *Announcer) Run(ctx context.Context) error {
 	)
 	go func() {
 		defer close(watched)
-		watchErr = a.watch(ctx, observations)
+		watchErr = a.keepWatching(ctx, observations)
 	}()
 	defer func() {
 		cancel()
@@ -144,5 +146,31 @@ func (a *Announcer) Run(ctx context.Context) error {
 		case <-retry:
 		}
 		retry = o.reconcile(ctx, time.Now())
+	}
+}
+
+// watchPause is how long to wait before watching links again after it failed.
+const watchPause = time.Second
+
+// keepWatching watches links until ctx ends, whatever happens to the watch. What
+// is announced goes on meanwhile on the links last seen.
+func (a *Announcer) keepWatching(ctx context.Context, out chan<- []observed) error {
+	lines := rate.NewLimiter(rate.Every(journalEvery), journalBurst)
+	for {
+		err := a.watch(ctx, out)
+		if err == nil || ctx.Err() != nil {
+			return nil
+		}
+		if judge(err) == giveUp {
+			return err
+		}
+		if lines.AllowN(time.Now(), 1) {
+			a.log.Warn("cannot watch interfaces, will try again", "reason", err.Error())
+		}
+		select {
+		case <-ctx.Done():
+			return nil
+		case <-time.After(watchPause):
+		}
 	}
 }

@@ -23,6 +23,7 @@ type world struct {
 	t *testing.T
 	*Announcer
 	links  chan []observed
+	unseen chan error // ends a watch
 	logged bytes.Buffer
 	ended  chan error
 
@@ -35,7 +36,7 @@ type world struct {
 // inWorld runs a story in a bubble. The Announcer runs from the start.
 func inWorld(t *testing.T, story func(w *world)) {
 	synctest.Test(t, func(t *testing.T) {
-		w := &world{t: t, links: make(chan []observed), ended: make(chan error, 1), refuse: make(map[segment]error)}
+		w := &world{t: t, links: make(chan []observed), unseen: make(chan error), ended: make(chan error, 1), refuse: make(map[segment]error)}
 		w.Announcer = New(Options{Logger: slog.New(slog.NewTextHandler(&w.logged, nil))})
 		w.open = w.openPort
 		w.watch = func(ctx context.Context, out chan<- []observed) error {
@@ -43,6 +44,8 @@ func inWorld(t *testing.T, story func(w *world)) {
 				select {
 				case <-ctx.Done():
 					return nil
+				case err := <-w.unseen:
+					return err
 				case links := <-w.links:
 					out <- links
 				}
@@ -478,9 +481,10 @@ func TestFailures(t *testing.T) {
 			w.port("eth0", IPv4).fail <- os.NewSyscallError("read", syscall.ENETDOWN)
 			synctest.Wait()
 			w.expect("before the kernel says so", "eth0/IPv4 LinkDown 0/1")
-			w.refuses(s, syscall.ENODEV)
-			w.after(time.Second)
-			w.expect("when it is even gone", "eth0/IPv4 NoInterface 0/1")
+			w.after(retryFirst)
+			w.expect("when the kernel says that it is up, and still", "eth0/IPv4 Failed 0/1")
+			w.see(down(link("eth0", 2, ourMAC)))
+			w.expect("when the kernel says that it is down", "eth0/IPv4 LinkDown 0/1")
 			w.refuses(s, nil)
 			w.see(link("eth0", 7, ourMAC))
 			w.expect("when there is a new one", "eth0/IPv4 Answering 1/1")
@@ -583,5 +587,27 @@ func TestLinksTellsOfChanges(t *testing.T) {
 		}
 		w.see(down(eth0))
 		<-changed
+	})
+}
+
+func TestWatchingLinksGoesOn(t *testing.T) {
+	inWorld(t, func(w *world) {
+		w.see(link("eth0", 2, ourMAC))
+		w.apply(on("eth0", vip4)...)
+		for range 600 {
+			w.unseen <- syscall.EMFILE
+			w.after(watchPause)
+		}
+		w.expect("links that were seen before the watch failed", "eth0/IPv4 Answering 1/1")
+		w.see(link("eth1", 3, ourMAC))
+		w.expect("links seen afterwards", "eth0/IPv4 NoInterface 0/1")
+		if n := strings.Count(w.logged.String(), "cannot watch interfaces"); n == 0 || n > 100 {
+			t.Errorf("logged %d lines in ten minutes", n)
+		}
+		w.unseen <- syscall.EPERM
+		synctest.Wait()
+		if err := <-w.ended; !errors.Is(err, os.ErrPermission) {
+			t.Errorf("Run returned %v", err)
+		}
 	})
 }

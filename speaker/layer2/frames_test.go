@@ -24,12 +24,12 @@ var (
 	vip6         = netip.MustParseAddr("2001:db8::100")
 )
 
-// requestFor is the request by which a client asks for an address.
-func requestFor(mac MAC, from, address netip.Addr) []byte {
+// clientRequest is the request by which the client asks for an address.
+func clientRequest(mac MAC, address netip.Addr) []byte {
 	if address.Is4() {
-		return arpRequest(mac, from, address)
+		return arpRequest(mac, client4, address)
 	}
-	return neighborSolicitation(mac, from, address)
+	return neighborSolicitation(mac, client6, address)
 }
 
 // arpRequest is the request that a client broadcasts.

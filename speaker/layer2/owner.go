@@ -14,7 +14,7 @@ import (
 //	responders' reports and endings ──► State
 type owner struct {
 	*Announcer
-	links   map[string]observed
+	links   map[string]observed // nil before the first look
 	posts   map[segment]*post
 	paces   map[string]*rate.Limiter // one per interface, both families share it
 	ended   chan ending
@@ -98,15 +98,16 @@ func (o *owner) conclude(now time.Time, e ending) error {
 	p.failures++
 	p.retryAt = now.Add(retryDelay(p.failures))
 	p.err = e.err
-	switch judge(e.err) {
-	case giveUp:
+	p.status = Failed
+	switch v := judge(e.err); {
+	case v == giveUp:
 		return e.err
-	case awaitLink:
+	case p.failures > 1:
+		// If it were about the link, watching it would have told so by now.
+	case v == awaitLink:
 		p.status = LinkDown
-	case awaitDevice:
+	case v == awaitDevice:
 		p.status = NoInterface
-	case tryAgain:
-		p.status = Failed
 	}
 	return nil
 }

@@ -6,6 +6,7 @@ import (
 	"net"
 	"net/netip"
 	"os"
+	"slices"
 	"syscall"
 
 	"github.com/mdlayher/packet"
@@ -24,7 +25,7 @@ const (
 	serveBurst = 64
 	// The filter may have maxSpans spans; where the kernel has no room for
 	// the program, half as many are tried, and so on down to minSpans.
-	maxSpans = 512
+	maxSpans = 128
 	minSpans = 8
 )
 
@@ -37,7 +38,8 @@ type linuxPort struct {
 	conn   *packet.Conn
 	raw    syscall.RawConn
 	groups *groups
-	spans  int // how many spans the kernel has room for, as far as we know
+	spans  []span // what the filter passes
+	limit  int    // how many spans the kernel has room for, as far as we know
 }
 
 var _ port = (*linuxPort)(nil)
@@ -63,21 +65,28 @@ func openPort(link Link, family Family) (port, error) {
 		_ = unix.SetsockoptInt(int(fd), unix.SOL_SOCKET, unix.SO_RCVBUF, receiveBuffer)
 		_ = unix.SetsockoptInt(int(fd), unix.SOL_SOCKET, unix.SO_PRIORITY, sendPriority)
 	})
-	return &linuxPort{family: family, conn: conn, raw: raw, groups: newGroups(link.Index), spans: maxSpans}, nil
+	return &linuxPort{family: family, conn: conn, raw: raw, groups: newGroups(link.Index), limit: maxSpans}, nil
 }
 
 func (p *linuxPort) Listen(addresses []netip.Addr) error {
 	for {
-		program, err := bpf.Assemble(requestFilter(p.family, cover(addresses, p.spans)))
+		spans := cover(addresses, p.limit)
+		if slices.Equal(spans, p.spans) {
+			return nil
+		}
+		program, err := bpf.Assemble(requestFilter(p.family, spans))
 		if err != nil {
 			return fmt.Errorf("assembling filter: %w", err)
 		}
 		err = p.conn.SetBPF(program)
+		if err == nil {
+			p.spans = spans
+		}
 		// Programs are charged to net.core.optmem_max, the old one with the new.
-		if !errors.Is(err, unix.ENOMEM) || p.spans <= minSpans {
+		if !errors.Is(err, unix.ENOMEM) || p.limit <= minSpans {
 			return err
 		}
-		p.spans /= 2
+		p.limit /= 2
 	}
 }
 

@@ -39,11 +39,7 @@ func claims(frame []byte, address netip.Addr) (MAC, bool) {
 // ask sends a client's request for address.
 func (p *tap) ask(asker MAC, address netip.Addr) {
 	p.t.Helper()
-	from := client4
-	if address.Is6() {
-		from = client6
-	}
-	p.send(requestFor(asker, from, address))
+	p.send(clientRequest(asker, address))
 }
 
 // answer waits for the answer to a request sent by mac and returns its MAC.
@@ -208,6 +204,24 @@ func TestSilence(t *testing.T) {
 		if !theirs.tap().silent(theirs.mac(), vip, sentinels[i]) {
 			t.Errorf("%v was answered after it was withdrawn", vip)
 		}
+	}
+}
+
+// A switch that floods, or a promiscuous interface, brings frames that are for others.
+func TestRequestsSentToAnotherHostAreNotOurs(t *testing.T) {
+	n, c := node(t), newHost(t)
+	_, theirs := connect(t, "cl0", n, 1, c, 2)
+	a := start(t)
+	a.Apply(on("cl0", bothFamilies...))
+	awaitAnswering(t, a, "cl0", bothFamilies...)
+	for _, vip := range bothFamilies {
+		tap := theirs.tap()
+		tap.send(changed(clientRequest(theirs.mac(), vip), 0, otherMAC[:]...))
+		tap.ask(theirs.mac(), vip)
+		tap.answer(vip, theirs.mac())
+	}
+	if got := a.Counters().Answered; got[IPv4] != 1 || got[IPv6] != 1 {
+		t.Errorf("answered %v, expected one each", got)
 	}
 }
 
