@@ -18,6 +18,8 @@ const (
 )
 
 // PoolRanges are the addresses of a pool, as its spec lists them.
+//
+// +kubebuilder:object:generate=false
 type PoolRanges struct {
 	// Addresses are those that the pool has, in ascending order, IPv4 before IPv6; none overlap.
 	Addresses []netipx.IPRange
@@ -59,6 +61,8 @@ func ParsePool(spec *IPAddressPoolSpec) (PoolRanges, error) {
 }
 
 // listed is an entry that was read.
+//
+// +kubebuilder:object:generate=false
 type listed struct {
 	entry AddressRange
 	r     netipx.IPRange
@@ -177,6 +181,8 @@ func IsBuggyIP(a netip.Addr) bool {
 }
 
 // problems are errors to be said at once, as many as a condition's message has room for.
+//
+// +kubebuilder:object:generate=false
 type problems struct {
 	said []string
 	more int

@@ -9,6 +9,8 @@ import (
 )
 
 // ServiceClasses says which Services are served, by their spec.loadBalancerClass.
+//
+// +kubebuilder:object:generate=false
 type ServiceClasses struct {
 	// Classes that are served.
 	Classes []string

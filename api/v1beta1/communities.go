@@ -9,6 +9,8 @@ import (
 
 // CommunityValue is a community as it goes into a route: a standard one has two parts of 16 bits
 // (RFC 1997), a large one three of 32 bits (RFC 8092).
+//
+// +kubebuilder:object:generate=false
 type CommunityValue struct {
 	Large bool
 	// Parts in their order; the third is 0 in a standard community.
@@ -45,13 +47,10 @@ var WellKnownCommunities = map[string]CommunityValue{
 var ErrUnknownCommunity = errors.New("no Community gives this name")
 
 // ParseCommunity reads a community, or the name of one; aliases are what the Communities give and may be
-// nil.
+// nil. A well-known name keeps its meaning whatever they give.
 func ParseCommunity(text string, aliases map[string]CommunityValue) (CommunityValue, error) {
-	if rest, large := strings.CutPrefix(text, "large:"); large {
-		return parseParts(text, rest, CommunityValue{Large: true}, 3, 32)
-	}
 	if strings.Contains(text, ":") {
-		return parseParts(text, text, CommunityValue{}, 2, 16)
+		return ParseCommunityValue(text)
 	}
 	if value, ok := WellKnownCommunities[text]; ok {
 		return value, nil
@@ -60,6 +59,14 @@ func ParseCommunity(text string, aliases map[string]CommunityValue) (CommunityVa
 		return value, nil
 	}
 	return CommunityValue{}, fmt.Errorf("%s: %w: write one that does, or a community such as 64512:100", quote(text), ErrUnknownCommunity)
+}
+
+// ParseCommunityValue reads a community in numbers, as a Community's value must be.
+func ParseCommunityValue(text string) (CommunityValue, error) {
+	if rest, large := strings.CutPrefix(text, "large:"); large {
+		return parseParts(text, rest, CommunityValue{Large: true}, 3, 32)
+	}
+	return parseParts(text, text, CommunityValue{}, 2, 16)
 }
 
 func parseParts(text, parts string, value CommunityValue, count, bits int) (CommunityValue, error) {

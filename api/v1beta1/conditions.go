@@ -7,8 +7,8 @@ type ConditionType string
 // gives is one of the constants of this package, under the same spelling everywhere.
 type Reason string
 
-// This file is the source of docs/reference/conditions.md: each block is a table, each constant a row,
-// with what stands in parentheses in a column of its own.
+// This file is the source of docs/reference/conditions.md: each block is a table, each constant a row, with
+// columns of their own for what stands in parentheses and behind "To do:".
 
 // Conditions of Services
 //
@@ -37,63 +37,102 @@ const (
 
 	// ReasonPending (Unknown): the Service, or a change of what it asks for, has been seen and is not
 	// decided yet. Also on Ready.
+	//
+	// To do: wait; if it lasts, see whether clarion-controller runs and leads (kubectl -n clarion-system
+	// get lease,pod).
 	ReasonPending Reason = "Pending"
 
 	// ReasonNoPool (False): pools exist, but none may serve this Service; the message says of each pool
 	// why not.
+	//
+	// To do: change what the message names: the pools' serviceAllocation or autoAssign, or ask for a pool
+	// by the annotation clarion.dev/address-pool.
 	ReasonNoPool Reason = "NoPool"
 
 	// ReasonPoolNotFound (False): the Service asks for a pool that does not exist. Also on UnknownName.
+	//
+	// To do: create the IPAddressPool, or correct the name.
 	ReasonPoolNotFound Reason = "PoolNotFound"
 
 	// ReasonPoolExhausted (False): the pools that may serve the Service have no free address; it gets the
 	// next one that is released.
+	//
+	// To do: add addresses to a pool, or delete Services that are not needed.
 	ReasonPoolExhausted Reason = "PoolExhausted"
 
 	// ReasonQuotaReached (False): the Services of this namespace hold as many addresses of the pool as its
 	// quota allows one namespace.
+	//
+	// To do: delete a Service of the namespace, or have the pool's quota.perNamespace raised.
 	ReasonQuotaReached Reason = "QuotaReached"
 
 	// ReasonPoolNotReady (False): the pool that the Service asks for can't be used; the pool's own Ready
 	// condition says why.
+	//
+	// To do: mend the pool as its Ready condition says (kubectl describe ipap NAME).
 	ReasonPoolNotReady Reason = "PoolNotReady"
 
 	// ReasonPoolDeleting (False): the pool that the Service asks for is being deleted and gives out
 	// nothing new. Also on the pool's Ready: Services still hold addresses of it.
+	//
+	// To do: ask for another pool. On the pool: delete or move the Services that hold its addresses, or
+	// set the annotation clarion.dev/release-orphans: "true" on it.
 	ReasonPoolDeleting Reason = "PoolDeleting"
 
 	// ReasonAddressNotInPool (False): the requested address is in no pool, or not in the requested one.
+	//
+	// To do: ask for an address of a pool, or add the address to one.
 	ReasonAddressNotInPool Reason = "AddressNotInPool"
 
 	// ReasonAddressInUse (False): another Service holds the requested address and does not share it with
 	// this one.
+	//
+	// To do: ask for another address, or let both Services share it (annotation
+	// clarion.dev/allow-shared-ip).
 	ReasonAddressInUse Reason = "AddressInUse"
 
 	// ReasonAddressExcluded (False): the requested address lies in a pool but is never given out
 	// (excludeAddresses, avoidBuggyIPs, multicast and the like).
+	//
+	// To do: ask for another address, or take it out of excludeAddresses.
 	ReasonAddressExcluded Reason = "AddressExcluded"
 
 	// ReasonFamilyMismatch (False): the requested addresses, or those that the pools have, are not of the
 	// Service's IP families.
+	//
+	// To do: ask for addresses of the Service's ipFamilies, change spec.ipFamilyPolicy, or add a pool of
+	// that family.
 	ReasonFamilyMismatch Reason = "FamilyMismatch"
 
 	// ReasonInvalidRequest (False): an annotation or spec.loadBalancerIP can't be read.
+	//
+	// To do: write the value as the message says.
 	ReasonInvalidRequest Reason = "InvalidRequest"
 
 	// ReasonConflictingRequests (False): annotations under several prefixes, or an annotation and
 	// spec.loadBalancerIP, ask for different things. Nothing moves until they agree.
+	//
+	// To do: make them agree, or remove all but one.
 	ReasonConflictingRequests Reason = "ConflictingRequests"
 
 	// ReasonNoClusterIP (False): the Service has no cluster IP (it is headless, or has not been given one
 	// yet), so nothing would carry its traffic.
+	//
+	// To do: give the Service a cluster IP: a headless Service can't be a load balancer.
 	ReasonNoClusterIP Reason = "NoClusterIP"
 
 	// ReasonHeldByAnother (False): the Service's status bears an address that Clarion did not assign and
 	// no pool covers. It is left alone and not announced.
+	//
+	// To do: nothing, if another provider serves the Service; else clear the address from its status, or
+	// add it to a pool.
 	ReasonHeldByAnother Reason = "HeldByAnother"
 
 	// ReasonAnotherWriter (False): something else keeps changing the addresses that Clarion writes to this
 	// Service's status, so Clarion has stopped writing them.
+	//
+	// To do: find the other writer (kubectl get service NAME -o yaml --show-managed-fields) and stop it. Made
+	// anew with a spec.loadBalancerClass, the Service is served by one provider alone.
 	ReasonAnotherWriter Reason = "AnotherWriter"
 )
 
@@ -103,22 +142,32 @@ const (
 	ReasonAnnounced Reason = "Announced"
 
 	// ReasonNoAdvertisement (False): no L2Advertisement and no BGPAdvertisement covers the address.
+	//
+	// To do: create an L2Advertisement or a BGPAdvertisement that covers the pool.
 	ReasonNoAdvertisement Reason = "NoAdvertisement"
 
 	// ReasonNoEligibleNode (False): an advertisement covers the address, but no node may announce it; the
 	// message counts the nodes by their reasons, which are those below.
+	//
+	// To do: change what the message names most often.
 	ReasonNoEligibleNode Reason = "NoEligibleNode"
 
 	// ReasonNoEndpoint (False): the Service has no endpoint that could serve traffic. Also a node's
 	// reason.
+	//
+	// To do: make the Service's selector match Pods that are ready.
 	ReasonNoEndpoint Reason = "NoEndpoint"
 
 	// ReasonNoInterface (False): no node that may announce the address has an interface on which it makes
 	// sense: one with an address of its network, or one that the L2Advertisement names. Also a node's
 	// reason.
+	//
+	// To do: choose a pool of a network that the nodes are on, or name interfaces in the L2Advertisement.
 	ReasonNoInterface Reason = "NoInterface"
 
 	// ReasonNoLiveSpeaker (Unknown): no speaker is alive to announce the address, or to say so.
+	//
+	// To do: see why the Pods of the DaemonSet clarion-speaker do not run.
 	ReasonNoLiveSpeaker Reason = "NoLiveSpeaker"
 )
 
@@ -134,6 +183,8 @@ const (
 
 	// ReasonNodeExcluded (may not): the Node bears the label
 	// node.kubernetes.io/exclude-from-external-load-balancers.
+	//
+	// To do: remove the label from nodes that are to announce.
 	ReasonNodeExcluded Reason = "NodeExcluded"
 
 	// ReasonNodeNetworkUnavailable (may not): the Node's condition NetworkUnavailable is True.
@@ -165,6 +216,8 @@ const (
 
 	// ConditionOverlapping (True is bad): some addresses of the pool are an older pool's, too. The older
 	// one keeps them; this one is served without them.
+	//
+	// To do: take the common addresses out of one of the pools.
 	ConditionOverlapping ConditionType = "Overlapping"
 
 	// ConditionOrphans (True is bad): Services hold addresses that the pool, since an edit, does not cover
@@ -173,10 +226,14 @@ const (
 
 	// ConditionAddressesSkipped (True is bad): some addresses that the pool lists are never given out,
 	// such as loopback or multicast addresses.
+	//
+	// To do: take them out of the pool, so that its numbers are what they seem.
 	ConditionAddressesSkipped ConditionType = "AddressesSkipped"
 
 	// ConditionUnknownName (True is bad): the object names another object that does not exist. What it
 	// says besides is in force.
+	//
+	// To do: correct the name, or create what it names.
 	ConditionUnknownName ConditionType = "UnknownName"
 )
 
@@ -185,8 +242,16 @@ const (
 	// ReasonAccepted (True, on Ready): the object is valid and in force.
 	ReasonAccepted Reason = "Accepted"
 
+	// ReasonNotInForce (False, on Ready): the object is valid, but this version of Clarion does nothing with
+	// it, or with the field that the message names.
+	//
+	// To do: see the limits of this version (docs/limits.md).
+	ReasonNotInForce Reason = "NotInForce"
+
 	// ReasonInvalid (False, on Ready): the object contradicts itself in a way that the API server can't
 	// see; the message names the value and what to write instead. What was live stays live.
+	//
+	// To do: correct the value as the message says.
 	ReasonInvalid Reason = "Invalid"
 
 	// ReasonRunning (True, on a Speaker's Ready): the speaker has its view of the cluster and of the other
@@ -198,6 +263,8 @@ const (
 
 	// ReasonNodeLost (Unknown, on a Speaker's Ready): the speaker has not been heard of for a while.
 	// Written by the controller.
+	//
+	// To do: see to the node; its addresses are announced by others.
 	ReasonNodeLost Reason = "NodeLost"
 
 	// ReasonOlderPoolHolds (True, on Overlapping): an older pool lists some of the addresses.

@@ -27,8 +27,9 @@ metrics.
 <!-- Made from api/v1beta1/conditions.go by: go test ./api/v1beta1 -run TestConditionsPage -update -->
 `
 
-// qualified is the shape of every constant's comment: name, what stands in parentheses, meaning.
-var qualified = regexp.MustCompile(`^(\w+) \(([^)]+)\): (.+)$`)
+// qualified is the shape of every constant's comment: name, what stands in parentheses, meaning, and in a
+// paragraph of its own what to do.
+var qualified = regexp.MustCompile(`^(\w+) \(([^)]+)\): (.+?)(?: To do: (.+))?$`)
 
 // conditionsMarkdown makes the page from the comments of conditions.go.
 func conditionsMarkdown(t *testing.T) string {
@@ -53,7 +54,7 @@ func conditionsMarkdown(t *testing.T) string {
 		if strings.HasPrefix(title, "Conditions") {
 			first = "Condition"
 		}
-		page.WriteString("\n| " + first + " | | Meaning |\n| --- | --- | --- |\n")
+		page.WriteString("\n| " + first + " | | Meaning | What to do |\n| --- | --- | --- | --- |\n")
 		for _, s := range block.Specs {
 			spec := s.(*ast.ValueSpec)
 			value, err := strconv.Unquote(spec.Values[0].(*ast.BasicLit).Value)
@@ -66,10 +67,17 @@ func conditionsMarkdown(t *testing.T) string {
 				t.Errorf("the comment of %s is not “%s (status or polarity): meaning”: %q", spec.Names[0].Name, spec.Names[0].Name, comment)
 				continue
 			}
-			page.WriteString("| `" + value + "` | " + m[2] + " | " + strings.ToUpper(m[3][:1]) + m[3][1:] + " |\n")
+			page.WriteString("| `" + value + "` | " + m[2] + " | " + sentence(m[3]) + " | " + sentence(m[4]) + " |\n")
 		}
 	}
 	return page.String()
+}
+
+func sentence(s string) string {
+	if s == "" {
+		return ""
+	}
+	return strings.ToUpper(s[:1]) + s[1:]
 }
 
 func TestConditionsPageIsTheVocabulary(t *testing.T) {

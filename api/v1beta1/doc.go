@@ -11,9 +11,15 @@
 //
 // All kinds are cluster-scoped and in the category "clarion" (kubectl get clarion).
 //
-// What a schema or a CEL rule can check is refused at kubectl apply. What shows only across objects,
-// or by arithmetic that CEL has not, is said by the functions here (ParsePool, ParseRequest, …) in
-// errors that name the value and what to write instead; they end up in conditions.
+// What a schema or a CEL rule can check is refused at kubectl apply, and so are fields that are not
+// there; a client that asks for less than strict validation has those dropped (docs/reference/api.md).
+// Fields of MetalLB's that Clarion does not take are in the schema only to be refused with their
+// replacement named. What shows only across objects, or by arithmetic that CEL has not, is said by the
+// functions here (ParsePool, ParseRequest, …) in errors that name the value and what to write instead;
+// they end up in conditions.
+//
+// Shapes are those of a later v1: fields are added, never changed, and a string enum may get further
+// values, so that readers must expect one that they don't know.
 //
 // A Service speaks to Clarion by annotations (annotations.go) and hears from it by conditions
 // (conditions.go), whose types and reasons are a closed vocabulary.

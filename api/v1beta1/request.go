@@ -17,6 +17,8 @@ const (
 )
 
 // Request is what a Service asks for.
+//
+// +kubebuilder:object:generate=false
 type Request struct {
 	// Addresses that it asks for, in its order: none, one, or one of each family.
 	Addresses []netip.Addr
@@ -27,6 +29,8 @@ type Request struct {
 }
 
 // RequestError says why a request can't be read.
+//
+// +kubebuilder:object:generate=false
 type RequestError struct {
 	// Reason is ReasonInvalidRequest or ReasonConflictingRequests.
 	Reason Reason
@@ -77,6 +81,8 @@ func ParseRequest(annotations map[string]string, loadBalancerIP string) (Request
 }
 
 // said is a value and where it was said.
+//
+// +kubebuilder:object:generate=false
 type said[T any] struct {
 	where string
 	value T

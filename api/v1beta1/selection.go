@@ -7,6 +7,8 @@ import (
 
 // Selection says which pools, Services and nodes an advertisement is about: its selectors, compiled
 // once. It is not changed after, so everybody may read it.
+//
+// +kubebuilder:object:generate=false
 type Selection struct {
 	poolNames     map[string]bool
 	poolSelectors anyOf
@@ -64,6 +66,8 @@ func (s *BGPAdvertisementSpec) AdvertisesTo(peer string) bool {
 
 // Audience says whom a pool with serviceAllocation is for: its selectors, compiled once. It is not
 // changed after, so everybody may read it.
+//
+// +kubebuilder:object:generate=false
 type Audience struct {
 	namespaceNames     map[string]bool
 	namespaceSelectors anyOf

@@ -93,6 +93,8 @@ func (s *LabelSelector) Selector() (labels.Selector, error) {
 }
 
 // anyOf is a list of selectors of which one is enough; the empty list selects everything.
+//
+// +kubebuilder:object:generate=false
 type anyOf []labels.Selector
 
 func compileSelectors(field string, list []LabelSelector) (anyOf, error) {

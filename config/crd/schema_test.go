@@ -103,18 +103,26 @@ func TestKindsAreWhatUsersAreTold(t *testing.T) {
 	}
 }
 
-func TestKustomizationListsEveryCRD(t *testing.T) {
-	data, err := os.ReadFile("kustomization.yaml")
-	if err != nil {
-		t.Fatal(err)
-	}
-	var kustomization struct{ Resources []string }
-	if err := yaml.Unmarshal(data, &kustomization); err != nil {
-		t.Fatal(err)
-	}
-	files, _ := filepath.Glob("clarion.dev_*.yaml")
-	if !slices.Equal(kustomization.Resources, files) {
-		t.Errorf("kustomization.yaml lists\n%v\nbut there are\n%v", kustomization.Resources, files)
+func TestKustomizationsListEveryFile(t *testing.T) {
+	for _, directory := range []string{".", "../samples"} {
+		data, err := os.ReadFile(filepath.Join(directory, "kustomization.yaml"))
+		if err != nil {
+			t.Fatal(err)
+		}
+		var kustomization struct{ Resources []string }
+		if err := yaml.Unmarshal(data, &kustomization); err != nil {
+			t.Fatal(err)
+		}
+		files, _ := filepath.Glob(filepath.Join(directory, "*.yaml"))
+		for _, file := range files {
+			name := filepath.Base(file)
+			if name != "kustomization.yaml" && !slices.Contains(kustomization.Resources, name) {
+				t.Errorf("%s/kustomization.yaml does not list %s", directory, name)
+			}
+		}
+		if len(kustomization.Resources) != len(files)-1 {
+			t.Errorf("%s/kustomization.yaml lists %v, but there are %v", directory, kustomization.Resources, files)
+		}
 	}
 }
 
