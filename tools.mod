@@ -1,3 +1,5 @@
+// The tools that this repository is built with: go tool -modfile=tools.mod controller-gen (or kustomize,
+// staticcheck). They are kept out of go.mod, so that the product's dependencies are its own.
 module github.com/clarion-lb/clarion/tools
 
 go 1.26.0

@@ -1,3 +1,4 @@
+// go tool -modfile=tools/helm.mod helm. On its own, for it wants a later Kubernetes than controller-gen.
 module github.com/clarion-lb/clarion/tools/helm
 
 go 1.26.0

@@ -1,3 +1,4 @@
+// go tool -modfile=tools/promtool.mod promtool. On its own, for all that it brings.
 module github.com/clarion-lb/clarion/tools/promtool
 
 go 1.26.0

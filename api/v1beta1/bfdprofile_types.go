@@ -6,8 +6,6 @@ import (
 
 // BFDProfile says how fast a dead router is noticed (RFC 5880). A BGPPeer names the profile that its
 // sessions are watched with.
-// +genclient
-// +genclient:nonNamespaced
 // +kubebuilder:object:root=true
 // +kubebuilder:subresource:status
 // +kubebuilder:resource:scope=Cluster,categories=clarion,shortName=bfdp

@@ -9,8 +9,6 @@ import (
 // Where several advertisements meet on one route, what they select and their communities unite; where
 // they differ in a single value (localPref, med, asPathPrepend), the older one holds and the younger
 // says so in a condition.
-// +genclient
-// +genclient:nonNamespaced
 // +kubebuilder:object:root=true
 // +kubebuilder:subresource:status
 // +kubebuilder:resource:scope=Cluster,categories=clarion,shortName=bgpadv

@@ -5,8 +5,6 @@ import (
 )
 
 // BGPPeer is a router that nodes speak BGP with (RFC 4271). Nodes take no routes from it.
-// +genclient
-// +genclient:nonNamespaced
 // +kubebuilder:object:root=true
 // +kubebuilder:subresource:status
 // +kubebuilder:resource:scope=Cluster,categories=clarion,shortName=bgpp

@@ -6,8 +6,6 @@ import (
 
 // Community gives names to BGP communities, for use in BGPAdvertisements. A name that two Communities
 // give means what the older one says; the younger says so in a condition.
-// +genclient
-// +genclient:nonNamespaced
 // +kubebuilder:object:root=true
 // +kubebuilder:subresource:status
 // +kubebuilder:resource:scope=Cluster,categories=clarion,shortName=bgpcomm

@@ -9,8 +9,6 @@ import (
 //
 // An edit never moves an address that a Service holds, and a deleted pool stays, giving out nothing new,
 // until no Service holds one of its addresses.
-// +genclient
-// +genclient:nonNamespaced
 // +kubebuilder:object:root=true
 // +kubebuilder:subresource:status
 // +kubebuilder:resource:scope=Cluster,categories=clarion,shortName=ipap

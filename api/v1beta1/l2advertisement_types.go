@@ -9,8 +9,6 @@ import (
 //
 // Where several advertisements cover an address, what they select unites; where they differ in a single
 // value (failback, conflictDetection), the older one holds and the younger says so in a condition.
-// +genclient
-// +genclient:nonNamespaced
 // +kubebuilder:object:root=true
 // +kubebuilder:subresource:status
 // +kubebuilder:resource:scope=Cluster,categories=clarion,shortName=l2adv

@@ -6,8 +6,6 @@ import (
 
 // Speaker is what one node's speaker does and sees. There is one per node, named like it; its speaker
 // creates and writes it, and it goes with the Node. Nobody configures anything here.
-// +genclient
-// +genclient:nonNamespaced
 // +kubebuilder:object:root=true
 // +kubebuilder:subresource:status
 // +kubebuilder:resource:scope=Cluster,categories=clarion,shortName=spk
