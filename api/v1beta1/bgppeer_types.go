@@ -44,6 +44,7 @@ type BGPPeer struct {
 // +kubebuilder:validation:XValidation:rule="!has(self.keepaliveTime) || !has(self.holdTime) || !self.keepaliveTime.matches('^([0-9]{1,5}[hms]){1,3}$') || !self.holdTime.matches('^([0-9]{1,5}[hms]){1,3}$') || duration(self.keepaliveTime) <= duration(self.holdTime)",fieldPath=".keepaliveTime",message="keepaliveTime must not be longer than holdTime; a third of it is usual, and what you get when you leave keepaliveTime out"
 // +kubebuilder:validation:XValidation:rule="!has(self.keepaliveTime) || !has(self.holdTime) || !self.keepaliveTime.matches('^([0-9]{1,5}[hms]){1,3}$') || !self.holdTime.matches('^([0-9]{1,5}[hms]){1,3}$') || duration(self.keepaliveTime) > duration('0s') || duration(self.holdTime) == duration('0s')",fieldPath=".keepaliveTime",message="with keepaliveTime 0s nothing renews the hold time: set holdTime to 0s too, or write a keepaliveTime from 1s to holdTime"
 // +kubebuilder:validation:XValidation:rule="!has(self.restartTime) || (has(self.enableGracefulRestart) && self.enableGracefulRestart)",fieldPath=".restartTime",message="restartTime needs graceful restart: set enableGracefulRestart to true, or leave restartTime out"
+// +kubebuilder:validation:XValidation:rule="!has(self.password)",fieldPath=".password",message="passwords don't stand in a BGPPeer: put it under the key 'password' in a Secret of type kubernetes.io/basic-auth in Clarion's namespace, and write that Secret's name as passwordSecret.name"
 type BGPPeerSpec struct {
 	// myASN is the autonomous system number of the nodes.
 	// +required
@@ -178,12 +179,12 @@ type BGPPeerSpec struct {
 }
 
 // RefusedBGPPeerFields are MetalLB's fields that Clarion does not take. They are in the schema so that
-// the API server refuses them with a message that names the replacement; no program reads them.
+// the API server refuses them with a message that names the replacement; no program reads them. (The rule
+// for password stands with the spec: a field's own rule has its value repeated in the message.)
 type RefusedBGPPeerFields struct {
 	// password is refused: see passwordSecret.
 	// +optional
 	// +kubebuilder:validation:MaxLength=1024
-	// +kubebuilder:validation:XValidation:rule="false",message="passwords don't stand in a BGPPeer: put it under the key 'password' in a Secret of type kubernetes.io/basic-auth in Clarion's namespace, and write that Secret's name as passwordSecret.name"
 	Password *string `json:"password,omitempty"`
 
 	// disableMP is refused: see families.

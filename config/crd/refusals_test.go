@@ -1,6 +1,7 @@
 package crd_test
 
 import (
+	"context"
 	"fmt"
 	"regexp"
 	"slices"
@@ -8,6 +9,7 @@ import (
 	"testing"
 
 	apiextensionsv1 "k8s.io/apiextensions-apiserver/pkg/apis/apiextensions/v1"
+	"sigs.k8s.io/controller-runtime/pkg/client"
 )
 
 // row is an object that the API server takes or, where says is set, refuses at a field with a message
@@ -393,6 +395,18 @@ func TestWhatIsTakenAndWhatIsRefused(t *testing.T) {
 				}
 			}
 		})
+	}
+}
+
+func TestARefusedPasswordIsNotRepeated(t *testing.T) {
+	c := server(t)
+	peer := object(t, "BGPPeer", "{myASN: 64512, peerASN: 64500, peerAddress: 192.0.2.1, password: swordfish}")
+	err := c.Create(context.Background(), peer, client.DryRunAll)
+	if err == nil || !strings.Contains(err.Error(), "passwordSecret.name") {
+		t.Fatalf("want a refusal that names passwordSecret.name, got %v", err)
+	}
+	if strings.Contains(err.Error(), "swordfish") {
+		t.Errorf("the refusal repeats the password: %v", err)
 	}
 }
 
