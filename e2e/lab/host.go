@@ -13,6 +13,8 @@ import (
 	"strings"
 	"time"
 
+	"golang.org/x/sys/unix"
+
 	"github.com/clarion-lb/clarion/e2e/lab/machine"
 )
 
@@ -201,6 +203,17 @@ func (h *Host) Start(ctx context.Context, p Process) error {
 // LogFile is where the output of a process of that name goes.
 func (h *Host) LogFile(process string) string {
 	return filepath.Join(h.lab.logDir(), h.Name+"-"+process+".log")
+}
+
+// Restart starts a process that was stopped, as it was first started.
+func (h *Host) Restart(ctx context.Context, process string) error {
+	return h.Machine().Restart(ctx, process)
+}
+
+// Signal sends a signal to a process: SIGKILL for a crash, SIGSTOP and SIGCONT
+// for starvation.
+func (h *Host) Signal(ctx context.Context, process string, s unix.Signal) error {
+	return h.Machine().Signal(ctx, process, s)
 }
 
 // Stop ends a process and keeps it down: SIGTERM, and SIGKILL after the grace.

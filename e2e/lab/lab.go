@@ -51,6 +51,9 @@ func Create(ctx context.Context, o Options) (*Lab, error) {
 	if err != nil {
 		return nil, err
 	}
+	if err := checkRoom(o); err != nil {
+		return nil, err
+	}
 	parts, err := supply.Get(ctx, o.Progress)
 	if err != nil {
 		return nil, err
@@ -71,8 +74,10 @@ func Create(ctx context.Context, o Options) (*Lab, error) {
 		return nil, err
 	}
 	if err := l.build(ctx); err != nil {
-		if kept, keepErr := l.KeepLogs(); keepErr == nil {
-			err = fmt.Errorf("%w (logs are in %s)", err, kept)
+		if ctx.Err() == nil {
+			if kept, keepErr := l.KeepLogs(); keepErr == nil {
+				err = fmt.Errorf("%w (the logs of every process are in %s)", err, kept)
+			}
 		}
 		return nil, errors.Join(err, destroy(l.Name))
 	}

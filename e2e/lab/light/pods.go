@@ -33,7 +33,6 @@ type pods struct {
 type pod struct {
 	ips    []netip.Addr // empty on the host's network
 	server *server
-	ready  bool
 }
 
 func newPods(o Options, client, watcher kubernetes.Interface) *pods {
@@ -95,7 +94,8 @@ func (p *pods) sync(ctx context.Context, object *corev1.Pod) error {
 	}
 	ready := object.Annotations[ReadyAnnotation] != "false"
 	running, begun := p.running[object.UID]
-	if begun && running.ready == ready && object.Status.Phase == corev1.PodRunning {
+	// Not only ours: a pod of a node that seemed dead is marked unready.
+	if begun && object.Status.Phase == corev1.PodRunning && isReady(object) == ready {
 		return nil
 	}
 	if !begun {
@@ -110,11 +110,17 @@ func (p *pods) sync(ctx context.Context, object *corev1.Pod) error {
 		return err
 	}
 	_, err = p.client.CoreV1().Pods(object.Namespace).Patch(ctx, object.Name, types.StrategicMergePatchType, patch, metav1.PatchOptions{}, "status")
-	if err != nil {
-		return err
+	return err
+}
+
+// isReady tells what a pod's object says.
+func isReady(object *corev1.Pod) bool {
+	for _, c := range object.Status.Conditions {
+		if c.Type == corev1.PodReady {
+			return c.Status == corev1.ConditionTrue
+		}
 	}
-	running.ready = ready
-	return nil
+	return false
 }
 
 // begin gives a pod its addresses and starts its server.

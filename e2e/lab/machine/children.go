@@ -65,6 +65,18 @@ func (c *children) start(p Process) (Status, error) {
 	return ch.statusLocked(), nil
 }
 
+// restart starts a process that ended, as start did.
+func (c *children) restart(name string) error {
+	c.mu.Lock()
+	ch := c.named[name]
+	c.mu.Unlock()
+	if ch == nil {
+		return fmt.Errorf("no process %s", name)
+	}
+	_, err := c.start(ch.process)
+	return err
+}
+
 // launchLocked begins a life of ch. The lock keeps reap from meeting a PID
 // before it is known here.
 func (c *children) launchLocked(ch *child) error {

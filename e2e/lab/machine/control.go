@@ -22,6 +22,7 @@ import (
 //
 //	GET  /processes                      []Status
 //	POST /processes               Process → Status
+//	POST /processes/NAME/restart
 //	POST /processes/NAME/stop?grace=10s
 //	POST /processes/NAME/signal?number=9
 const controlSocket = "control.sock"
@@ -47,6 +48,9 @@ func serveControl(l net.Listener, c *children) error {
 		}
 		status, err := c.start(p)
 		answer(w, status, err)
+	})
+	mux.HandleFunc("POST /processes/{name}/restart", func(w http.ResponseWriter, r *http.Request) {
+		answer(w, nil, c.restart(r.PathValue("name")))
 	})
 	mux.HandleFunc("POST /processes/{name}/stop", func(w http.ResponseWriter, r *http.Request) {
 		grace, err := time.ParseDuration(r.FormValue("grace"))
@@ -80,6 +84,11 @@ func (m Machine) Start(ctx context.Context, p Process) error {
 		return err
 	}
 	return m.order(ctx, "POST", "/processes", body, nil)
+}
+
+// Restart starts a process that ended, as it was first started.
+func (m Machine) Restart(ctx context.Context, name string) error {
+	return m.order(ctx, "POST", "/processes/"+name+"/restart", nil, nil)
 }
 
 // Stop ends a process for good: SIGTERM, and SIGKILL after the grace.

@@ -39,14 +39,24 @@ func (m Machine) InNetwork(f func() error) error {
 	defer there.Close()
 	result := make(chan error)
 	go func() {
-		// The thread is never unlocked, so it ends with this goroutine and
-		// nobody else finds himself in the wrong network.
+		// If the way back should fail the thread stays locked: it ends with this
+		// goroutine, and nobody else finds himself in the wrong network.
 		runtime.LockOSThread()
-		if err := unix.Setns(int(there.Fd()), unix.CLONE_NEWNET); err != nil {
-			result <- fmt.Errorf("enter network of %s: %w", m.Name, err)
-			return
-		}
-		result <- f()
+		result <- func() error {
+			here, err := os.Open("/proc/thread-self/ns/net")
+			if err != nil {
+				return err
+			}
+			defer here.Close()
+			if err := unix.Setns(int(there.Fd()), unix.CLONE_NEWNET); err != nil {
+				return fmt.Errorf("enter network of %s: %w", m.Name, err)
+			}
+			err = f()
+			if unix.Setns(int(here.Fd()), unix.CLONE_NEWNET) == nil {
+				runtime.UnlockOSThread()
+			}
+			return err
+		}()
 	}()
 	return <-result
 }

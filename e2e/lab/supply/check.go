@@ -5,9 +5,12 @@ import (
 	"fmt"
 	"os"
 	"os/exec"
+	"regexp"
 	"runtime"
+	"slices"
 	"strconv"
 	"strings"
+	"syscall"
 
 	"golang.org/x/sys/unix"
 
@@ -85,29 +88,44 @@ func checkCapabilities() error {
 // checkOverlay mounts an overlay in a mount namespace of its own, as containerd
 // does for every container.
 func checkOverlay() error {
-	result := make(chan error)
-	go func() {
-		runtime.LockOSThread() // for good: this thread ends with its namespace
-		result <- func() error {
-			if err := unix.Unshare(unix.CLONE_NEWNS); err != nil {
-				return fmt.Errorf("make a mount namespace: %w", err)
-			}
-			if err := unix.Mount("", "/", "", unix.MS_REC|unix.MS_PRIVATE, ""); err != nil {
-				return fmt.Errorf("make mounts private: %w", err)
-			}
-			if err := unix.Mount("tmpfs", "/run", "tmpfs", 0, ""); err != nil {
-				return fmt.Errorf("mount tmpfs: %w", err)
-			}
-			for _, dir := range []string{"/run/lower", "/run/upper", "/run/work", "/run/merged"} {
-				if err := os.Mkdir(dir, 0o755); err != nil {
-					return err
-				}
-			}
-			if err := unix.Mount("overlay", "/run/merged", "overlay", 0, "lowerdir=/run/lower,upperdir=/run/upper,workdir=/run/work"); err != nil {
-				return fmt.Errorf("mount overlayfs, which containers need: %w", err)
-			}
-			return nil
-		}()
-	}()
-	return <-result
+	cmd := exec.Command("sh", "-ec", `
+		mount -t tmpfs tmpfs /run
+		cd /run
+		mkdir lower upper work merged
+		mount -t overlay overlay -o lowerdir=lower,upperdir=upper,workdir=work merged`)
+	cmd.SysProcAttr = &syscall.SysProcAttr{Unshareflags: unix.CLONE_NEWNS}
+	if out, err := cmd.CombinedOutput(); err != nil {
+		return fmt.Errorf("no overlayfs, which containers need: %w: %s", err, strings.TrimSpace(string(out)))
+	}
+	return nil
+}
+
+// oldestNFT is the first nft that kube-proxy's nftables mode can use.
+var oldestNFT = [3]int{1, 0, 1}
+
+var nftVersion = regexp.MustCompile(`v(\d+)\.(\d+)\.(\d+)`)
+
+// checkNFT looks at the nft that is installed by now.
+func checkNFT() error {
+	out, err := exec.Command("nft", "--version").Output()
+	if err != nil {
+		return fmt.Errorf("nft: %w", err)
+	}
+	if !newEnough(string(out)) {
+		return fmt.Errorf("nft is too old for kube-proxy, which wants %d.%d.%d: %s", oldestNFT[0], oldestNFT[1], oldestNFT[2], strings.TrimSpace(string(out)))
+	}
+	return nil
+}
+
+// newEnough judges what nft says of itself: "nftables v1.0.6 (Lester Gooch #5)".
+func newEnough(version string) bool {
+	match := nftVersion.FindStringSubmatch(version)
+	if match == nil {
+		return false
+	}
+	var v [3]int
+	for i := range v {
+		v[i], _ = strconv.Atoi(match[i+1])
+	}
+	return slices.Compare(v[:], oldestNFT[:]) >= 0
 }

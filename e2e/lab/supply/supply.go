@@ -30,6 +30,9 @@ func Get(ctx context.Context, progress Progress) (Parts, error) {
 	if err := installTools(ctx, progress); err != nil {
 		return Parts{}, err
 	}
+	if err := checkNFT(); err != nil {
+		return Parts{}, err
+	}
 	var parts Parts
 	var err error
 	if parts.Containers, parts.CNI, err = containers(ctx, progress); err != nil {
