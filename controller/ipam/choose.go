@@ -75,7 +75,7 @@ func (a *Allocator) choose(r Request, h id) choice {
 	}
 	c.story, c.causes = s.story(left)
 	c.text = missingText(left, c.story)
-	if r.Policy != PreferDualStack || len(s.grants) == 0 || s.wouldLose(left, c.story) {
+	if r.Policy != PreferDualStack || len(s.grants) == 0 || s.loses {
 		return a.refuse(r, h, Verdict{Reason: summary(c.story, r.Pool != ""), Text: c.text}, c.causes).withStory(c.story)
 	}
 	return c
@@ -116,6 +116,9 @@ func (a *Allocator) refuse(r Request, h id, v Verdict, causes []Cause) choice {
 func (a *Allocator) read(r Request) (wanted []Family, refusal *Verdict) {
 	no := func(reason clarion.Reason, format string, args ...any) ([]Family, *Verdict) {
 		return nil, &Verdict{Reason: reason, Text: fmt.Sprintf(format, args...)}
+	}
+	if r.Unreadable != nil {
+		return no(r.Unreadable.Reason, "%s", r.Unreadable.Message)
 	}
 	if len(r.Families) == 0 {
 		return no(clarion.ReasonNoClusterIP, "the Service has no cluster IP, so nothing would carry its traffic")
@@ -160,8 +163,10 @@ type search struct {
 	holder   id
 	grants   []grant
 	verdicts []familyVerdict
-	fence    *pool // a pool that keeps the Service from pools that do not select it
-	fenced   bool  // fence has been looked for
+	causes   []Cause // besides those of the verdicts
+	loses    bool    // see attempt
+	fence    *pool   // a pool that keeps the Service from pools that do not select it
+	fenced   bool    // fence has been looked for
 }
 
 // familyVerdict says why a pool did not give an address of a family, and what would change that.
@@ -280,24 +285,64 @@ func (s *search) fill(missing []Family) (left []Family) {
 			}
 		}
 	}
+	best := s.attempt(candidates, missing)
+	if len(best.left) > 0 && len(missing) == 2 {
+		// The first family may have used up the quota of the only pool that has the second: the other way round.
+		other := s.attempt(candidates, []Family{missing[1], missing[0]})
+		if len(other.left) == 0 || best.loses && !other.loses {
+			best, other = other, best
+		}
+		for _, v := range other.why {
+			s.causes = append(s.causes, v.cause)
+		}
+	}
+	s.grants = append(s.grants, best.grants...)
+	s.verdicts = append(s.verdicts, best.why...)
+	s.loses = best.loses
+	return best.left
+}
+
+// attempt is what comes of looking for families in an order.
+type attempt struct {
+	grants []grant
+	left   []Family
+	why    []familyVerdict // of each pool, why it has no address of the families that are left
+	// loses says that taking what there is would cost the Service an address of a family that some pool does have, if
+	// not just now: then it rather keeps what it has.
+	loses bool
+}
+
+// attempt looks for an address of each family in the first pool that has it.
+func (s *search) attempt(candidates []*pool, missing []Family) (t attempt) {
+	before := s.grants
 	for _, f := range missing {
 		if p := s.first(candidates, f); p != nil {
 			s.grant(p, f)
 		} else {
-			left = append(left, f)
+			t.left = append(t.left, f)
 		}
 	}
-	if len(left) == 0 {
-		return nil
-	}
-	for _, f := range left {
+	for _, f := range t.left {
+		has := s.shows(f)
 		for _, p := range candidates {
 			if v := s.space(p, f); v != nil {
-				s.verdicts = append(s.verdicts, *v)
+				t.why = append(t.why, *v)
+				t.loses = t.loses || has && v.Reason != clarion.ReasonFamilyMismatch
 			}
 		}
 	}
-	return left
+	t.grants = slices.Clone(s.grants[len(before):])
+	s.grants = before
+	return t
+}
+
+// shows reports whether the Service has an address of a family that its status shows, or has shown.
+func (s *search) shows(f Family) (has bool) {
+	s.a.ledger.of(s.holder, func(_ id, it *claim) bool {
+		has = has || familyOf(it.addr) == f && (it.written || slices.Contains(s.r.Status.Addresses, addrOf(it.addr)))
+		return true
+	})
+	return has
 }
 
 // first returns the first pool that has an address of a family; before all others, one that the Service has its
@@ -457,6 +502,11 @@ func (s *search) quotaLeft(p *pool, n int64) bool {
 // the causes that may change it.
 func (s *search) story(left []Family) (out []Verdict, causes []Cause) {
 	causes = []Cause{{Kind: CausePools}}
+	for _, c := range s.causes {
+		if !slices.Contains(causes, c) {
+			causes = append(causes, c)
+		}
+	}
 	for _, p := range s.a.order {
 		var texts []string
 		var v Verdict
@@ -480,22 +530,4 @@ func (s *search) story(left []Family) (out []Verdict, causes []Cause) {
 		}
 	}
 	return out, causes
-}
-
-// wouldLose reports whether taking what there is would cost the Service an address of a family that some pool does
-// have, if not just now: then it rather keeps what it has.
-func (s *search) wouldLose(left []Family, story []Verdict) (lose bool) {
-	s.a.ledger.of(s.holder, func(_ id, it *claim) bool {
-		f := familyOf(it.addr)
-		if !slices.Contains(left, f) || !it.written && !slices.Contains(s.r.Status.Addresses, addrOf(it.addr)) {
-			return true
-		}
-		for _, v := range s.verdicts {
-			if !v.any && v.family == f && v.Reason != clarion.ReasonFamilyMismatch {
-				lose = true
-			}
-		}
-		return !lose
-	})
-	return lose
 }

@@ -31,8 +31,17 @@ type Request struct {
 	Addresses []netip.Addr
 	Pool      string
 
+	// Unreadable says why what the Service asks for can't be read, if so: it keeps what it has and gets nothing else.
+	Unreadable *Unreadable
+
 	// Status is what the Service's status says that it holds.
 	Status Status
+}
+
+// Unreadable is why a request can't be read.
+type Unreadable struct {
+	Reason  clarion.Reason
+	Message string
 }
 
 // Status is what a Service's status says that it holds.

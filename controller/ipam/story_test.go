@@ -5,6 +5,8 @@ import (
 	"strings"
 	"testing"
 	"time"
+
+	clarion "github.com/clarion-lb/clarion/api/v1beta1"
 )
 
 // pool makes a pool that anybody may use; older pools have lower ages… the first one made is the oldest.
@@ -452,6 +454,14 @@ var stories = map[string][]step{
 		assigns("s1", "InvalidRequest", v6, wants("::ffff:1.2.3.4")),
 		assigns("s1", "AddressNotInPool", v4, wants("9.9.9.9")),
 		message("s1", "9.9.9.9 is asked for, but no pool has it"),
+	},
+	"a Service whose request can't be read keeps what it has": {
+		edit(auto("lab", "1.2.3.0/24")),
+		assigns("s1", "1.2.3.0"),
+		assigns("s1", "InvalidRequest, keeps 1.2.3.0", func(r *Request) {
+			r.Unreadable = &Unreadable{clarion.ReasonInvalidRequest, `"lots" is no IP address`}
+		}),
+		message("s1", `"lots" is no IP address; keeps 1.2.3.0 from pool lab`),
 	},
 	"an excluded address is not given to who asks for it": {
 		edit(auto("lab", "1.2.3.0/24", excluding("1.2.3.0-1.2.3.9"))),

@@ -370,38 +370,60 @@ func (w *twin) decide(r Request) (target []hold, reason clarion.Reason) {
 			}
 		}
 	}
-	var left []Family
-families:
-	for _, f := range missing {
-		order := slices.Clone(candidates)
-		if len(target) == 1 { // the pool of the other address first
-			slices.SortStableFunc(order, func(a, b Pool) int {
-				return b2i(b.Name == target[0].pool) - b2i(a.Name == target[0].pool)
-			})
+	type try struct {
+		target  []hold
+		left    []Family
+		reasons []clarion.Reason
+		loses   bool
+	}
+	each := func(missing []Family) (t try) {
+		before := slices.Clone(target)
+		defer func() { target = before }()
+	families:
+		for _, f := range missing {
+			order := slices.Clone(candidates)
+			if len(target) == 1 { // the pool of the other address first
+				slices.SortStableFunc(order, func(a, b Pool) int {
+					return b2i(b.Name == target[0].pool) - b2i(a.Name == target[0].pool)
+				})
+			}
+			for _, p := range order {
+				if has(p, f) == "" {
+					give(p, f)
+					continue families
+				}
+			}
+			t.left = append(t.left, f)
 		}
-		for _, p := range order {
-			if has(p, f) == "" {
-				give(p, f)
-				continue families
+		for _, f := range t.left {
+			for _, p := range candidates {
+				reason := has(p, f)
+				t.reasons = append(t.reasons, reason)
+				if reason != clarion.ReasonFamilyMismatch && slices.ContainsFunc(w.holds[r.Service], func(h hold) bool {
+					return FamilyOf(h.addr) == f && (h.written || slices.Contains(r.Status.Addresses, h.addr))
+				}) {
+					t.loses = true
+				}
 			}
 		}
-		left = append(left, f)
+		t.target = slices.Clone(target)
+		return t
 	}
-	if len(left) == 0 {
+	best := each(missing)
+	if len(best.left) > 0 && len(missing) == 2 {
+		slices.Reverse(missing)
+		if other := each(missing); len(other.left) == 0 || best.loses && !other.loses {
+			best = other
+		}
+	}
+	target = best.target
+	if len(best.left) == 0 {
 		return w.ordered(r, wanted, target), ""
 	}
-	loses := false
-	for _, f := range left {
-		for _, p := range candidates {
-			reason := has(p, f)
-			closer(reason)
-			if reason != clarion.ReasonFamilyMismatch && slices.ContainsFunc(w.holds[r.Service], func(h hold) bool {
-				return FamilyOf(h.addr) == f && (h.written || slices.Contains(r.Status.Addresses, h.addr))
-			}) {
-				loses = true
-			}
-		}
+	for _, reason := range best.reasons {
+		closer(reason)
 	}
+	loses := best.loses
 	if r.Policy == PreferDualStack && len(target) > 0 && !loses {
 		return w.ordered(r, wanted, target), ""
 	}
