@@ -112,9 +112,8 @@ func announceable(a netip.Addr) bool {
 	return a.IsGlobalUnicast() && a.Zone() == ""
 }
 
-// next returns the answers that desired asks for, reusing what a has already
-// where it is the same, and what that changes. When nothing changes it returns
-// a itself.
+// next returns the answers that desired asks for, with the tables of a where they
+// stay the same, and what that changes.
 func (a answers) next(desired []Announcement) (answers, Changes) {
 	var ch Changes
 	macs := make(map[segment]map[netip.Addr]MAC)
@@ -153,9 +152,6 @@ func (a answers) next(desired []Announcement) (answers, Changes) {
 		if b[s] == nil {
 			ch.add(s, nil, old.addresses)
 		}
-	}
-	if ch.Empty() {
-		return a, ch
 	}
 	slices.SortFunc(ch.Taken, Target.compare)
 	slices.SortFunc(ch.Withdrawn, Target.compare)

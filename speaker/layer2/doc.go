@@ -34,7 +34,7 @@
 //	     ▼                           ▼
 //	┌─ responder, one per segment: a family on an interface ──────────────┐
 //	│  serve:  frame ─► question ─► table.answer ─► reply                 │
-//	│  run:    filter and groups in step with the table, gratuitous frames │
+//	│  run:    filter, groups in step with the table; gratuitous frames   │
 //	└──────────────────────────── port: the sockets ──────────────────────┘
 //
 // The owner is the goroutine of Run and alone knows what runs. Each responder has

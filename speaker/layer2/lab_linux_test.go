@@ -11,6 +11,7 @@ import (
 	"os/exec"
 	"path/filepath"
 	"runtime"
+	"slices"
 	"strings"
 	"syscall"
 	"testing"
@@ -151,13 +152,18 @@ type iface struct {
 }
 
 // connect ties two hosts together by a veth pair; both ends get the name, are up
-// and have the addresses 192.0.2.N/24 and 2001:db8::N/64, each with its own N.
+// and have the addresses 192.0.2.N/24 and 2001:db8::N/64, each with its own N. It
+// waits until IPv6 is ready: until then, a kernel does not hear the answers
+// to its solicitations.
 func connect(t testing.TB, name string, a *host, aN int, b *host, bN int) (iface, iface) {
 	t.Helper()
 	ends := wire(t, name, a, b)
 	for i, n := range []int{aN, bN} {
 		ends[i].addr(fmt.Sprintf("192.0.2.%d/24", n))
 		ends[i].addr(fmt.Sprintf("2001:db8::%x/64", n))
+	}
+	for _, e := range ends {
+		e.linkLocal()
 	}
 	return ends[0], ends[1]
 }
@@ -209,19 +215,20 @@ func (i iface) addr(prefix string) {
 	must(i.t, i.AddrAdd(i.link(), a))
 }
 
-// linkLocal returns the link-local address, waiting until it is ready for use.
+// linkLocal returns the link-local address, waiting until all IPv6 addresses are
+// ready for use.
 func (i iface) linkLocal() netip.Addr {
 	i.t.Helper()
 	var found netip.Addr
-	eventually(i.t, "a link-local address on "+i.name, func() bool {
+	eventually(i.t, "the IPv6 addresses of "+i.name, func() bool {
 		addrs, err := i.AddrList(i.link(), netlink.FAMILY_V6)
 		must(i.t, err)
 		for _, a := range addrs {
-			if ip, _ := netip.AddrFromSlice(a.IP); ip.IsLinkLocalUnicast() && a.Flags&unix.IFA_F_TENTATIVE == 0 {
+			if ip, _ := netip.AddrFromSlice(a.IP); ip.IsLinkLocalUnicast() {
 				found = ip
 			}
 		}
-		return found.IsValid()
+		return found.IsValid() && !slices.ContainsFunc(addrs, func(a netlink.Addr) bool { return a.Flags&unix.IFA_F_TENTATIVE != 0 })
 	})
 	return found
 }
@@ -357,21 +364,12 @@ func awaitAnswering(t testing.TB, a *Announcer, name string, addresses ...netip.
 	t.Helper()
 	awaitState(t, a, fmt.Sprintf("%v to be answered on %s", addresses, name), func(s State) bool {
 		for _, address := range addresses {
-			if !contains(s.Answering(address), name) {
+			if !slices.Contains(s.Answering(address), name) {
 				return false
 			}
 		}
 		return true
 	})
-}
-
-func contains(names []string, name string) bool {
-	for _, n := range names {
-		if n == name {
-			return true
-		}
-	}
-	return false
 }
 
 // eventually waits for a condition that the kernel does not announce.

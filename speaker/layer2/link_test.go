@@ -99,3 +99,24 @@ func TestSelect(t *testing.T) {
 		}
 	}
 }
+
+func TestLinksDifferInAnything(t *testing.T) {
+	base := Link{Name: "eth0", Index: 2, HardwareAddr: ourMAC, Up: true, Prefixes: []netip.Prefix{netip.MustParsePrefix("192.0.2.0/24")}}
+	if same := base; !base.Equal(same) {
+		t.Error("a link is not equal to its copy")
+	}
+	for name, change := range map[string]func(*Link){
+		"name":               func(l *Link) { l.Name = "eth1" },
+		"index":              func(l *Link) { l.Index = 3 },
+		"hardware address":   func(l *Link) { l.HardwareAddr = otherMAC },
+		"being up":           func(l *Link) { l.Up = false },
+		"master":             func(l *Link) { l.Master = "red" },
+		"networks":           func(l *Link) { l.Prefixes = nil },
+		"link-local address": func(l *Link) { l.LinkLocal = ourLinkLocal },
+	} {
+		other := base
+		if change(&other); base.Equal(other) {
+			t.Errorf("links are equal that differ in %s", name)
+		}
+	}
+}

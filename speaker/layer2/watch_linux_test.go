@@ -1,6 +1,7 @@
 package layer2
 
 import (
+	"context"
 	"net/netip"
 	"slices"
 	"testing"
@@ -43,10 +44,12 @@ func TestLinksAreFollowed(t *testing.T) {
 	source := ours.linkLocal()
 	awaitLinks(t, a, "its link-local address", func(links map[string]Link) bool { return links["cl0"].LinkLocal == source })
 
-	ours.addr("192.0.2.1/24")
-	ours.addr("2001:db8::1/64")
-	prefixes := []netip.Prefix{netip.MustParsePrefix("192.0.2.0/24"), netip.MustParsePrefix("2001:db8::/64")}
-	awaitLinks(t, a, "its networks", func(links map[string]Link) bool { return slices.Equal(links["cl0"].Prefixes, prefixes) })
+	var prefixes []netip.Prefix
+	for _, address := range []string{"192.0.2.1/24", "2001:db8::1/64"} {
+		ours.addr(address)
+		prefixes = append(prefixes, netip.MustParsePrefix(address).Masked())
+		awaitLinks(t, a, "its network", func(links map[string]Link) bool { return slices.Equal(links["cl0"].Prefixes, prefixes) })
+	}
 
 	ours.setMAC(otherMAC)
 	awaitLinks(t, a, "its new MAC", func(links map[string]Link) bool { return links["cl0"].HardwareAddr == otherMAC })
@@ -90,4 +93,48 @@ func TestLinksAreRightAfterAFlood(t *testing.T) {
 		return links["cl0"].HardwareAddr == otherMAC && links["cl0"].Up
 	})
 	t.Logf("901 changes took %v of CPU in all", cpuTime(t)-before)
+}
+
+// Nobody takes what the watch sees while the link goes down and up, so it may see
+// no more than a link that is up before and after.
+func TestLinkThatWasDownForAMomentHasAnotherEpoch(t *testing.T) {
+	n, c := node(t), newHost(t)
+	ours := wire(t, "cl0", n, c)[0]
+	ctx, cancel := context.WithCancel(context.Background())
+	seen, done := make(chan []observed), make(chan error)
+	go func() { done <- watchLinks(ctx, seen) }()
+	t.Cleanup(func() {
+		cancel()
+		if err := <-done; err != nil {
+			t.Errorf("watchLinks returned %v", err)
+		}
+	})
+	next := func() observed {
+		t.Helper()
+		select {
+		case links := <-seen:
+			for _, l := range links {
+				if l.Name == "cl0" {
+					return l
+				}
+			}
+			return observed{}
+		case <-time.After(5 * time.Second):
+			t.Fatal("nothing was seen for 5 s")
+			return observed{}
+		}
+	}
+	before := next()
+	for !before.Up {
+		before = next()
+	}
+	ours.down()
+	ours.up()
+	after := next()
+	for !after.Up || after.epoch == before.epoch {
+		after = next()
+	}
+	if after.same(before) {
+		t.Errorf("before %+v, after %+v", before, after)
+	}
 }

@@ -14,7 +14,12 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-var bothFamilies = []netip.Addr{vip4, vip6}
+var (
+	bothFamilies = []netip.Addr{vip4, vip6}
+	// sentinels are announced and asked for to show that a silence is one.
+	sentinels  = []netip.Addr{vip4.Next(), vip6.Next()}
+	everything = slices.Concat(bothFamilies, sentinels)
+)
 
 // learns waits until the interface's kernel knows address at mac.
 func (i iface) learns(address netip.Addr, mac MAC) {
@@ -58,13 +63,20 @@ func (p *tap) answer(address netip.Addr, asker MAC) MAC {
 // are answered in order, so an answer would have come first.
 func (p *tap) silent(asker MAC, address, sentinel netip.Addr) bool {
 	p.t.Helper()
-	p.ask(asker, address)
-	p.ask(asker, sentinel)
-	frames := p.until("the answer for "+sentinel.String(), func(frame []byte) bool {
-		_, is := claims(frame, sentinel)
+	return p.silentTo(clientRequest(asker, address), asker, address, sentinel)
+}
+
+// silentTo is silent for any request.
+func (p *tap) silentTo(request []byte, asker MAC, address, sentinel netip.Addr) bool {
+	p.t.Helper()
+	answers := func(frame []byte, address netip.Addr) bool {
+		_, is := claims(frame, address)
 		return is && MAC(frame[:6]) == asker
-	})
-	return !slices.ContainsFunc(frames, func(frame []byte) bool { _, is := claims(frame, address); return is })
+	}
+	p.send(request)
+	p.ask(asker, sentinel)
+	frames := p.until("the answer for "+sentinel.String(), func(frame []byte) bool { return answers(frame, sentinel) })
+	return !slices.ContainsFunc(frames, func(frame []byte) bool { return answers(frame, address) })
 }
 
 func TestLinuxClientResolves(t *testing.T) {
@@ -80,9 +92,11 @@ func TestLinuxClientResolves(t *testing.T) {
 			return mac == ours.mac() && state == netlink.NUD_REACHABLE
 		})
 	}
-	if c := a.Counters(); c.Answered[IPv4] != 1 || c.Answered[IPv6] != 1 {
-		t.Errorf("counters are %+v", c)
-	}
+	// An answer is counted when it has left, and so the client may be faster.
+	eventually(t, "an answer of each family to be counted", func() bool {
+		c := a.Counters()
+		return c.Answered[IPv4] == 1 && c.Answered[IPv6] == 1
+	})
 }
 
 // Linux confirms an entry by a request to the MAC that it knows, in IPv6 to the
@@ -183,10 +197,9 @@ func TestSilence(t *testing.T) {
 	n, c := node(t), newHost(t)
 	_, theirs := connect(t, "cl0", n, 1, c, 2)
 	elsewhere := wire(t, "cl1", n, c)[1]
-	sentinels := []netip.Addr{vip4.Next(), vip6.Next()}
 	a := start(t)
-	a.Apply(append(on("cl0", append(bothFamilies, sentinels...)...), on("cl1", sentinels...)...))
-	awaitAnswering(t, a, "cl0", append(bothFamilies, sentinels...)...)
+	a.Apply(append(on("cl0", everything...), on("cl1", sentinels...)...))
+	awaitAnswering(t, a, "cl0", everything...)
 	awaitAnswering(t, a, "cl1", sentinels...)
 	for i, vip := range bothFamilies {
 		tap := elsewhere.tap()
@@ -212,16 +225,13 @@ func TestRequestsSentToAnotherHostAreNotOurs(t *testing.T) {
 	n, c := node(t), newHost(t)
 	_, theirs := connect(t, "cl0", n, 1, c, 2)
 	a := start(t)
-	a.Apply(on("cl0", bothFamilies...))
-	awaitAnswering(t, a, "cl0", bothFamilies...)
-	for _, vip := range bothFamilies {
-		tap := theirs.tap()
-		tap.send(changed(clientRequest(theirs.mac(), vip), 0, otherMAC[:]...))
-		tap.ask(theirs.mac(), vip)
-		tap.answer(vip, theirs.mac())
-	}
-	if got := a.Counters().Answered; got[IPv4] != 1 || got[IPv6] != 1 {
-		t.Errorf("answered %v, expected one each", got)
+	a.Apply(on("cl0", everything...))
+	awaitAnswering(t, a, "cl0", everything...)
+	for i, vip := range bothFamilies {
+		request := changed(clientRequest(theirs.mac(), vip), 0, otherMAC[:]...)
+		if !theirs.tap().silentTo(request, theirs.mac(), vip, sentinels[i]) {
+			t.Errorf("%v was answered", vip)
+		}
 	}
 }
 
@@ -333,32 +343,35 @@ func TestStormForOthers(t *testing.T) {
 	}
 }
 
-// With the least room for filters and groups that a kernel of old has by
-// default, thousands of scattered addresses are answered all the same.
+// Filters and groups are charged to the socket, which has room for 20,480 octets by
+// default on older kernels. Thousands of scattered addresses are answered all the
+// same, even in less.
 func TestManyAddressesInLittleRoom(t *testing.T) {
-	n, c := node(t), newHost(t)
-	n.sysctl("net/core/optmem_max", "20480")
-	t.Cleanup(func() { n.sysctl("net/core/optmem_max", "131072") })
-	_, theirs := connect(t, "cl0", n, 1, c, 2)
-	a := start(t)
-	addresses := append(scattered(IPv4, 2000), scattered(IPv6, 2000)...)
-	began := time.Now()
-	a.Apply(on("cl0", addresses...))
-	awaitAnswering(t, a, "cl0", addresses...)
-	t.Logf("%d addresses in force after %v", len(addresses), time.Since(began))
-	tap := theirs.tap()
-	for _, address := range addresses {
-		tap.ask(theirs.mac(), address)
-		tap.answer(address, theirs.mac())
+	for _, room := range []string{"20480", "6000"} {
+		t.Run(room, func(t *testing.T) {
+			n, c := node(t), newHost(t)
+			n.sysctl("net/core/optmem_max", room)
+			t.Cleanup(func() { n.sysctl("net/core/optmem_max", "131072") })
+			_, theirs := connect(t, "cl0", n, 1, c, 2)
+			a := start(t)
+			addresses := append(scattered(IPv4, 1000), scattered(IPv6, 1000)...)
+			a.Apply(on("cl0", addresses...))
+			awaitAnswering(t, a, "cl0", addresses...)
+			tap := theirs.tap()
+			for _, address := range addresses {
+				tap.ask(theirs.mac(), address)
+				tap.answer(address, theirs.mac())
+			}
+			// Changing a full filter and full groups works as well.
+			fewer := addresses[250:1250]
+			a.Apply(on("cl0", fewer...))
+			awaitState(t, a, "fewer addresses", func(s State) bool {
+				return len(s.Segments) == 2 && len(s.Segments[0].Answered)+len(s.Segments[1].Answered) == len(fewer)
+			})
+			a.Apply(on("cl0", addresses...))
+			awaitAnswering(t, a, "cl0", addresses...)
+		})
 	}
-	// Changing a full filter and full groups works as well.
-	fewer := addresses[500:2500]
-	a.Apply(on("cl0", fewer...))
-	awaitState(t, a, "fewer addresses", func(s State) bool {
-		return len(s.Segments) == 2 && len(s.Segments[0].Answered)+len(s.Segments[1].Answered) == len(fewer)
-	})
-	a.Apply(on("cl0", addresses...))
-	awaitAnswering(t, a, "cl0", addresses...)
 }
 
 // A switch that snoops delivers a group only where it was reported.
