@@ -66,15 +66,15 @@ func (r *responder) run(ctx context.Context) error {
 	if err != nil {
 		return fmt.Errorf("opening %s socket on %s: %w", r.segment.family, r.segment.iface, err)
 	}
-	served := make(chan error, 1)
-	go func() { served <- r.serve(p) }()
-	// Serve ends when the port is closed; then nobody but us is left here.
-	running := true
+	ended := make(chan error, 1)
+	go func() {
+		ended <- r.serve(p)
+		close(ended)
+	}()
 	defer func() {
 		r.countOverflow(p)
-		p.Close()
-		if running {
-			<-served
+		p.Close() // which ends serve
+		for range ended {
 		}
 	}()
 
@@ -96,8 +96,7 @@ func (r *responder) run(ctx context.Context) error {
 		select {
 		case <-ctx.Done():
 			return nil
-		case err := <-served:
-			running = false
+		case err := <-ended:
 			return fmt.Errorf("receiving %s on %s: %w", r.segment.family, r.segment.iface, err)
 		case <-r.changed:
 		case <-timer.C:
