@@ -15,10 +15,15 @@ import (
 	"k8s.io/apimachinery/pkg/api/equality"
 	apierrors "k8s.io/apimachinery/pkg/api/errors"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+	"k8s.io/apimachinery/pkg/runtime"
+	"k8s.io/apimachinery/pkg/types"
 	"k8s.io/apimachinery/pkg/util/wait"
 	"k8s.io/client-go/kubernetes"
 	"k8s.io/client-go/rest"
+	ctrlclient "sigs.k8s.io/controller-runtime/pkg/client"
 	"sigs.k8s.io/controller-runtime/pkg/envtest"
+
+	"github.com/clarion-lb/clarion/api/v1beta1"
 )
 
 // TestSpeakersMayRunAsRootWithNetRawAlone: the way out where file capabilities are not kept.
@@ -40,6 +45,15 @@ func TestSpeakersMayRunAsRootWithNetRawAlone(t *testing.T) {
 	}
 	if !found {
 		t.Error("there is no DaemonSet")
+	}
+}
+
+func allowed(err error) bool { return err == nil }
+
+// forbidden is an error by a policy that says why.
+func forbidden(why string) func(error) bool {
+	return func(err error) bool {
+		return (apierrors.IsForbidden(err) || apierrors.IsInvalid(err)) && strings.Contains(err.Error(), why)
 	}
 }
 
@@ -102,20 +116,28 @@ func install(t *testing.T) cluster {
 
 // as is a client that the API server takes for one of Clarion's programs on a node.
 func (c cluster) as(program, node string) kubernetes.Interface {
+	return kubernetes.NewForConfigOrDie(c.impersonate(program, node))
+}
+
+// impersonate says what a ServiceAccount's token says; node is "" in one that is bound to none.
+func (c cluster) impersonate(program, node string) *rest.Config {
 	config := rest.CopyConfig(c.config)
 	config.Impersonate = rest.ImpersonationConfig{
 		UserName: "system:serviceaccount:" + namespace + ":clarion-" + program,
 		Groups:   []string{"system:serviceaccounts", "system:serviceaccounts:" + namespace, "system:authenticated"},
-		Extra:    map[string][]string{"authentication.kubernetes.io/node-name": {node}},
 	}
-	return kubernetes.NewForConfigOrDie(config)
+	if node != "" {
+		config.Impersonate.Extra = map[string][]string{"authentication.kubernetes.io/node-name": {node}}
+	}
+	return config
 }
 
 func TestManifestOnARealAPIServer(t *testing.T) {
 	c := install(t)
 	t.Run("applying again keeps the keys that the controller filled in", c.testApplyAgain)
 	t.Run("each program may do what it does and no more", c.testRights)
-	t.Run("a speaker may change its condition on a Service alone", c.testSpeakerWrites)
+	t.Run("a speaker may change its condition on a Service alone", c.testSpeakerOnServices)
+	t.Run("a speaker may write its own node's Speaker alone", c.testSpeakerOnSpeakers)
 }
 
 func (c cluster) testApplyAgain(t *testing.T) {
@@ -124,8 +146,12 @@ func (c cluster) testApplyAgain(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	secret.Data = map[string][]byte{"keys": []byte("filled in")}
-	if _, err := c.as("controller", "node1").CoreV1().Secrets(namespace).Update(t.Context(), secret, metav1.UpdateOptions{}); err != nil {
+	if len(secret.Data) > 0 {
+		t.Errorf("the Secret ships with %v", secret.Data)
+	}
+	_, err = c.as("controller", "node1").CoreV1().Secrets(namespace).Patch(t.Context(), "clarion-gossip", types.MergePatchType,
+		[]byte(`{"data":{"keys":"ZmlsbGVkIGlu"}}`), metav1.PatchOptions{})
+	if err != nil {
 		t.Fatal(err)
 	}
 	for _, args := range [][]string{{"apply"}, {"apply", "--server-side", "--force-conflicts"}} {
@@ -168,7 +194,8 @@ func (c cluster) testRights(t *testing.T) {
 		{"watch", "", "services", "", "", true, true},
 		{"patch", "", "services/status", "", "", true, true},
 		{"patch", "", "services", "", "", false, false},
-		{"watch", "", "nodes", "", "", true, true},
+		{"update", "", "services/status", "", "", false, false},
+		{"watch", "", "nodes", "", "", false, true},
 		{"patch", "", "nodes", "", "", false, false},
 		{"patch", "", "nodes/status", "", "", false, false},
 		{"watch", "", "namespaces", "", "", true, false},
@@ -176,18 +203,27 @@ func (c cluster) testRights(t *testing.T) {
 		{"list", "", "pods", "", "", false, false},
 		{"watch", "clarion.dev", "ipaddresspools", "", "", true, true},
 		{"watch", "clarion.dev", "l2advertisements", "", "", true, true},
+		{"watch", "clarion.dev", "bgppeers", "", "", true, false},
 		{"patch", "clarion.dev", "ipaddresspools", "", "", true, false},
+		{"patch", "clarion.dev", "l2advertisements", "", "", false, false},
 		{"patch", "clarion.dev", "ipaddresspools/status", "", "", true, false},
+		{"patch", "clarion.dev", "communities/status", "", "", true, false},
 		{"delete", "clarion.dev", "ipaddresspools", "", "", false, false},
 		{"create", "clarion.dev", "ipaddresspools", "", "", false, false},
+		{"create", "clarion.dev", "speakers", "", "", false, true},
+		{"patch", "clarion.dev", "speakers/status", "node1", "", false, true},
+		{"patch", "clarion.dev", "speakers", "node1", "", false, false},
 		{"create", "events.k8s.io", "events", "", "shop", true, true},
 		{"create", "authentication.k8s.io", "tokenreviews", "", "", true, true},
 		{"create", "authorization.k8s.io", "subjectaccessreviews", "", "", true, true},
+		{"create", "coordination.k8s.io", "leases", "", namespace, true, false},
 		{"update", "coordination.k8s.io", "leases", "clarion-controller", namespace, true, false},
 		{"update", "coordination.k8s.io", "leases", "another", namespace, false, false},
 		{"update", "coordination.k8s.io", "leases", "clarion-controller", "kube-system", false, false},
 		{"get", "", "secrets", "clarion-gossip", namespace, true, true},
-		{"update", "", "secrets", "clarion-gossip", namespace, true, false},
+		{"watch", "", "secrets", "clarion-gossip", namespace, false, true},
+		{"patch", "", "secrets", "clarion-gossip", namespace, true, false},
+		{"create", "", "secrets", "", namespace, false, false},
 		{"get", "", "secrets", "another", namespace, false, false},
 		{"get", "", "secrets", "clarion-gossip", "kube-system", false, false},
 		{"list", "", "secrets", "", namespace, false, false},
@@ -202,7 +238,7 @@ func (c cluster) testRights(t *testing.T) {
 	}
 }
 
-func (c cluster) testSpeakerWrites(t *testing.T) {
+func (c cluster) testSpeakerOnServices(t *testing.T) {
 	const assigned = "clarion.dev/AddressAssigned"
 	ctx := t.Context()
 	services := c.admin.CoreV1().Services("default")
@@ -216,14 +252,19 @@ func (c cluster) testSpeakerWrites(t *testing.T) {
 	condition := func(kind string, status metav1.ConditionStatus) metav1.Condition {
 		return metav1.Condition{Type: kind, Status: status, Reason: "Test", LastTransitionTime: metav1.Now()}
 	}
-	// An update of the status, made from what is there.
-	write := func(client kubernetes.Interface, change func(*corev1.Service), o metav1.UpdateOptions) error {
-		s, err := services.Get(ctx, "web", metav1.GetOptions{})
+	// A patch of the status, made from what is there.
+	write := func(client kubernetes.Interface, change func(*corev1.Service), o metav1.PatchOptions) error {
+		before, err := services.Get(ctx, "web", metav1.GetOptions{})
 		if err != nil {
 			t.Fatal(err)
 		}
-		change(s)
-		_, err = client.CoreV1().Services("default").UpdateStatus(ctx, s, o)
+		after := before.DeepCopy()
+		change(after)
+		patch, err := ctrlclient.MergeFrom(before).Data(after)
+		if err != nil {
+			t.Fatal(err)
+		}
+		_, err = client.CoreV1().Services("default").Patch(ctx, "web", types.MergePatchType, patch, o, "status")
 		return err
 	}
 	address := func(s *corev1.Service) {
@@ -241,17 +282,11 @@ func (c cluster) testSpeakerWrites(t *testing.T) {
 		}
 	}
 	annotate := func(s *corev1.Service) { s.Annotations["clarion.dev/assigned-from-pool"] = "lan" }
-	forbidden := func(what string) func(error) bool {
-		return func(err error) bool {
-			return (apierrors.IsForbidden(err) || apierrors.IsInvalid(err)) && strings.Contains(err.Error(), what)
-		}
-	}
-	allowed := func(err error) bool { return err == nil }
 
 	speaker, controller := c.as("speaker", "node1"), c.as("controller", "node1")
 	// A new policy is not in force at once.
 	err = wait.PollUntilContextTimeout(ctx, 100*time.Millisecond, 30*time.Second, true, func(context.Context) (bool, error) {
-		return write(speaker, address, metav1.UpdateOptions{DryRun: []string{metav1.DryRunAll}}) != nil, nil
+		return write(speaker, address, metav1.PatchOptions{DryRun: []string{metav1.DryRunAll}}) != nil, nil
 	})
 	if err != nil {
 		t.Fatalf("the policy does not come into force: %v", err)
@@ -277,8 +312,61 @@ func (c cluster) testSpeakerWrites(t *testing.T) {
 		{"a speaker writes no annotation", speaker, func(s *corev1.Service) { s.Annotations["note"] = "forged" }, forbidden("may not change a Service's metadata")},
 		{"a speaker takes its condition back", speaker, func(s *corev1.Service) { s.Status.Conditions = s.Status.Conditions[1:] }, allowed},
 	} {
-		if err := write(test.client, test.change, metav1.UpdateOptions{}); !test.want(err) {
+		if err := write(test.client, test.change, metav1.PatchOptions{}); !test.want(err) {
 			t.Errorf("%s: got %v", test.story, err)
+		}
+	}
+}
+
+func (c cluster) testSpeakerOnSpeakers(t *testing.T) {
+	ctx := t.Context()
+	scheme := runtime.NewScheme()
+	if err := v1beta1.AddToScheme(scheme); err != nil {
+		t.Fatal(err)
+	}
+	client := func(node string) ctrlclient.Client {
+		c, err := ctrlclient.New(c.impersonate("speaker", node), ctrlclient.Options{Scheme: scheme})
+		if err != nil {
+			t.Fatal(err)
+		}
+		return c
+	}
+	named := func(name string, owners ...metav1.OwnerReference) *v1beta1.Speaker {
+		return &v1beta1.Speaker{ObjectMeta: metav1.ObjectMeta{Name: name, OwnerReferences: owners}}
+	}
+	node := func(kind, name string) metav1.OwnerReference {
+		return metav1.OwnerReference{APIVersion: "v1", Kind: kind, Name: name, UID: "1"}
+	}
+	create := func(token string, s *v1beta1.Speaker, o ...ctrlclient.CreateOption) error {
+		return client(token).Create(ctx, s, o...)
+	}
+	tell := func(token, name string) error {
+		patch := ctrlclient.RawPatch(types.MergePatchType, []byte(`{"status":{"version":"v1"}}`))
+		return client(token).Status().Patch(ctx, named(name), patch)
+	}
+
+	// A new policy is not in force at once.
+	err := wait.PollUntilContextTimeout(ctx, 100*time.Millisecond, 30*time.Second, true, func(context.Context) (bool, error) {
+		return create("node1", named("node2"), ctrlclient.DryRunAll) != nil, nil
+	})
+	if err != nil {
+		t.Fatalf("the policy does not come into force: %v", err)
+	}
+	for _, test := range []struct {
+		story string
+		err   error
+		want  func(error) bool
+	}{
+		{"node1's makes its own", create("node1", named("node1", node("Node", "node1"))), allowed},
+		{"node2's makes its own", create("node2", named("node2", node("Node", "node2"))), allowed},
+		{"node1's tells of itself", tell("node1", "node1"), allowed},
+		{"node1's does not tell of node2", tell("node1", "node2"), forbidden("by its token is node1")},
+		{"node1's makes none for node3", create("node1", named("node3")), forbidden("by its token is node1")},
+		{"a token of no node makes none", create("", named("node3")), forbidden("bind the token to a Pod or Node")},
+		{"a Speaker is not owned by something else", create("node4", named("node4", node("Pod", "node4"))), forbidden("belongs to its Node")},
+	} {
+		if !test.want(test.err) {
+			t.Errorf("%s: got %v", test.story, test.err)
 		}
 	}
 }
