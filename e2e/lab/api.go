@@ -91,7 +91,7 @@ func (l *Lab) waitAPIServer(ctx context.Context) error {
 		return err
 	})
 	if err != nil {
-		return fmt.Errorf("kube-apiserver is not ready: %w; see %s", err, l.ControlPlane().LogFile(APIServer))
+		return fmt.Errorf("kube-apiserver is not ready: %w; see %s", err, filepath.Base(l.ControlPlane().LogFile(APIServer)))
 	}
 	return nil
 }
@@ -127,7 +127,7 @@ func (n *Node) WaitReady(ctx context.Context) error {
 		return notReady(node, n.booted())
 	})
 	if err != nil {
-		return fmt.Errorf("%s is not ready: %w; see %s", n.Name, err, n.LogFile(n.agent()))
+		return fmt.Errorf("%s is not ready: %w; see %s", n.Name, err, filepath.Base(n.LogFile(n.agent())))
 	}
 	return nil
 }

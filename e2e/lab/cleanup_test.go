@@ -95,10 +95,12 @@ func TestALabWhoseMakerWasKilledIsRemovedByName(t *testing.T) {
 			if !isRunning(name, fabricName)() {
 				t.Fatal("nothing was left to be removed")
 			}
+			namespaces := namespacesOf(t, name)
 			if err := Destroy(t.Context(), name); err != nil {
 				t.Fatal(err)
 			}
 			noTraceOf(t, name, before)
+			noProcessIn(t, namespaces)
 		})
 	}
 }

@@ -13,9 +13,9 @@ func (h *Host) Cut() error {
 	return h.eachPort(func(n *netlink.Handle, port netlink.Link) error { return n.LinkSetDown(port) })
 }
 
-// Heal undoes Cut and Silence.
+// Heal undoes Cut and Silence, and returns when frames pass again.
 func (h *Host) Heal() error {
-	return h.eachPort(func(n *netlink.Handle, port netlink.Link) error {
+	err := h.eachPort(func(n *netlink.Handle, port netlink.Link) error {
 		segment, err := h.segmentOf(n, port)
 		if err != nil {
 			return err
@@ -25,6 +25,10 @@ func (h *Host) Heal() error {
 		}
 		return n.LinkSetUp(port)
 	})
+	if err != nil {
+		return err
+	}
+	return h.waitLinks(context.Background())
 }
 
 // Silence has the switch forward nothing to or from the host, which keeps its

@@ -72,7 +72,8 @@ func (l *Lab) AddHost(ctx context.Context, spec HostSpec) (*Host, error) {
 			iface.MAC = mac.String()
 		}
 	}
-	spec.Machine.Lab, spec.Machine.Name, spec.Machine.Dir = l.Name, spec.Name, h.dir()
+	spec.Machine.Lab, spec.Machine.Name = l.Name, spec.Name
+	spec.Machine.Dir, spec.Machine.Log = h.dir(), h.LogFile("machine")
 	spec.Machine.Visible = append(spec.Machine.Visible, l.logDir())
 	spec.Machine.Mounts = append([]machine.Mount{{Type: "tmpfs", Source: "tmpfs", Target: "/run", Options: "mode=755"}}, spec.Machine.Mounts...)
 	spec.Machine.Sysctls = spec.sysctls()
@@ -133,7 +134,7 @@ func (h *Host) boot(ctx context.Context) error {
 	if err := h.addRoutes(spec.Routes); err != nil {
 		return fmt.Errorf("host %s: %w", h.Name, err)
 	}
-	return nil
+	return h.waitLinks(ctx)
 }
 
 // Addr is the host's first address of the family on the LAN, or wherever its

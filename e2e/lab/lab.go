@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"os"
 	"path/filepath"
+	"slices"
 	"strings"
 	"time"
 
@@ -74,10 +75,13 @@ func Create(ctx context.Context, o Options) (*Lab, error) {
 		return nil, err
 	}
 	if err := l.build(ctx); err != nil {
-		if ctx.Err() == nil {
+		if ctx.Err() == nil && !o.Keep {
 			if kept, keepErr := l.KeepLogs(); keepErr == nil {
 				err = fmt.Errorf("%w (the logs of every process are in %s)", err, kept)
 			}
+		}
+		if o.Keep {
+			return nil, fmt.Errorf("%w; what there is of lab %s is left up", err, l.Name)
 		}
 		return nil, errors.Join(err, destroy(l.Name))
 	}
@@ -164,7 +168,8 @@ func (l *Lab) addClient(ctx context.Context) error {
 // Host returns the host of that name.
 func (l *Lab) Host(name string) *Host { return &Host{lab: l, Name: name} }
 
-// Hosts returns all hosts by name, nodes and switches included.
+// Hosts returns all hosts in the order of their addresses, nodes and switches
+// included.
 func (l *Lab) Hosts() ([]*Host, error) {
 	entries, err := os.ReadDir(l.hostsDir())
 	if err != nil {
@@ -174,6 +179,7 @@ func (l *Lab) Hosts() ([]*Host, error) {
 	for _, e := range entries {
 		hosts = append(hosts, l.Host(e.Name()))
 	}
+	slices.SortStableFunc(hosts, func(a, b *Host) int { return a.IPv4().Compare(b.IPv4()) })
 	return hosts, nil
 }
 

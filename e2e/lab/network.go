@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"net"
 	"os"
+	"time"
 
 	"github.com/vishvananda/netlink"
 	"github.com/vishvananda/netns"
@@ -92,6 +93,22 @@ func (h *Host) plug(i int, iface Interface) error {
 			}
 		}
 		return n.LinkSetUp(link)
+	})
+}
+
+// linkPatience is how long the kernel may take to notice that both ends of a
+// cable are up.
+const linkPatience = 5 * time.Second
+
+// waitLinks returns when frames pass through each of the host's cables.
+func (h *Host) waitLinks(ctx context.Context) error {
+	return poll(ctx, linkPatience, func(context.Context) error {
+		return h.eachPort(func(_ *netlink.Handle, port netlink.Link) error {
+			if state := port.Attrs().OperState; state != netlink.OperUp {
+				return fmt.Errorf("the link is %s", state)
+			}
+			return nil
+		})
 	})
 }
 

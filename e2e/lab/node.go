@@ -113,7 +113,7 @@ func (n *Node) waitContainerd(ctx context.Context) error {
 		return err
 	})
 	if err != nil {
-		return fmt.Errorf("containerd on %s does not answer: %w; see %s", n.Name, err, n.LogFile(Containerd))
+		return fmt.Errorf("containerd on %s does not answer: %w; see %s", n.Name, err, filepath.Base(n.LogFile(Containerd)))
 	}
 	return nil
 }

@@ -23,7 +23,8 @@ type Options struct {
 	// FastNodeFailure has Kubernetes notice a dead node in about 8 seconds
 	// instead of about 50.
 	FastNodeFailure bool
-	// Keep leaves the lab of a test up when the test ends.
+	// Keep leaves what there is of the lab when it does not come up, and the lab
+	// of a test when the test ends.
 	Keep bool
 	// Progress is told what happens, where somebody watches.
 	Progress supply.Progress `json:"-"`

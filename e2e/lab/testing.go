@@ -43,7 +43,7 @@ func Up(t testing.TB, o Options) *Lab {
 	}
 	t.Cleanup(func() {
 		defer release()
-		if t.Failed() {
+		if _, err := os.Stat(l.Dir()); err == nil && t.Failed() {
 			if kept, err := l.KeepLogs(); err != nil {
 				t.Log(err)
 			} else {

@@ -1,6 +1,7 @@
 package lab
 
 import (
+	"fmt"
 	"os"
 	"path/filepath"
 	"slices"
@@ -13,10 +14,11 @@ import (
 	"github.com/clarion-lb/clarion/e2e/lab/machine"
 )
 
-// traces are what labs might change on the host.
+// traces are what labs might change on the host. Other labs may come and go
+// meanwhile.
 type traces struct {
-	mounts, links, namespaces, files []string
-	sysctls                          map[string]string
+	mounts, links, files []string
+	sysctls              map[string]string
 }
 
 // directories that programs of the lab would write to if they were not kept
@@ -50,22 +52,15 @@ func traceHost(t *testing.T) traces {
 	for _, l := range links {
 		tr.links = append(tr.links, l.Attrs().Name)
 	}
-	processes, err := filepath.Glob("/proc/[0-9]*/ns/net")
-	if err != nil {
-		t.Fatal(err)
-	}
-	for _, p := range processes {
-		if ns, err := os.Readlink(p); err == nil && !slices.Contains(tr.namespaces, ns) {
-			tr.namespaces = append(tr.namespaces, ns)
-		}
-	}
 	for _, dir := range watched {
 		entries, err := os.ReadDir(dir)
 		if err != nil {
 			continue
 		}
 		for _, e := range entries {
-			tr.files = append(tr.files, filepath.Join(dir, e.Name()))
+			if file := filepath.Join(dir, e.Name()); file != Base() {
+				tr.files = append(tr.files, file)
+			}
 		}
 	}
 	for _, s := range settings {
@@ -74,6 +69,42 @@ func traceHost(t *testing.T) traces {
 		}
 	}
 	return tr
+}
+
+// namespacesOf are the network namespaces of a lab that runs.
+func namespacesOf(t *testing.T, lab string) []string {
+	t.Helper()
+	running, err := machine.Find(lab)
+	if err != nil {
+		t.Fatal(err)
+	}
+	var namespaces []string
+	for _, m := range running {
+		ns, err := os.Readlink(fmt.Sprintf("/proc/%d/ns/net", m.PID))
+		if err != nil {
+			t.Fatal(err)
+		}
+		namespaces = append(namespaces, ns)
+	}
+	return namespaces
+}
+
+// noProcessIn says which processes are still in one of these namespaces.
+func noProcessIn(t *testing.T, namespaces []string) {
+	t.Helper()
+	if len(namespaces) == 0 {
+		t.Error("the lab had no namespaces to begin with")
+	}
+	processes, err := filepath.Glob("/proc/[0-9]*/task/[0-9]*/ns/net")
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, p := range processes {
+		if ns, err := os.Readlink(p); err == nil && slices.Contains(namespaces, ns) {
+			content, _ := os.ReadFile(strings.TrimSuffix(p, "ns/net") + "comm")
+			t.Errorf("left: %s (%s) is in a network of the lab", strings.TrimSuffix(p, "/ns/net"), strings.TrimSpace(string(content)))
+		}
+	}
 }
 
 // noTraceOf says what is left of a lab, and what else it changed.
@@ -86,7 +117,6 @@ func noTraceOf(t *testing.T, lab string, before traces) {
 	}{
 		{"mount", before.mounts, after.mounts},
 		{"interface", before.links, after.links},
-		{"network namespace", before.namespaces, after.namespaces},
 		{"file", before.files, after.files},
 	} {
 		for _, x := range c.after {

@@ -11,7 +11,7 @@ import (
 )
 
 func demoCommand(name *string) *cobra.Command {
-	o := demo.Options{LabCommand: "go run ./e2e/cmd/lab"}
+	o := demo.Options{LabCommand: command}
 	cmd := &cobra.Command{
 		Use:   "demo",
 		Short: "Show Clarion's main job: an address, a request, a dead node, and traffic that goes on",

@@ -7,7 +7,6 @@ import (
 	"errors"
 	"fmt"
 	"os"
-	"os/exec"
 	"os/signal"
 
 	"github.com/spf13/cobra"
@@ -19,31 +18,34 @@ import (
 func main() {
 	ctx, stop := signal.NotifyContext(context.Background(), unix.SIGINT, unix.SIGTERM, unix.SIGHUP)
 	defer stop()
-	err := command().ExecuteContext(ctx)
-	var exit *exec.ExitError
+	err := rootCommand().ExecuteContext(ctx)
+	var status exitStatus
 	switch {
 	case err == nil:
-	case errors.As(err, &exit):
-		os.Exit(max(exit.ExitCode(), 1)) // the command has said why
+	case errors.As(err, &status):
+		os.Exit(int(status))
 	default:
 		fmt.Fprintln(os.Stderr, "lab:", err)
 		os.Exit(1)
 	}
 }
 
-func command() *cobra.Command {
+// command is how somebody in a checkout runs this program.
+const command = "go run ./e2e/cmd/lab"
+
+func rootCommand() *cobra.Command {
 	var name string
 	root := &cobra.Command{
 		Use:           "lab",
 		Short:         "A Kubernetes cluster in namespaces of this machine, with a LAN that can be cut",
-		Example:       "  lab up\n  lab kubectl get nodes -o wide\n  lab cut node1\n  lab down",
+		Example:       "  lab up\n  lab kubectl get nodes -o wide\n  lab cut node1\n  lab down\nwhere lab is `" + command + "`",
 		SilenceUsage:  true,
 		SilenceErrors: true,
 	}
 	root.PersistentFlags().StringVar(&name, "name", "lab", "name of the lab; labs of different names can be up at once")
 	open := func() (*lab.Lab, error) { return lab.Open(name) }
 	root.AddCommand(
-		setupCommand(), assetsCommand(), upCommand(&name), downCommand(&name), statusCommand(open),
+		setupCommand(), assetsCommand(), upCommand(&name), downCommand(&name), demoCommand(&name), statusCommand(open),
 		execCommand(open), kubectlCommand(open), loadCommand(open), logsCommand(open),
 		faultCommand(open, "cut", "Pull the cable of a host: it loses its link", func(h *lab.Host) error { return h.Cut() }),
 		faultCommand(open, "silence", "Have the switch forward nothing from or to a host, which keeps its link", func(h *lab.Host) error { return h.Silence() }),

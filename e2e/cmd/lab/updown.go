@@ -25,11 +25,10 @@ func setupCommand() *cobra.Command {
 		Args:  cobra.NoArgs,
 		RunE: func(cmd *cobra.Command, _ []string) error {
 			progress := say(cmd)
-			parts, err := supply.Get(cmd.Context(), progress)
-			if err != nil {
+			if _, err := supply.Get(cmd.Context(), progress); err != nil {
 				return err
 			}
-			progress("everything is there; Kubernetes' programs are in " + parts.Kubernetes)
+			progress("everything is there")
 			return nil
 		},
 	}
@@ -43,20 +42,21 @@ func upCommand(name *string) *cobra.Command {
 		Args:  cobra.NoArgs,
 		RunE: func(cmd *cobra.Command, _ []string) error {
 			o.Name, o.Progress = *name, say(cmd)
-			l, err := lab.Create(cmd.Context(), o)
+			_, err := lab.Create(cmd.Context(), o)
 			if err != nil {
 				return err
 			}
-			flag := ""
+			usage := command
 			if *name != "lab" {
-				flag = " --name " + *name
+				usage += " --name " + *name
 			}
-			fmt.Fprintf(cmd.OutOrStdout(), "\nlab %s is up. Try: lab%s kubectl get nodes -o wide\nTo remove it:    lab%s down\n", l.Name, flag, flag)
+			fmt.Fprintf(cmd.OutOrStdout(), "\nThe lab is up. Try  %s kubectl get nodes -o wide\nTo remove it:       %s down\n", usage, usage)
 			return nil
 		},
 	}
 	f := cmd.Flags()
 	f.IntVar(&o.Nodes, "nodes", 3, "number of nodes, at most 100")
+	f.BoolVar(&o.Keep, "keep", false, "leave what there is up when the lab does not come up, to look at it")
 	f.BoolVar(&o.Light, "light", false, "keep the nodes' objects without running kubelets, for scale and latency")
 	f.StringVar(&o.ProxyMode, "proxy-mode", "nftables", "mode of kube-proxy: nftables, iptables, or none")
 	f.BoolVar(&o.FastNodeFailure, "fast-node-failure", false, "have Kubernetes notice a dead node in about 8 seconds instead of 50")

@@ -31,7 +31,7 @@ func Boot(ctx context.Context, spec Spec) (Machine, error) {
 	m := Machine{Lab: spec.Lab, Name: spec.Name, Dir: spec.Dir}
 	fail := func(err error) (Machine, error) { return m, fmt.Errorf("boot %s: %w", spec.Name, err) }
 
-	output, err := os.OpenFile(filepath.Join(spec.Dir, "machine.log"), os.O_CREATE|os.O_APPEND|os.O_RDWR, 0o644)
+	output, err := os.OpenFile(spec.Log, os.O_CREATE|os.O_APPEND|os.O_RDWR, 0o644)
 	if err != nil {
 		return fail(err)
 	}
@@ -79,7 +79,7 @@ func Boot(ctx context.Context, spec Spec) (Machine, error) {
 	}
 	if word := strings.TrimSpace(string(said)); err == nil && word != "ready" {
 		if word == "" {
-			word = "it died; see " + output.Name()
+			word = "it died; see " + filepath.Base(spec.Log)
 		}
 		err = errors.New(word)
 	}

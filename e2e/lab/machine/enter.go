@@ -3,7 +3,6 @@ package machine
 import (
 	"context"
 	"fmt"
-	"net"
 	"os"
 	"os/exec"
 	"runtime"
@@ -59,15 +58,4 @@ func (m Machine) InNetwork(f func() error) error {
 		}()
 	}()
 	return <-result
-}
-
-// Dial connects from within the machine. The address must be numeric: a name
-// would be looked up on another thread, in another network.
-func (m Machine) Dial(ctx context.Context, network, address string) (net.Conn, error) {
-	var conn net.Conn
-	err := m.InNetwork(func() (err error) {
-		conn, err = new(net.Dialer).DialContext(ctx, network, address)
-		return err
-	})
-	return conn, err
 }

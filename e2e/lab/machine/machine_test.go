@@ -1,6 +1,9 @@
 package machine
 
 import (
+	"context"
+	"errors"
+	"fmt"
 	"net"
 	"os"
 	"path/filepath"
@@ -24,6 +27,7 @@ func boot(t *testing.T, change func(*Spec)) Machine {
 		t.Skip("makes namespaces, which needs root: set CLARION_LAB=1")
 	}
 	spec := Spec{Lab: "machine-test", Name: strings.ToLower(t.Name()), Dir: t.TempDir()}
+	spec.Log = filepath.Join(spec.Dir, "machine.log")
 	if change != nil {
 		change(&spec)
 	}
@@ -260,13 +264,57 @@ func TestSocketsAreTheMachines(t *testing.T) {
 		t.Fatal(err)
 	}
 	c.Close()
+	if c, err := m.Dial(t.Context(), "tcp", "127.0.0.1:7778"); !errors.Is(err, unix.ECONNREFUSED) {
+		t.Errorf("where nobody listens: %v, %v", c, err)
+	}
+}
+
+func TestADialThatNobodyAnswersEndsWithItsContextAndKeepsNoThread(t *testing.T) {
+	m := boot(t, nil)
+	for _, argv := range [][]string{
+		{"ip", "link", "add", "nowhere", "type", "veth", "peer", "name", "nobody"},
+		{"ip", "link", "set", "nobody", "up"},
+		{"ip", "link", "set", "nowhere", "up", "arp", "off"},
+		{"ip", "addr", "add", "192.0.2.1/24", "dev", "nowhere"},
+	} {
+		say(t, m, argv...)
+	}
+	ctx, cancel := context.WithCancel(t.Context())
+	failed := make(chan error)
+	go func() {
+		_, err := m.Dial(ctx, "tcp", "192.0.2.2:80")
+		failed <- err
+	}()
+	there, err := os.Readlink(fmt.Sprintf("/proc/%d/ns/net", m.PID))
+	if err != nil {
+		t.Fatal(err)
+	}
+	const synSent = "020200C0:0050 02" // 192.0.2.2:80 and the state, proc_net_tcp
+	eventually(t, "the SYN", func() bool { return strings.Contains(say(t, m, "cat", "/proc/net/tcp"), synSent) })
+	threads, err := filepath.Glob("/proc/self/task/*/ns/net")
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, thread := range threads {
+		if ns, err := os.Readlink(thread); err == nil && ns == there {
+			t.Errorf("%s is in the machine", thread)
+		}
+	}
+	cancel()
+	if err := <-failed; !errors.Is(err, context.Canceled) {
+		t.Errorf("got %v", err)
+	}
 }
 
 func TestBootTellsWhatWentWrong(t *testing.T) {
 	if os.Getenv("CLARION_LAB") == "" {
 		t.Skip("makes namespaces, which needs root: set CLARION_LAB=1")
 	}
-	_, err := Boot(t.Context(), Spec{Lab: "machine-test", Name: "bad", Dir: t.TempDir(), Mounts: []Mount{{Type: "no-such-fs", Target: "/mnt"}}})
+	dir := t.TempDir()
+	_, err := Boot(t.Context(), Spec{
+		Lab: "machine-test", Name: "bad", Dir: dir, Log: filepath.Join(dir, "machine.log"),
+		Mounts: []Mount{{Type: "no-such-fs", Target: "/mnt"}},
+	})
 	if err == nil || !strings.Contains(err.Error(), "no-such-fs") {
 		t.Errorf("got %v", err)
 	}

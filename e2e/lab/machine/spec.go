@@ -8,9 +8,11 @@ import (
 type Spec struct {
 	// Lab and Name are in PID 1's command line, by which [Find] finds it.
 	Lab, Name string
-	// Dir is a directory of the host for the control socket and the log of
-	// PID 1. The machine sees it under the same path.
+	// Dir is a directory of the host for the control socket. The machine sees
+	// it under the same path.
 	Dir string
+	// Log is the file of the host that PID 1 writes to.
+	Log string
 	// Visible are further directories of the host that the machine sees under
 	// the same path, whatever is mounted above them.
 	Visible []string

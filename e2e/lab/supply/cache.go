@@ -48,15 +48,38 @@ func cached(ctx context.Context, name string, progress Progress, make func(path 
 	if exists(entry) {
 		return entry, nil
 	}
-	unfinished := filepath.Join(dir, "unfinished")
-	defer os.RemoveAll(unfinished)
-	if err := os.RemoveAll(unfinished); err != nil { // of a process that was killed
+	if err := removeUnfinished(dir); err != nil {
 		return "", err
 	}
-	if err := make(unfinished); err != nil {
+	workshop, err := os.MkdirTemp(dir, unfinished)
+	if err != nil {
 		return "", err
 	}
-	return entry, os.Rename(unfinished, entry)
+	defer os.RemoveAll(workshop)
+	made := filepath.Join(workshop, name)
+	if err := make(made); err != nil {
+		return "", err
+	}
+	return entry, os.Rename(made, entry)
+}
+
+// unfinished begins the names of directories in which entries are made. Each
+// has its own: children of a process that was killed may still be at work.
+const unfinished = "unfinished-"
+
+// removeUnfinished removes what killed processes left; whoever holds the lock
+// has none of his own yet.
+func removeUnfinished(dir string) error {
+	left, err := filepath.Glob(filepath.Join(dir, unfinished+"*"))
+	if err != nil {
+		return err
+	}
+	for _, d := range left {
+		if err := os.RemoveAll(d); err != nil {
+			return err
+		}
+	}
+	return nil
 }
 
 // shortHash tells contents apart in the names of entries.

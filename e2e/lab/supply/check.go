@@ -43,7 +43,7 @@ func Check() error {
 		}
 	}
 	if _, err := exec.LookPath("go"); err != nil {
-		say(errors.New("Go is not installed"))
+		say(errors.New("there is no go command, which everything here is built with"))
 	}
 	if len(problems) == 0 {
 		return nil
