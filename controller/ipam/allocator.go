@@ -110,6 +110,14 @@ func (a *Allocator) Release(k Key) {
 	}
 }
 
+// StopWaiting tells that a Service is not to get anything any more, though it keeps what it has: it is being deleted.
+func (a *Allocator) StopWaiting(k Key) {
+	_, causes := a.waiting.leave(k)
+	for _, c := range causes {
+		a.waiting.wake(c, a.serves(c))
+	}
+}
+
 // Adopt makes Services hold what their statuses say, as after a restart. Where two of them hold the same address and
 // have a port in common (or one has none), the one with our mark keeps it, then the one that comes first; in every
 // other case all keep it. It grants nothing new. The statuses of Services that hold addresses which no pool covers

@@ -86,7 +86,8 @@ func (c choice) withStory(story []Verdict) choice {
 	return c
 }
 
-// refuse keeps what the Service has: what its status shows, so far as it holds that, else what was written there.
+// refuse keeps what the Service has: what was written to its status; or what its status shows, when that is a write
+// of which we never heard that it came through.
 func (a *Allocator) refuse(r Request, h id, v Verdict, causes []Cause) choice {
 	c := choice{outcome: Refused, reason: v.Reason, text: v.Text, causes: causes}
 	if v.Pool != "" {
@@ -95,18 +96,22 @@ func (a *Allocator) refuse(r Request, h id, v Verdict, causes []Cause) choice {
 	if !slices.Contains(c.causes, Cause{Kind: CausePools}) {
 		c.causes = append(slices.Clip(c.causes), Cause{Kind: CausePools})
 	}
-	var last []grant
+	var written, shown []grant
+	unheard := false
 	a.ledger.of(h, func(i id, it *claim) bool {
 		g := grant{it.addr, it.pool, i}
+		if it.written {
+			written = append(written, g)
+		}
 		if slices.Contains(r.Status.Addresses, addrOf(it.addr)) {
-			c.grants = append(c.grants, g)
-		} else if it.written && !it.leaving {
-			last = append(last, g)
+			shown = append(shown, g)
+			unheard = unheard || !it.written
 		}
 		return true
 	})
-	if len(c.grants) == 0 {
-		c.grants = last
+	c.grants = written
+	if unheard {
+		c.grants = shown
 	}
 	c.keeping = len(c.grants) > 0
 	return c

@@ -21,7 +21,7 @@
 //   - The answer depends on pools, Services and what they hold, not on the order of maps or the time of day. The
 //     lowest free address is taken first.
 //   - A Service that is refused waits for causes. When one of them changes, it is woken; one free address wakes one
-//     Service, and the next when that one does not take it. Who is woken must be brought to Assign or Release.
+//     Service, and the next when that one does not take it. Who is woken must be brought to Assign, Release or StopWaiting.
 //
 // How: the territory of a pool is what it lists without what it excludes, without what means something else to every
 // host, and without what pools ahead of it have (pool.go). Its free space is a B-tree of spans (span.go), so that an

@@ -200,8 +200,9 @@ func (w *twin) assign(r Request) string {
 	if reason != "" {
 		target = nil
 		shown := func(h hold) bool { return slices.Contains(r.Status.Addresses, h.addr) }
+		unheard := slices.ContainsFunc(w.holds[r.Service], func(h hold) bool { return shown(h) && !h.written })
 		for _, h := range w.holds[r.Service] {
-			if shown(h) || !slices.ContainsFunc(w.holds[r.Service], shown) && h.written && !h.leaving {
+			if unheard && shown(h) || !unheard && h.written {
 				target = append(target, h)
 			}
 		}

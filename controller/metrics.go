@@ -1,0 +1,105 @@
+package controller
+
+import (
+	"sync/atomic"
+
+	"github.com/prometheus/client_golang/prometheus"
+	apierrors "k8s.io/apimachinery/pkg/api/errors"
+	"sigs.k8s.io/controller-runtime/pkg/metrics"
+
+	clarion "github.com/clarion-lb/clarion/api/v1beta1"
+	"github.com/clarion-lb/clarion/controller/ipam"
+)
+
+var (
+	leading = prometheus.NewGauge(prometheus.GaugeOpts{
+		Name: "clarion_controller_leader",
+		Help: "1 while this controller leads and has adopted what Services hold, else 0.",
+	})
+	writes = prometheus.NewCounterVec(prometheus.CounterOpts{
+		Name: "clarion_controller_writes_total",
+		Help: "Writes to the API server by the kind of object and the result: ok, conflict, gone or error.",
+	}, []string{"kind", "result"})
+	eventsDropped = prometheus.NewCounter(prometheus.CounterOpts{
+		Name: "clarion_controller_events_dropped_total",
+		Help: "Events that could not be written, or for which there was no room.",
+	})
+	poolAddresses = prometheus.NewGaugeVec(prometheus.GaugeOpts{
+		Name: "clarion_pool_addresses",
+		Help: "Addresses of a pool by family and state: capacity, available or assigned. Written by the leader.",
+	}, []string{"pool", "family", "state"})
+
+	servicesDesc = prometheus.NewDesc("clarion_controller_services",
+		"Services that are ours to serve, by the reason of their condition clarion.dev/AddressAssigned as decided. Written by the leader.",
+		[]string{"reason"}, nil)
+	unwrittenDesc = prometheus.NewDesc("clarion_controller_services_unwritten",
+		"Services whose status is not yet what was decided; in observe mode, Services whose status would be changed.",
+		nil, nil)
+)
+
+func init() {
+	metrics.Registry.MustRegister(leading, writes, eventsDropped, poolAddresses, servicesCollector{})
+}
+
+// termShown is the term whose Services are counted.
+var termShown atomic.Pointer[term]
+
+// servicesCollector counts the Services of a term when somebody asks.
+type servicesCollector struct{}
+
+func (servicesCollector) Describe(ch chan<- *prometheus.Desc) {
+	ch <- servicesDesc
+	ch <- unwrittenDesc
+}
+
+func (servicesCollector) Collect(ch chan<- prometheus.Metric) {
+	t := termShown.Load()
+	if t == nil {
+		return
+	}
+	reasons := map[clarion.Reason]int{}
+	unwritten := 0
+	t.mu.Lock()
+	for _, s := range t.known {
+		if s.reason != "" {
+			reasons[s.reason]++
+		}
+		if s.differs {
+			unwritten++
+		}
+	}
+	t.mu.Unlock()
+	for reason, n := range reasons {
+		ch <- prometheus.MustNewConstMetric(servicesDesc, prometheus.GaugeValue, float64(n), string(reason))
+	}
+	ch <- prometheus.MustNewConstMetric(unwrittenDesc, prometheus.GaugeValue, float64(unwritten))
+}
+
+func countWrite(kind string, err error) {
+	result := "error"
+	switch {
+	case err == nil:
+		result = "ok"
+	case apierrors.IsConflict(err):
+		result = "conflict"
+	case apierrors.IsNotFound(err):
+		result = "gone"
+	}
+	writes.WithLabelValues(kind, result).Inc()
+}
+
+func setPoolMetrics(name string, u ipam.Usage) {
+	for family, of := range map[ipam.Family]ipam.FamilyUsage{ipam.IPv4: u.IPv4, ipam.IPv6: u.IPv6} {
+		poolAddresses.WithLabelValues(name, family.String(), "capacity").Set(of.Capacity.Float())
+		poolAddresses.WithLabelValues(name, family.String(), "available").Set(of.Available.Float())
+		poolAddresses.WithLabelValues(name, family.String(), "assigned").Set(float64(of.Assigned))
+	}
+}
+
+func dropPoolMetrics(name string) { poolAddresses.DeletePartialMatch(prometheus.Labels{"pool": name}) }
+
+// forgetMetrics takes back what only a leader tells.
+func (t *term) forgetMetrics() {
+	termShown.CompareAndSwap(t, nil)
+	poolAddresses.Reset()
+}

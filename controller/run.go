@@ -1,0 +1,206 @@
+package controller
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"net"
+	"net/http"
+	"sync/atomic"
+	"time"
+
+	"github.com/go-logr/logr"
+	"golang.org/x/sync/errgroup"
+	corev1 "k8s.io/api/core/v1"
+	"k8s.io/apimachinery/pkg/api/meta"
+	toolscache "k8s.io/client-go/tools/cache"
+	"sigs.k8s.io/controller-runtime/pkg/cache"
+	"sigs.k8s.io/controller-runtime/pkg/client"
+	"sigs.k8s.io/controller-runtime/pkg/metrics/filters"
+	metricsserver "sigs.k8s.io/controller-runtime/pkg/metrics/server"
+
+	clarion "github.com/clarion-lb/clarion/api/v1beta1"
+	"github.com/clarion-lb/clarion/controller/ipam"
+)
+
+// Run runs the controller until ctx ends, then gives the Lease back and returns nil. It survives an API server that is
+// away, when it starts as well as later.
+func Run(ctx context.Context, o Options) error {
+	o, err := o.withDefaults()
+	if err != nil {
+		return err
+	}
+	c, err := newCluster(o)
+	if err != nil {
+		return err
+	}
+	p := &process{cluster: c, o: o}
+	p.events = newEventWriter(c.client, o, p.busy)
+
+	health, err := listen(o.HealthBindAddress)
+	if err != nil {
+		return fmt.Errorf("listening for health probes on %s: %w", o.HealthBindAddress, err)
+	}
+	metrics, err := p.metricsServer()
+	if err != nil {
+		return err
+	}
+	if err := p.follow(ctx); err != nil {
+		return err
+	}
+
+	parts, ctx := errgroup.WithContext(ctx)
+	if health != nil {
+		parts.Go(func() error { return answer(ctx, health, p.healthHandler()) })
+	}
+	if metrics != nil {
+		parts.Go(func() error { return metrics.Start(logr.NewContext(ctx, logr.FromSlogHandler(o.Log.Handler()))) })
+	}
+	parts.Go(func() error { return c.cache.Start(ctx) })
+	if o.Mode == Active {
+		parts.Go(func() error { p.events.run(ctx); return nil })
+	}
+	parts.Go(func() error {
+		if !c.cache.WaitForCacheSync(ctx) {
+			return nil
+		}
+		p.synced.Store(true)
+		if o.Mode == Observe || !o.LeaderElect {
+			p.serve(ctx, func() bool { return true })
+			return nil
+		}
+		return lead(ctx, c, o, p.serve)
+	})
+	if err := parts.Wait(); err != nil && !errors.Is(err, context.Canceled) {
+		return err
+	}
+	return nil
+}
+
+// process is a running controller, leading or not.
+type process struct {
+	*cluster
+	o      Options
+	events *eventWriter
+	synced atomic.Bool
+	term   atomic.Pointer[term] // nil while we do not lead
+}
+
+// serve is a term, until ctx ends.
+func (p *process) serve(ctx context.Context, mayWrite func() bool) {
+	t := newTerm(p.cluster, p.o, p.events, mayWrite)
+	p.term.Store(t)
+	termShown.Store(t)
+	defer p.term.Store(nil)
+	t.run(ctx)
+}
+
+// busy reports whether addresses are waiting to be written.
+func (p *process) busy() bool {
+	t := p.term.Load()
+	return t != nil && t.services.Len() > 0
+}
+
+// follow has changes in the cluster go to the term, if there is one. A term begins by looking at everything, so what
+// changes while there is none needs no remembering.
+func (p *process) follow(ctx context.Context) error {
+	on := func(tell func(*term, client.Object)) toolscache.ResourceEventHandlerFuncs {
+		changed := func(o any) {
+			if gone, ok := o.(toolscache.DeletedFinalStateUnknown); ok {
+				o = gone.Obj
+			}
+			if t := p.term.Load(); t != nil {
+				if o, ok := o.(client.Object); ok {
+					tell(t, o)
+				}
+			}
+		}
+		return toolscache.ResourceEventHandlerFuncs{
+			AddFunc: changed,
+			UpdateFunc: func(before, after any) {
+				b, err1 := meta.Accessor(before)
+				a, err2 := meta.Accessor(after)
+				if err1 == nil && err2 == nil && b.GetResourceVersion() == a.GetResourceVersion() {
+					return // a resync tells nothing
+				}
+				changed(after)
+			},
+			DeleteFunc: changed,
+		}
+	}
+	handlers := map[client.Object]toolscache.ResourceEventHandler{
+		&corev1.Service{}: on(func(t *term, o client.Object) {
+			t.serviceChanged(ipam.Key{Namespace: o.GetNamespace(), Name: o.GetName()})
+		}),
+		&corev1.Namespace{}: on(func(t *term, o client.Object) { t.namespaceChanged(o.GetName()) }),
+		&clarion.IPAddressPool{}: on(func(t *term, o client.Object) {
+			t.poolChanged(o.GetName())
+		}),
+	}
+	for kind, k := range kinds {
+		handlers[k.one()] = on(func(t *term, o client.Object) { t.objectChanged(object{kind, o.GetName()}) })
+	}
+	for o, h := range handlers {
+		informer, err := p.cache.GetInformer(ctx, o, cache.BlockUntilSynced(false))
+		if err != nil {
+			return fmt.Errorf("following %T: %w", o, err)
+		}
+		if _, err := informer.AddEventHandler(h); err != nil {
+			return fmt.Errorf("following %T: %w", o, err)
+		}
+	}
+	return nil
+}
+
+// healthHandler answers probes: alive is whoever answers, ready is who has its view of the cluster, leader or not.
+func (p *process) healthHandler() http.Handler {
+	mux := http.NewServeMux()
+	mux.HandleFunc("/healthz", func(w http.ResponseWriter, _ *http.Request) { fmt.Fprintln(w, "ok") })
+	mux.HandleFunc("/readyz", func(w http.ResponseWriter, _ *http.Request) {
+		if !p.synced.Load() {
+			http.Error(w, "waiting for the API server's objects", http.StatusServiceUnavailable)
+			return
+		}
+		fmt.Fprintln(w, "ok")
+	})
+	return mux
+}
+
+// metricsServer is nil when metrics are not wanted.
+func (p *process) metricsServer() (metricsserver.Server, error) {
+	if off(p.o.MetricsBindAddress) {
+		return nil, nil
+	}
+	options := metricsserver.Options{BindAddress: p.o.MetricsBindAddress, SecureServing: true}
+	if p.o.MetricsAuth {
+		options.FilterProvider = filters.WithAuthenticationAndAuthorization
+	}
+	s, err := metricsserver.NewServer(options, p.config, p.http)
+	if err != nil {
+		return nil, fmt.Errorf("setting up metrics on %s: %w", p.o.MetricsBindAddress, err)
+	}
+	return s, nil
+}
+
+func off(address string) bool { return address == "" || address == "0" }
+
+func listen(address string) (net.Listener, error) {
+	if off(address) {
+		return nil, nil
+	}
+	return net.Listen("tcp", address)
+}
+
+// answer answers requests until ctx ends.
+func answer(ctx context.Context, l net.Listener, h http.Handler) error {
+	s := &http.Server{Handler: h, ReadHeaderTimeout: 5 * time.Second}
+	defer context.AfterFunc(ctx, func() {
+		within, cancel := context.WithTimeout(context.WithoutCancel(ctx), time.Second)
+		defer cancel()
+		_ = s.Shutdown(within) // what is not answered by then is cut off
+	})()
+	if err := s.Serve(l); !errors.Is(err, http.ErrServerClosed) {
+		return err
+	}
+	return nil
+}

@@ -1,0 +1,381 @@
+package controller
+
+import (
+	"cmp"
+	"context"
+	"fmt"
+	"log/slog"
+	"slices"
+	"sync"
+	"time"
+
+	corev1 "k8s.io/api/core/v1"
+	apierrors "k8s.io/apimachinery/pkg/api/errors"
+	"k8s.io/apimachinery/pkg/types"
+	"k8s.io/client-go/util/workqueue"
+	"sigs.k8s.io/controller-runtime/pkg/client"
+
+	clarion "github.com/clarion-lb/clarion/api/v1beta1"
+	"github.com/clarion-lb/clarion/controller/ipam"
+)
+
+// term is one term of leadership.
+type term struct {
+	*cluster
+	o        Options
+	log      *slog.Logger
+	mayWrite func() bool
+	events   *eventWriter
+
+	services workqueue.TypedRateLimitingInterface[ipam.Key]
+	pools    workqueue.TypedRateLimitingInterface[string]
+	objects  workqueue.TypedRateLimitingInterface[object]
+	poolsSet chan struct{} // holds one: the pools are to be read again
+
+	mu       sync.Mutex
+	ledger   *ipam.Allocator
+	known    map[ipam.Key]*service
+	unseen   map[ipam.Key]bool // listed from the API server, not yet in the cache
+	poolGens map[string]poolVersion
+	writing  map[string]time.Time // when a pool's status was last written
+}
+
+// service is what a term remembers of a Service of ours.
+type service struct {
+	// version is the resourceVersion that we know of: what the cache has before that is stale.
+	version string
+	// shown is the ingress as we last wrote it, or found it right.
+	shown   []corev1.LoadBalancerIngress
+	told    bool // shown is set
+	contest contest
+	reason  clarion.Reason
+	differs bool   // the status is not what was decided
+	report  string // in observe mode: what was said of that
+}
+
+// longestWait bounds how long a write that failed waits for its next try.
+const longestWait = 15 * time.Second
+
+func newTerm(c *cluster, o Options, events *eventWriter, mayWrite func() bool) *term {
+	t := &term{
+		cluster:  c,
+		o:        o,
+		log:      o.Log,
+		mayWrite: mayWrite,
+		events:   events,
+		services: newQueue[ipam.Key]("services"),
+		pools:    newQueue[string]("pools"),
+		objects:  newQueue[object]("objects"),
+		poolsSet: make(chan struct{}, 1),
+		ledger:   ipam.New(),
+		known:    map[ipam.Key]*service{},
+		unseen:   map[ipam.Key]bool{},
+		writing:  map[string]time.Time{},
+	}
+	return t
+}
+
+func newQueue[T comparable](name string) workqueue.TypedRateLimitingInterface[T] {
+	return workqueue.NewTypedRateLimitingQueueWithConfig(
+		workqueue.NewTypedItemExponentialFailureRateLimiter[T](20*time.Millisecond, longestWait),
+		workqueue.TypedRateLimitingQueueConfig[T]{Name: name})
+}
+
+// run is the term: adopt, then look at everything, then follow changes until ctx ends. Changes that come before
+// everything is adopted wait in the queues.
+func (t *term) run(ctx context.Context) {
+	defer t.services.ShutDown()
+	defer t.pools.ShutDown()
+	defer t.objects.ShutDown()
+	start := t.o.Now()
+	if err := t.readPools(ctx); err != nil {
+		t.log.Error("can't read the pools", "error", err)
+		return
+	}
+	for wait := 50 * time.Millisecond; ; wait = min(2*wait, longestWait) {
+		err := t.adopt(ctx)
+		if err == nil {
+			break
+		}
+		if ctx.Err() != nil {
+			return
+		}
+		t.log.Warn("can't list Services, nothing is assigned before that", "error", err)
+		select {
+		case <-ctx.Done():
+			return
+		case <-time.After(wait):
+		}
+	}
+	t.log.Info("leading", "services", len(t.known), "took", t.o.Now().Sub(start))
+	leading.Set(1)
+	defer leading.Set(0)
+	defer t.forgetMetrics()
+
+	var parts sync.WaitGroup
+	for range t.o.Workers {
+		parts.Go(func() { work(ctx, t.services, t.reconcile) })
+	}
+	parts.Go(func() { work(ctx, t.pools, t.reconcilePool) })
+	parts.Go(func() { work(ctx, t.objects, t.reconcileObject) })
+	parts.Go(func() { t.followPools(ctx) })
+	if t.o.Mode == Active {
+		parts.Go(func() { t.keepGossipKeys(ctx) })
+	}
+	t.enqueueAll(ctx)
+	<-ctx.Done()
+	t.services.ShutDown()
+	t.pools.ShutDown()
+	t.objects.ShutDown()
+	parts.Wait()
+}
+
+// work handles a queue until it is shut down.
+func work[T comparable](ctx context.Context, q workqueue.TypedRateLimitingInterface[T], handle func(context.Context, T) error) {
+	for {
+		key, down := q.Get()
+		if down {
+			return
+		}
+		if ctx.Err() == nil && handle(ctx, key) != nil {
+			q.AddRateLimited(key)
+		} else {
+			q.Forget(key)
+		}
+		q.Done(key)
+	}
+}
+
+// adopt makes the ledger hold what Services hold. It lists them from the API server: the cache may be behind what the
+// last leader wrote.
+func (t *term) adopt(ctx context.Context) error {
+	var all []*corev1.Service
+	for page := (corev1.ServiceList{}); ; {
+		ctx, cancel := context.WithTimeout(ctx, time.Minute)
+		err := t.client.List(ctx, &page, client.Limit(1000), client.Continue(page.Continue))
+		cancel()
+		if err != nil {
+			return fmt.Errorf("listing Services: %w", err)
+		}
+		for i := range page.Items {
+			trimmed, err := trimService(&page.Items[i])
+			if err != nil {
+				return err
+			}
+			all = append(all, trimmed.(*corev1.Service))
+		}
+		if page.Continue == "" {
+			break
+		}
+		page = corev1.ServiceList{ListMeta: page.ListMeta}
+	}
+	slices.SortFunc(all, olderFirst)
+
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	t.ledger.Adopt(t.adoptions(all))
+	for _, s := range all {
+		if side := sideOf(s, t.o.Classes); side == ours || marked(s) {
+			k := keyOf(s)
+			t.known[k] = &service{version: s.ResourceVersion}
+			t.unseen[k] = true
+		}
+	}
+	return nil
+}
+
+// olderFirst orders Services by who keeps an address that two of them have.
+func olderFirst(a, b *corev1.Service) int {
+	return cmp.Or(a.CreationTimestamp.Compare(b.CreationTimestamp.Time), keyOf(a).Compare(keyOf(b)))
+}
+
+// adoptions are the requests of the Services that hold something by our doing, or are ours to serve. What others hold
+// is reserved on the way.
+func (t *term) adoptions(all []*corev1.Service) (out []ipam.Request) {
+	for _, s := range all {
+		r := requestOf(s, nil)
+		switch sideOf(s, t.o.Classes) {
+		case ours:
+			out = append(out, r)
+		case others:
+			if r.Status.Pools != nil {
+				out = append(out, r) // ours until its marks are cleared
+			} else {
+				t.ledger.Reserve(r.Service, r.Status.Addresses)
+			}
+		}
+	}
+	return out
+}
+
+// enqueueAll has everything looked at.
+func (t *term) enqueueAll(ctx context.Context) {
+	t.enqueueServices(ctx)
+	var pools clarion.IPAddressPoolList
+	if err := t.cache.List(ctx, &pools); err != nil {
+		t.log.Error("can't read pools from the cache", "error", err)
+	}
+	t.mu.Lock()
+	for k := range t.unseen {
+		t.services.Add(k)
+	}
+	t.mu.Unlock()
+	for i := range pools.Items {
+		t.pools.Add(pools.Items[i].Name)
+	}
+	for _, o := range t.allObjects(ctx) {
+		t.objects.Add(o)
+	}
+}
+
+// enqueueServices has every Service looked at, the oldest first.
+func (t *term) enqueueServices(ctx context.Context) {
+	var services corev1.ServiceList
+	if err := t.cache.List(ctx, &services); err != nil {
+		t.log.Error("can't read Services from the cache", "error", err)
+	}
+	all := make([]*corev1.Service, len(services.Items))
+	for i := range services.Items {
+		all[i] = &services.Items[i]
+	}
+	slices.SortFunc(all, olderFirst)
+	for _, s := range all {
+		t.services.Add(keyOf(s))
+	}
+}
+
+// wakeLocked brings back the Services for which something changed, and has the pools written whose numbers did.
+func (t *term) wakeLocked() {
+	for _, k := range t.ledger.TakeWoken() {
+		t.services.Add(k)
+	}
+	for _, name := range t.ledger.TakeTouched() {
+		t.pools.Add(name)
+	}
+}
+
+// serviceChanged, poolChanged, … are called by the caches' handlers.
+
+func (t *term) serviceChanged(k ipam.Key) { t.services.Add(k) }
+
+func (t *term) poolChanged(name string) {
+	t.pools.Add(name)
+	select {
+	case t.poolsSet <- struct{}{}:
+	default:
+	}
+}
+
+func (t *term) namespaceChanged(name string) {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	t.ledger.NamespaceChanged(name)
+	t.wakeLocked()
+}
+
+func (t *term) objectChanged(o object) { t.objects.Add(o) }
+
+// reconcile looks at one Service, and writes what is to be written.
+func (t *term) reconcile(ctx context.Context, k ipam.Key) error {
+	var s corev1.Service
+	err := t.cache.Get(ctx, types.NamespacedName{Namespace: k.Namespace, Name: k.Name}, &s)
+	if apierrors.IsNotFound(err) {
+		return t.gone(ctx, k)
+	}
+	if err != nil {
+		return err
+	}
+	var namespace corev1.Namespace
+	if err := t.cache.Get(ctx, types.NamespacedName{Name: k.Namespace}, &namespace); err != nil && !apierrors.IsNotFound(err) {
+		return err
+	}
+	w, d := t.decide(&s, namespace.Labels)
+	if w == nil {
+		return nil
+	}
+	if t.o.Mode == Observe {
+		t.reportWrite(k, w)
+		return nil
+	}
+	return t.write(ctx, &s, w, d)
+}
+
+// gone forgets a Service that is not there any more.
+func (t *term) gone(ctx context.Context, k ipam.Key) error {
+	t.mu.Lock()
+	unseen := t.unseen[k]
+	t.mu.Unlock()
+	if unseen {
+		// It was listed, and the cache has never had it: the cache is behind, or it was deleted in between.
+		ctx, cancel := context.WithTimeout(ctx, requestTimeout)
+		defer cancel()
+		var s corev1.Service
+		if err := t.client.Get(ctx, types.NamespacedName{Namespace: k.Namespace, Name: k.Name}, &s); !apierrors.IsNotFound(err) {
+			if err == nil {
+				err = fmt.Errorf("the cache does not have Service %s yet", k)
+			}
+			return err
+		}
+	}
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	delete(t.unseen, k)
+	delete(t.known, k)
+	t.ledger.Release(k)
+	t.wakeLocked()
+	return nil
+}
+
+// requestTimeout bounds one request.
+const requestTimeout = 10 * time.Second
+
+// write sends a patch, and tells the ledger.
+func (t *term) write(ctx context.Context, s *corev1.Service, w *write, d *ipam.Decision) error {
+	if !t.mayWrite() {
+		return errNotLeading
+	}
+	ctx, cancel := context.WithTimeout(ctx, requestTimeout)
+	defer cancel()
+	written := &corev1.Service{}
+	written.Namespace, written.Name = s.Namespace, s.Name
+	err := t.client.Status().Patch(ctx, written, client.RawPatch(types.StrategicMergePatchType, w.body()))
+	countWrite("service", err)
+	switch {
+	case err == nil:
+	case apierrors.IsConflict(err), apierrors.IsNotFound(err):
+		return err // the Service is another by now, and its change comes by the cache
+	default:
+		if ctx.Err() == nil {
+			t.log.Warn("can't write a Service's status", "service", keyOf(s).String(), "error", err)
+		}
+		return err
+	}
+
+	t.mu.Lock()
+	t.settleLocked(s, written, d)
+	t.mu.Unlock()
+	if w.note != nil {
+		t.events.say(s, *w.note)
+	}
+	return nil
+}
+
+// reportWrite is what observe mode does instead of a write.
+func (t *term) reportWrite(k ipam.Key, w *write) {
+	says := ""
+	if w.note != nil {
+		says = w.note.text
+	}
+	t.mu.Lock()
+	known := t.known[k]
+	if known == nil {
+		known = &service{}
+		t.known[k] = known
+	}
+	same := known.differs && known.report == says
+	known.report, known.differs = says, true
+	t.mu.Unlock()
+	if !same {
+		t.log.Info("would write a Service's status", "service", k.String(), "message", says)
+	}
+}

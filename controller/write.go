@@ -1,0 +1,253 @@
+package controller
+
+import (
+	"encoding/json"
+	"net/netip"
+	"slices"
+	"strings"
+	"time"
+
+	corev1 "k8s.io/api/core/v1"
+	"k8s.io/apimachinery/pkg/api/meta"
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+
+	clarion "github.com/clarion-lb/clarion/api/v1beta1"
+	"github.com/clarion-lb/clarion/controller/ipam"
+)
+
+// write is one patch of a Service's status: what it changes, and what is to be said of it.
+type write struct {
+	patch patch
+	note  *note
+}
+
+// note is an event.
+type note struct {
+	kind   string // corev1.EventTypeNormal or corev1.EventTypeWarning
+	reason clarion.Reason
+	text   string
+}
+
+// patch is a strategic merge patch of a Service's status. Null fields are removed.
+type patch struct {
+	Metadata patchMeta    `json:"metadata"`
+	Status   *patchStatus `json:"status,omitempty"`
+}
+
+type patchMeta struct {
+	// UID and ResourceVersion make the API server refuse the patch when the Service is not the one any more that was
+	// decided on.
+	UID             string             `json:"uid"`
+	ResourceVersion string             `json:"resourceVersion"`
+	Annotations     map[string]*string `json:"annotations,omitempty"`
+}
+
+type patchStatus struct {
+	LoadBalancer *patchLoadBalancer `json:"loadBalancer,omitempty"`
+	Conditions   []any              `json:"conditions,omitempty"`
+}
+
+type patchLoadBalancer struct {
+	Ingress []corev1.LoadBalancerIngress `json:"ingress"`
+}
+
+type deleteCondition struct {
+	Patch string `json:"$patch"`
+	Type  string `json:"type"`
+}
+
+func newWrite(s *corev1.Service) *write {
+	return &write{patch: patch{Metadata: patchMeta{UID: string(s.UID), ResourceVersion: s.ResourceVersion}}}
+}
+
+// empty reports whether there is nothing to write.
+func (w *write) empty() bool { return w.patch.Status == nil && w.patch.Metadata.Annotations == nil }
+
+func (w *write) body() []byte {
+	b, err := json.Marshal(w.patch)
+	if err != nil {
+		panic(err) // strings and times
+	}
+	return b
+}
+
+func (w *write) status() *patchStatus {
+	if w.patch.Status == nil {
+		w.patch.Status = &patchStatus{}
+	}
+	return w.patch.Status
+}
+
+func (w *write) ingress(list []corev1.LoadBalancerIngress) {
+	w.status().LoadBalancer = &patchLoadBalancer{Ingress: list}
+}
+
+// annotate sets or removes the annotation with the pools' names, if it is not so already.
+func (w *write) annotate(s *corev1.Service, pools string) {
+	switch had, ok := s.Annotations[clarion.AnnotationAssignedFromPool]; {
+	case ok && pools == "":
+		w.patch.Metadata.Annotations = map[string]*string{clarion.AnnotationAssignedFromPool: nil}
+	case had != pools:
+		w.patch.Metadata.Annotations = map[string]*string{clarion.AnnotationAssignedFromPool: &pools}
+	}
+}
+
+// condition sets a condition, if it is not so already, and reports whether it was not.
+func (w *write) condition(s *corev1.Service, want metav1.Condition, now time.Time) bool {
+	had := meta.FindStatusCondition(s.Status.Conditions, want.Type)
+	if had != nil && had.Status == want.Status && had.Reason == want.Reason && had.Message == want.Message {
+		return false
+	}
+	want.LastTransitionTime = metav1.NewTime(now.Truncate(time.Second))
+	if had != nil && had.Status == want.Status {
+		want.LastTransitionTime = had.LastTransitionTime
+	}
+	w.status().Conditions = append(w.status().Conditions, want)
+	return true
+}
+
+// removeConditions removes those of our conditions that the Service has.
+func (w *write) removeConditions(s *corev1.Service) {
+	for _, kind := range ourConditions {
+		if meta.FindStatusCondition(s.Status.Conditions, string(kind)) != nil {
+			w.status().Conditions = append(w.status().Conditions, deleteCondition{"delete", string(kind)})
+		}
+	}
+}
+
+// writeDecision is what brings a Service's status to what was decided.
+func writeDecision(s *corev1.Service, d ipam.Decision, now time.Time) *write {
+	w := newWrite(s)
+	condition := metav1.Condition{
+		Type:    string(clarion.ConditionAddressAssigned),
+		Status:  metav1.ConditionFalse,
+		Reason:  string(d.Reason),
+		Message: cut(d.Message, maxConditionMessage),
+	}
+	if d.Outcome == ipam.Granted {
+		condition.Status = metav1.ConditionTrue
+	}
+
+	moved := false
+	if !d.Foreign {
+		var pools []string
+		var ingress []corev1.LoadBalancerIngress
+		for _, g := range d.Grants {
+			pools = append(pools, g.Pool)
+			vip := corev1.LoadBalancerIPModeVIP
+			ingress = append(ingress, corev1.LoadBalancerIngress{IP: g.Address.String(), IPMode: &vip})
+		}
+		moved = !slices.Equal(statusOf(s).Addresses, addressesOf(d)) || statusOf(s).Unreadable
+		if !sameIngress(s.Status.LoadBalancer.Ingress, ingress) {
+			w.ingress(ingress)
+		}
+		w.annotate(s, clarion.FormatAssignedPools(pools))
+	}
+	changed := w.condition(s, condition, now)
+
+	if moved {
+		// What was true of the announcement was true of other addresses.
+		if a := meta.FindStatusCondition(s.Status.Conditions, string(clarion.ConditionAnnounced)); a != nil && a.Status == metav1.ConditionTrue {
+			w.condition(s, metav1.Condition{
+				Type:    string(clarion.ConditionAnnounced),
+				Status:  metav1.ConditionUnknown,
+				Reason:  string(clarion.ReasonPending),
+				Message: "the addresses have changed, and no speaker has told of the new ones yet",
+			}, now)
+		}
+	}
+	switch {
+	case changed && condition.Status == metav1.ConditionFalse:
+		w.note = &note{corev1.EventTypeWarning, d.Reason, d.Message}
+	case moved || changed:
+		w.note = &note{corev1.EventTypeNormal, d.Reason, d.Message}
+	}
+	return w
+}
+
+// writeClear is what takes our marks from a Service that is not ours to serve any more, and what we assigned, if its
+// status still has just that.
+func writeClear(s *corev1.Service, held []netip.Addr) *write {
+	w := newWrite(s)
+	w.annotate(s, "")
+	w.removeConditions(s)
+	has := statusOf(s)
+	if len(has.Addresses) > 0 && !has.Unreadable &&
+		!slices.ContainsFunc(has.Addresses, func(a netip.Addr) bool { return !slices.Contains(held, a) }) {
+		w.ingress(nil)
+	}
+	if len(held) > 0 && !w.empty() {
+		w.note = &note{corev1.EventTypeNormal, clarion.ReasonReleased, list(held)}
+	}
+	return w
+}
+
+// writeContested is what says that we have stopped writing. The ingress stays as the other writer has it, and our mark
+// goes, so that what it wrote is not taken for ours.
+func writeContested(s *corev1.Service, d ipam.Decision, now time.Time) *write {
+	w := newWrite(s)
+	w.annotate(s, "")
+	text := "something else keeps changing status.loadBalancer.ingress, to " + ingressText(s.Status.LoadBalancer.Ingress) +
+		" now, where Clarion had put " + list(addressesOf(d)) + ": Clarion has stopped writing it. " +
+		"Stop the other writer and change the Service, or put back what Clarion had put"
+	if w.condition(s, metav1.Condition{
+		Type:    string(clarion.ConditionAddressAssigned),
+		Status:  metav1.ConditionFalse,
+		Reason:  string(clarion.ReasonAnotherWriter),
+		Message: cut(text, maxConditionMessage),
+	}, now) {
+		w.note = &note{corev1.EventTypeWarning, clarion.ReasonAnotherWriter, text}
+	}
+	return w
+}
+
+func addressesOf(d ipam.Decision) (out []netip.Addr) {
+	for _, g := range d.Grants {
+		out = append(out, g.Address)
+	}
+	return out
+}
+
+func sameIngress(a, b []corev1.LoadBalancerIngress) bool {
+	return slices.EqualFunc(a, b, func(x, y corev1.LoadBalancerIngress) bool {
+		return x.IP == y.IP && x.Hostname == y.Hostname && len(x.Ports) == len(y.Ports) &&
+			(x.IPMode == nil) == (y.IPMode == nil) && (x.IPMode == nil || *x.IPMode == *y.IPMode)
+	})
+}
+
+func ingressText(in []corev1.LoadBalancerIngress) string {
+	var out []string
+	for _, i := range in {
+		out = append(out, strings.TrimSpace(i.IP+" "+i.Hostname))
+	}
+	if len(out) == 0 {
+		return "nothing"
+	}
+	return strings.Join(out, ", ")
+}
+
+func list(addrs []netip.Addr) string {
+	var out []string
+	for _, a := range addrs {
+		out = append(out, a.String())
+	}
+	if len(out) == 0 {
+		return "nothing"
+	}
+	return strings.Join(out, ", ")
+}
+
+// Bounds of the API server.
+const (
+	maxConditionMessage = 32768
+	maxEventNote        = 1024
+)
+
+// cut shortens a text to a number of bytes.
+func cut(text string, most int) string {
+	if len(text) <= most {
+		return text
+	}
+	const dots = "…"
+	return strings.ToValidUTF8(text[:most-len(dots)], "") + dots
+}
