@@ -1,0 +1,222 @@
+package speaker
+
+import (
+	"maps"
+	"net/netip"
+	"slices"
+
+	corev1 "k8s.io/api/core/v1"
+	discoveryv1 "k8s.io/api/discovery/v1"
+	"k8s.io/apimachinery/pkg/api/meta"
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+	"k8s.io/apimachinery/pkg/types"
+
+	"github.com/clarion-lb/clarion/api/v1beta1"
+	"github.com/clarion-lb/clarion/speaker/gossip"
+	"github.com/clarion-lb/clarion/speaker/layer2"
+	"github.com/clarion-lb/clarion/speaker/plan"
+)
+
+// One function for each kind of object turns it into the few things that matter here. Two objects that
+// convert alike are alike to the speaker, and a change that converts to no change costs nothing more.
+
+// service is what matters of a Service that may have to be announced.
+type service struct {
+	key       types.NamespacedName
+	uid       types.UID
+	plan      *plan.Service
+	addresses []assigned
+	// announced is the condition as it stands on the Service, nil for none.
+	announced *metav1.Condition
+}
+
+// assigned is an address that Clarion assigned, and from which pool.
+type assigned struct {
+	address netip.Addr
+	pool    string
+}
+
+// serviceOf returns nil for Services that have no address of ours.
+func serviceOf(s *corev1.Service, classes v1beta1.ServiceClasses) *service {
+	if s.Spec.Type != corev1.ServiceTypeLoadBalancer || !classes.Serves(s.Spec.LoadBalancerClass) {
+		return nil
+	}
+	addresses := assignedAddresses(s)
+	if len(addresses) == 0 {
+		return nil
+	}
+	key := types.NamespacedName{Namespace: s.Namespace, Name: s.Name}
+	out := &service{
+		key:       key,
+		uid:       s.UID,
+		addresses: addresses,
+		plan: &plan.Service{
+			Name:    key.String(),
+			Created: s.CreationTimestamp.Time,
+			Labels:  s.Labels,
+			Local:   s.Spec.ExternalTrafficPolicy == corev1.ServiceExternalTrafficPolicyLocal,
+		},
+	}
+	if c := meta.FindStatusCondition(s.Status.Conditions, string(v1beta1.ConditionAnnounced)); c != nil {
+		copied := *c
+		out.announced = &copied
+	}
+	return out
+}
+
+// assignedAddresses returns the addresses in a Service's status that bear Clarion's mark: the pools' names beside our
+// condition. The condition need not be True, for a Service keeps what it has while what it asks for can't
+// be had; but two of its reasons say that the addresses are not ours.
+func assignedAddresses(s *corev1.Service) []assigned {
+	ingress := s.Status.LoadBalancer.Ingress
+	pools, ok := v1beta1.AssignedPools(s.Annotations, s.Status.Conditions, len(ingress))
+	if !ok {
+		return nil
+	}
+	switch c := meta.FindStatusCondition(s.Status.Conditions, string(v1beta1.ConditionAddressAssigned)); v1beta1.Reason(c.Reason) {
+	case v1beta1.ReasonHeldByAnother, v1beta1.ReasonAnotherWriter:
+		return nil
+	}
+	var out []assigned
+	for i, in := range ingress {
+		if a, err := netip.ParseAddr(in.IP); err == nil {
+			out = append(out, assigned{a.Unmap(), pools[i]})
+		}
+	}
+	return out
+}
+
+// plannedAlike reports whether a change from s to t leaves every decision as it is.
+func (s *service) plannedAlike(t *service) bool {
+	return s.plan.Local == t.plan.Local && s.plan.Created.Equal(t.plan.Created) &&
+		maps.Equal(s.plan.Labels, t.plan.Labels) && slices.Equal(s.addresses, t.addresses)
+}
+
+// slice is what matters of an EndpointSlice.
+type slice struct {
+	service   types.NamespacedName
+	family    layer2.Family
+	endpoints plan.Endpoints
+}
+
+// sliceOf returns nil for slices that say nothing about any Service's IP endpoints.
+func sliceOf(s *discoveryv1.EndpointSlice) *slice {
+	name := s.Labels[discoveryv1.LabelServiceName]
+	if name == "" {
+		return nil
+	}
+	out := &slice{service: types.NamespacedName{Namespace: s.Namespace, Name: name}, endpoints: plan.Endpoints{}}
+	switch s.AddressType {
+	case discoveryv1.AddressTypeIPv4:
+		out.family = layer2.IPv4
+	case discoveryv1.AddressTypeIPv6:
+		out.family = layer2.IPv6
+	default:
+		return nil
+	}
+	for _, e := range s.Endpoints {
+		node := ""
+		if e.NodeName != nil {
+			node = *e.NodeName
+		}
+		facts := out.endpoints[node]
+		c := e.Conditions
+		ready := c.Ready == nil || *c.Ready // unknown is to be taken as ready
+		serving := c.Serving != nil && *c.Serving || c.Serving == nil && ready
+		terminating := c.Terminating != nil && *c.Terminating
+		facts.Ready = facts.Ready || ready
+		facts.ServingTerminating = facts.ServingTerminating || serving && terminating
+		out.endpoints[node] = facts
+	}
+	return out
+}
+
+func (s *slice) equal(t *slice) bool {
+	return s.service == t.service && s.family == t.family && maps.Equal(s.endpoints, t.endpoints)
+}
+
+// node is what matters of a Node.
+type node struct {
+	uid       types.UID
+	plan      plan.Node // without its speaker
+	addresses []netip.Addr
+}
+
+func nodeOf(n *corev1.Node) *node {
+	out := &node{uid: n.UID, plan: plan.Node{Name: n.Name, Labels: n.Labels}}
+	for _, c := range n.Status.Conditions {
+		switch c.Type {
+		case corev1.NodeReady:
+			out.plan.Ready = c.Status == corev1.ConditionTrue
+		case corev1.NodeNetworkUnavailable:
+			out.plan.NetworkUnavailable = c.Status == corev1.ConditionTrue
+		}
+	}
+	for _, a := range n.Status.Addresses {
+		if a.Type != corev1.NodeInternalIP {
+			continue
+		}
+		if addr, err := netip.ParseAddr(a.Address); err == nil {
+			out.addresses = append(out.addresses, addr.Unmap())
+		}
+	}
+	return out
+}
+
+func (n *node) equal(o *node) bool {
+	return n.uid == o.uid && n.plan.Ready == o.plan.Ready && n.plan.NetworkUnavailable == o.plan.NetworkUnavailable &&
+		maps.Equal(n.plan.Labels, o.plan.Labels) && slices.Equal(n.addresses, o.addresses)
+}
+
+// reachedAt returns the node's address in the family of bind, which all speakers have to share.
+func (n *node) reachedAt(bind netip.Addr) netip.Addr {
+	for _, a := range n.addresses {
+		if a.Is4() == bind.Is4() {
+			return a
+		}
+	}
+	return netip.Addr{}
+}
+
+// advertisementOf compiles an L2Advertisement. The labels of pools are asked for when they are needed.
+func advertisementOf(ad *v1beta1.L2Advertisement, poolLabels func(pool string) map[string]string) (*plan.Advertisement, error) {
+	selection, err := ad.Spec.Selection()
+	if err != nil {
+		return nil, err
+	}
+	out := &plan.Advertisement{
+		Name:     ad.Name,
+		Pools:    func(pool string) bool { return selection.Pool(pool, poolLabels(pool)) },
+		Services: selection.Service,
+		Nodes:    selection.Node,
+	}
+	if spec := ad.Spec; len(spec.Interfaces) > 0 {
+		out.Interfaces = spec.MatchesInterface
+	}
+	return out, nil
+}
+
+// speakerOf is what a member says of itself, as the plan needs it.
+func speakerOf(m gossip.Member) plan.Speaker {
+	s := plan.Speaker{Alive: true, Serving: m.Known && m.Facts.Serving}
+	for _, l := range m.Facts.Links {
+		s.Links = append(s.Links, plan.Link{Name: l.Name, Up: l.Up, Prefixes: l.Prefixes})
+	}
+	return s
+}
+
+func planLinks(links []layer2.Link) []plan.Link {
+	var out []plan.Link
+	for _, l := range links {
+		out = append(out, plan.Link{Name: l.Name, Up: l.Up, Prefixes: l.Prefixes})
+	}
+	return out
+}
+
+func gossipLinks(links []layer2.Link) []gossip.Link {
+	var out []gossip.Link
+	for _, l := range links {
+		out = append(out, gossip.Link{Name: l.Name, MAC: l.HardwareAddr, Up: l.Up, Prefixes: l.Prefixes, LinkLocal: l.LinkLocal})
+	}
+	return out
+}

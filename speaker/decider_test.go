@@ -1,0 +1,473 @@
+package speaker
+
+import (
+	"fmt"
+	"maps"
+	"net/netip"
+	"slices"
+	"strings"
+	"testing"
+	"time"
+
+	corev1 "k8s.io/api/core/v1"
+	discoveryv1 "k8s.io/api/discovery/v1"
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+	"k8s.io/apimachinery/pkg/types"
+
+	"github.com/clarion-lb/clarion/api/v1beta1"
+	"github.com/clarion-lb/clarion/speaker/gossip"
+	"github.com/clarion-lb/clarion/speaker/layer2"
+	"github.com/clarion-lb/clarion/speaker/plan"
+)
+
+// lan is a cluster of deciders, one per node, that see the same: what each of them announces must
+// be one owner's share.
+type lan struct {
+	t        testing.TB
+	now      time.Time
+	deciders map[string]*decider
+	objects  []func(*cluster) // all that was ever put, for those that start later
+	seen     gossip.Snapshot
+	links    []layer2.Link
+}
+
+var lanLinks = []layer2.Link{{Name: "eth0", Up: true, Prefixes: []netip.Prefix{netip.MustParsePrefix("192.0.2.0/24"), netip.MustParsePrefix("2001:db8::/64")}}}
+
+// newLAN has nodes with speakers that serve, and an advertisement of everything.
+func newLAN(t testing.TB, names ...string) *lan {
+	l := &lan{t: t, now: time.Unix(1_700_000_000, 0), deciders: map[string]*decider{}, links: lanLinks}
+	l.put(func(c *cluster) { c.setAdvertisement("everything", &plan.Advertisement{Name: "everything"}) })
+	for _, name := range names {
+		l.put(func(c *cluster) { c.setNode(name, &node{plan: plan.Node{Name: name, Ready: true}}) })
+		l.start(name)
+	}
+	l.now = l.now.Add(5 * time.Second)
+	l.step()
+	return l
+}
+
+func (l *lan) put(do func(*cluster)) {
+	l.objects = append(l.objects, do)
+	for _, d := range l.deciders {
+		do(d.cluster)
+	}
+}
+
+func (l *lan) start(name string) {
+	d := newDecider(name, false)
+	for _, do := range l.objects {
+		do(d.cluster)
+	}
+	l.deciders[name] = d
+	l.step()
+}
+
+func (l *lan) stop(name string) {
+	delete(l.deciders, name)
+	l.step()
+}
+
+// step lets all deciders see each other and decide, until nothing changes.
+func (l *lan) step() map[string]decided {
+	out := map[string]decided{}
+	for range 3 {
+		l.seen = gossip.Snapshot{Running: true, Accounted: true}
+		for _, name := range slices.Sorted(maps.Keys(l.deciders)) {
+			l.seen.Members = append(l.seen.Members, gossip.Member{Node: name, Known: true,
+				Facts: gossip.Facts{Serving: l.deciders[name].machine.Serving(), Links: gossipLinks(l.links)}})
+		}
+		for name, d := range l.deciders {
+			d.look(seen{synced: true, gossip: l.seen, links: l.links})
+			before := out[name]
+			now := d.step(l.now)
+			now.moves = append(before.moves, now.moves...)
+			now.announcing = now.announcing || before.announcing
+			for key := range before.touched {
+				now.touched[key] = true
+			}
+			out[name] = now
+		}
+	}
+	return out
+}
+
+func (l *lan) service(o *corev1.Service) {
+	l.put(func(c *cluster) {
+		c.setService(types.NamespacedName{Namespace: o.Namespace, Name: o.Name}, serviceOf(o, allClasses))
+	})
+}
+
+// endpoints gives a Service a ready endpoint on each of the nodes, in both families.
+func (l *lan) endpoints(service string, nodes ...string) {
+	for _, family := range []discoveryv1.AddressType{discoveryv1.AddressTypeIPv4, discoveryv1.AddressTypeIPv6} {
+		s := &discoveryv1.EndpointSlice{AddressType: family,
+			ObjectMeta: metav1.ObjectMeta{Namespace: "default", Labels: map[string]string{discoveryv1.LabelServiceName: service}}}
+		for _, n := range nodes {
+			s.Endpoints = append(s.Endpoints, discoveryv1.Endpoint{NodeName: &n})
+		}
+		l.put(func(c *cluster) {
+			c.setSlice(types.NamespacedName{Namespace: "default", Name: service + string(family)}, sliceOf(s))
+		})
+	}
+}
+
+// announced returns who announces what.
+func (l *lan) announced() string {
+	var out []string
+	for name, d := range l.deciders {
+		for _, a := range d.announcements() {
+			out = append(out, fmt.Sprintf("%s@%s:%s", a.Address, name, strings.Join(a.Interfaces, "+")))
+		}
+	}
+	slices.Sort(out)
+	return strings.Join(out, " ")
+}
+
+// owner returns the one that announces an address.
+func (l *lan) owner(address string) string {
+	l.t.Helper()
+	var owners []string
+	for name, d := range l.deciders {
+		for _, a := range d.announcements() {
+			if a.Address.String() == address {
+				owners = append(owners, name)
+			}
+		}
+	}
+	if len(owners) != 1 {
+		l.t.Fatalf("%s is announced by %q", address, owners)
+	}
+	return owners[0]
+}
+
+// says returns what the writers say of a Service, and who they are. All that is announced is taken to be answered.
+func (l *lan) says(service string) string {
+	var out []string
+	for name, d := range l.deciders {
+		v := d.verdictOn(types.NamespacedName{Namespace: "default", Name: service}, answering(d.announcements()...))
+		if v.writer {
+			out = append(out, fmt.Sprintf("%s: %s %s", name, v.condition.Status, v.condition.Reason))
+		}
+	}
+	slices.Sort(out)
+	return strings.Join(out, ", ")
+}
+
+// answering is the state of layer 2 in which all announcements are answered.
+func answering(announcements ...layer2.Announcement) layer2.State {
+	return inState(layer2.Answering, announcements...)
+}
+
+func inState(status layer2.Status, announcements ...layer2.Announcement) layer2.State {
+	var state layer2.State
+	for _, a := range announcements {
+		for _, name := range a.Interfaces {
+			seg := layer2.Segment{Interface: name, Family: layer2.FamilyOf(a.Address), Status: status,
+				Error: "permission denied", Addresses: []netip.Addr{a.Address}}
+			if status == layer2.Answering {
+				seg.Answered = seg.Addresses
+			}
+			state.Segments = append(state.Segments, seg)
+		}
+	}
+	return state
+}
+
+func TestOneNodeAnnounces(t *testing.T) {
+	l := newLAN(t, "a", "b", "c")
+	l.service(newService("web", "192.0.2.1", "2001:db8::1"))
+	l.endpoints("web", "a")
+	l.step()
+	v4, v6 := l.owner("192.0.2.1"), l.owner("2001:db8::1")
+	if v4 == v6 {
+		t.Fatalf("this test wants families with two owners, both are %s: choose other addresses", v4)
+	}
+
+	// The owner of the first address says it, and it alone.
+	if got, want := l.says("web"), v4+": True Announced"; got != want {
+		t.Errorf("says %q, want %q", got, want)
+	}
+
+	// The families are owned independently: the loss of one owner moves its address alone.
+	l.stop(v4)
+	if now := l.owner("2001:db8::1"); now != v6 {
+		t.Errorf("the other family moved to %s", now)
+	}
+	if got, want := l.says("web"), l.owner("192.0.2.1")+": True Announced"; got != want {
+		t.Errorf("says %q, want %q", got, want)
+	}
+}
+
+func TestWhatIsSaid(t *testing.T) {
+	for _, row := range []struct {
+		name   string
+		change func(*lan)
+		want   string
+		words  string
+	}{
+		{"announced", func(*lan) {}, "True Announced", "every address is answered at layer 2"},
+		{"no node is Ready, which is ignored", func(l *lan) {
+			for _, n := range []string{"a", "b"} {
+				l.put(func(c *cluster) { c.setNode(n, &node{plan: plan.Node{Name: n}}) })
+			}
+		}, "True Announced", "no node that can do it is Ready"},
+		{"no endpoint", func(l *lan) { l.endpoints("web") }, "False NoEndpoint", "no endpoint that is ready"},
+		{"no advertisement", func(l *lan) { l.put(func(c *cluster) { c.setAdvertisement("everything", nil) }) },
+			"False NoAdvertisement", `no L2Advertisement covers pool "lan"`},
+		{"the network is elsewhere", func(l *lan) {
+			l.links = []layer2.Link{{Name: "eth0", Up: true, Prefixes: []netip.Prefix{netip.MustParsePrefix("10.0.0.0/8")}}}
+		},
+			"False NoInterface", "no interface of the node is in a network"},
+		{"all nodes are excluded", func(l *lan) {
+			for _, n := range []string{"a", "b"} {
+				l.put(func(c *cluster) {
+					c.setNode(n, &node{plan: plan.Node{Name: n, Labels: map[string]string{v1beta1.LabelExcludeNode: ""}}})
+				})
+			}
+		}, "False NoEligibleNode", "--ignore-exclude-label"},
+		{"one of two addresses can't be announced", func(l *lan) { l.service(newService("web", "192.0.2.1", "198.51.100.1")) },
+			"False NoInterface", "198.51.100.1"},
+	} {
+		t.Run(row.name, func(t *testing.T) {
+			l := newLAN(t, "a", "b")
+			l.service(newService("web", "192.0.2.1"))
+			l.endpoints("web", "a")
+			l.step()
+			row.change(l)
+			l.step()
+			// Whatever it is, one speaker says it.
+			got := l.says("web")
+			if writer, said, _ := strings.Cut(got, ": "); said != row.want || l.deciders[writer] == nil {
+				t.Fatalf("says %q, want one to say %q", got, row.want)
+			}
+			d := l.deciders[got[:1]]
+			v := d.verdictOn(types.NamespacedName{Namespace: "default", Name: "web"}, answering(d.announcements()...))
+			if !v.settled || !strings.Contains(v.condition.Message, row.words) {
+				t.Errorf("message %q, want one with %q", v.condition.Message, row.words)
+			}
+		})
+	}
+}
+
+// True is said when requests are answered, and not before.
+func TestNothingIsSaidBeforeItIsTrue(t *testing.T) {
+	l := newLAN(t, "a")
+	l.service(newService("web", "192.0.2.1"))
+	l.endpoints("web", "a")
+	l.step()
+	d, key := l.deciders["a"], types.NamespacedName{Namespace: "default", Name: "web"}
+	for _, row := range []struct {
+		name    string
+		state   layer2.State
+		settled bool
+		want    metav1.ConditionStatus
+	}{
+		{"layer 2 has not looked yet", layer2.State{}, false, ""},
+		{"its sockets are being opened", inState(layer2.Opening, d.announcements()...), false, ""},
+		{"its link has just gone down", inState(layer2.LinkDown, d.announcements()...), false, ""},
+		{"the kernel refuses", inState(layer2.Failed, d.announcements()...), true, metav1.ConditionFalse},
+		{"it answers", answering(d.announcements()...), true, metav1.ConditionTrue},
+	} {
+		t.Run(row.name, func(t *testing.T) {
+			v := d.verdictOn(key, row.state)
+			if !v.writer || v.settled != row.settled || v.settled && v.condition.Status != row.want {
+				t.Errorf("verdict %+v", v)
+			}
+		})
+	}
+}
+
+func TestASpeakerThatHasNotSettledSaysAndAnnouncesNothing(t *testing.T) {
+	l := newLAN(t, "a", "b")
+	l.service(newService("web", "192.0.2.1"))
+	l.endpoints("web", "a")
+	l.step()
+	before := l.announced()
+	l.start("c")
+	if got := l.announced(); got != before {
+		t.Errorf("announced %s, before %s", got, before)
+	}
+	if l.deciders["c"].verdictOn(types.NamespacedName{Namespace: "default", Name: "web"}, layer2.State{}).writer {
+		t.Error("it says something")
+	}
+	l.now = l.now.Add(5 * time.Second)
+	l.step()
+	if !l.deciders["c"].machine.Serving() {
+		t.Error("never serves")
+	}
+}
+
+func TestNothingIsDecidedBeforeAllObjectsAreIn(t *testing.T) {
+	d := newDecider("a", false)
+	d.setNode("a", &node{plan: plan.Node{Name: "a", Ready: true}})
+	d.setAdvertisement("everything", &plan.Advertisement{})
+	d.setService(types.NamespacedName{Name: "web"}, serviceOf(newService("web", "192.0.2.1"), allClasses))
+	snapshot := gossip.Snapshot{Running: true, Accounted: true, Members: []gossip.Member{{Node: "a"}}}
+	now := time.Unix(0, 0)
+	for range 3 {
+		now = now.Add(time.Hour)
+		d.look(seen{gossip: snapshot, links: lanLinks})
+		if out := d.step(now); out.serving || len(d.addresses) > 0 {
+			t.Fatalf("decided %+v", out)
+		}
+	}
+}
+
+// An event costs what it concerns, whatever else there is.
+func TestOnlyWhatChangedIsDecided(t *testing.T) {
+	l := newLAN(t, "a", "b")
+	for i := range 50 {
+		l.service(newService(fmt.Sprint("web-", i), fmt.Sprint("192.0.2.", i+1)))
+		l.endpoints(fmt.Sprint("web-", i), "a")
+	}
+	l.step()
+	for _, row := range []struct {
+		name   string
+		change func()
+		want   []string
+	}{
+		{"nothing", func() {}, nil},
+		{"the same again", func() {
+			l.service(newService("web-7", "192.0.2.8"))
+			l.endpoints("web-7", "a")
+			l.put(func(c *cluster) { c.setNode("a", &node{plan: plan.Node{Name: "a", Ready: true}}) })
+			l.put(func(c *cluster) { c.setPool("gone", false, nil) })
+		}, nil},
+		{"a condition", func() {
+			s := newService("web-7", "192.0.2.8")
+			condition(s, v1beta1.ConditionAnnounced, metav1.ConditionTrue, v1beta1.ReasonAnnounced)
+			l.service(s)
+		}, nil},
+		{"endpoints", func() { l.endpoints("web-7", "b") }, []string{"192.0.2.8"}},
+		{"another address", func() { l.service(newService("web-7", "192.0.2.99")) }, []string{"192.0.2.8", "192.0.2.99"}},
+		{"gone", func() {
+			l.put(func(c *cluster) { c.setService(types.NamespacedName{Namespace: "default", Name: "web-7"}, nil) })
+		}, []string{"192.0.2.99"}},
+	} {
+		t.Run(row.name, func(t *testing.T) {
+			row.change()
+			d := l.deciders["a"]
+			if d.allDirty {
+				t.Fatal("everything would be decided")
+			}
+			var dirty []string
+			for a := range d.dirty {
+				dirty = append(dirty, a.String())
+			}
+			slices.Sort(dirty)
+			if !slices.Equal(dirty, row.want) {
+				t.Errorf("decides %q, want %q", dirty, row.want)
+			}
+			l.step()
+		})
+	}
+	if got := len(l.deciders["a"].addresses); got != 49 {
+		t.Errorf("%d addresses remembered", got)
+	}
+}
+
+func TestEndpointsCountInTheirFamilyAndFromAllSlices(t *testing.T) {
+	l := newLAN(t, "a", "b")
+	o := newService("web", "192.0.2.1", "2001:db8::1")
+	o.Spec.ExternalTrafficPolicy = corev1.ServiceExternalTrafficPolicyLocal
+	l.service(o)
+	slice := func(name string, family discoveryv1.AddressType, nodes ...string) {
+		s := &discoveryv1.EndpointSlice{AddressType: family,
+			ObjectMeta: metav1.ObjectMeta{Namespace: "default", Labels: map[string]string{discoveryv1.LabelServiceName: "web"}}}
+		for _, n := range nodes {
+			s.Endpoints = append(s.Endpoints, discoveryv1.Endpoint{NodeName: &n})
+		}
+		l.put(func(c *cluster) { c.setSlice(types.NamespacedName{Name: name}, sliceOf(s)) })
+	}
+	slice("1", discoveryv1.AddressTypeIPv4, "a")
+	slice("2", discoveryv1.AddressTypeIPv6, "b")
+	l.step()
+	if got, want := l.announced(), "192.0.2.1@a:eth0 2001:db8::1@b:eth0"; got != want {
+		t.Fatalf("announced %s, want %s", got, want)
+	}
+	slice("3", discoveryv1.AddressTypeIPv4, "b")
+	slice("4", discoveryv1.AddressTypeIPv4)
+	l.step()
+	if got := len(l.deciders["a"].addresses[netip.MustParseAddr("192.0.2.1")].candidates); got != 2 {
+		t.Errorf("%d candidates, endpoints are on two nodes", got)
+	}
+	l.put(func(c *cluster) { c.setSlice(types.NamespacedName{Name: "1"}, nil) })
+	l.step()
+	if got, want := l.announced(), "192.0.2.1@b:eth0 2001:db8::1@b:eth0"; got != want {
+		t.Errorf("announced %s, want %s", got, want)
+	}
+}
+
+// A change of one sharer never withdraws what another needs.
+func TestASharedAddressStaysWithItsLastSharer(t *testing.T) {
+	l := newLAN(t, "a", "b")
+	for _, name := range []string{"web", "dns"} {
+		l.service(newService(name, "192.0.2.1"))
+		l.endpoints(name, "a")
+	}
+	l.step()
+	owner := l.owner("192.0.2.1")
+	l.endpoints("web") // its endpoints go
+	l.step()
+	if got := l.owner("192.0.2.1"); got != owner {
+		t.Errorf("moved to %s", got)
+	}
+	if got, want := l.says("web")+"; "+l.says("dns"), owner+": False NoEndpoint; "+owner+": True Announced"; got != want {
+		t.Errorf("says %s, want %s", got, want)
+	}
+	l.put(func(c *cluster) { c.setService(types.NamespacedName{Namespace: "default", Name: "web"}, nil) })
+	l.step()
+	l.owner("192.0.2.1")
+	l.put(func(c *cluster) { c.setService(types.NamespacedName{Namespace: "default", Name: "dns"}, nil) })
+	l.step()
+	if got := l.announced(); got != "" {
+		t.Errorf("announced %s", got)
+	}
+}
+
+// Who is to say that a Service is announced nowhere may change with the speakers: it is said anew then.
+func TestAnUnservedServiceIsSpokenOfWhenSpeakersChange(t *testing.T) {
+	l := newLAN(t, "a", "b")
+	l.service(newService("web", "192.0.2.1")) // without endpoints
+	out := l.step()
+	key := types.NamespacedName{Namespace: "default", Name: "web"}
+	if !out["a"].touched[key] || !out["b"].touched[key] {
+		t.Fatal("not spoken of when it comes")
+	}
+	writer := l.says("web")[:1]
+	l.stop(writer)
+	other := map[string]string{"a": "b", "b": "a"}[writer]
+	d := l.deciders[other]
+	d.allDirty = true
+	if out := d.step(l.now); !out.touched[key] {
+		t.Error("not spoken of when its writer is gone")
+	}
+	if got, want := l.says("web"), other+": False NoEndpoint"; got != want {
+		t.Errorf("says %q, want %q", got, want)
+	}
+}
+
+func BenchmarkNodeLost(b *testing.B) {
+	l := newLAN(b, "a", "b", "c")
+	for i := range 5000 {
+		address := netip.AddrFrom4([4]byte{10, 0, byte(i >> 8), byte(i)}).String()
+		l.service(newService(fmt.Sprint("web-", i), address))
+		l.endpoints(fmt.Sprint("web-", i), "a", "b")
+	}
+	l.links = []layer2.Link{{Name: "eth0", Up: true, Prefixes: []netip.Prefix{netip.MustParsePrefix("10.0.0.0/8")}}}
+	l.step()
+	d, all := l.deciders["a"], l.seen
+	lost := all
+	lost.Members = all.Members[:2]
+	b.ReportAllocs()
+	b.ResetTimer()
+	for b.Loop() {
+		for _, snapshot := range []gossip.Snapshot{lost, all} {
+			d.look(seen{synced: true, gossip: snapshot, links: l.links})
+			if out := d.step(l.now); len(out.moves) < 1000 {
+				b.Fatalf("%d moves", len(out.moves))
+			}
+			d.announcements()
+		}
+	}
+}
