@@ -149,18 +149,25 @@ func notReady(node *corev1.Node, since time.Time) error {
 	return errors.New("it has not reported yet")
 }
 
-// poll asks until the answer is no error, patience ends, or ctx does.
+// poll asks until the answer is no error. When patience ends it returns the
+// last error; when ctx ends, that.
 func poll(ctx context.Context, patience time.Duration, ask func(context.Context) error) error {
-	ctx, cancel := context.WithTimeout(ctx, patience)
+	limited, cancel := context.WithTimeout(ctx, patience)
 	defer cancel()
+	var last error
 	for {
-		err := ask(ctx)
+		err := ask(limited)
 		if err == nil {
 			return nil
 		}
+		if limited.Err() == nil || last == nil {
+			last = err // and not that the last question was cut short
+		}
 		select {
 		case <-ctx.Done():
-			return err
+			return fmt.Errorf("%w: %w", ctx.Err(), last)
+		case <-limited.Done():
+			return last
 		case <-time.After(50 * time.Millisecond):
 		}
 	}

@@ -19,7 +19,7 @@ const victim = "CLARION_LAB_TEST_VICTIM"
 
 func TestMain(m *testing.M) {
 	if name := os.Getenv(victim); name != "" {
-		release, err := guard(name)
+		release, err := Guard(name)
 		if err != nil {
 			os.Exit(1)
 		}

@@ -527,6 +527,18 @@ func TestLAN(t *testing.T) {
 		if got := c.LocalAddr().String(); !strings.HasPrefix(got, "192.0.2.7:") {
 			t.Errorf("it comes from %s", got)
 		}
+		err = router.Start(ctx, Process{Name: "sleeper", Args: []string{"sleep", "1000"}, Restart: true})
+		if err := errors.Join(err, router.PowerOff(), router.PowerOn(ctx)); err != nil {
+			t.Fatal(err)
+		}
+		if s := router.Status(ctx); s.Power != "on" || s.Processes != "sleeper" {
+			t.Errorf("after its power was cycled: %+v", s)
+		}
+		again, err := remote.Dial(ctx, "tcp", "10.99.0.5:7777")
+		if err != nil {
+			t.Fatal(err)
+		}
+		again.Close()
 		if err := router.Cut(); err != nil {
 			t.Fatal(err)
 		}

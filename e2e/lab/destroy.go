@@ -13,6 +13,8 @@ import (
 	"golang.org/x/sys/unix"
 
 	"github.com/clarion-lb/clarion/e2e/lab/cgroup"
+	"github.com/clarion-lb/clarion/e2e/lab/machine"
+	"github.com/clarion-lb/clarion/e2e/lab/supply"
 )
 
 // Destroy takes a lab down and removes every trace of it: processes, namespaces,
@@ -22,6 +24,9 @@ import (
 func Destroy(ctx context.Context, name string) error {
 	if !validName.MatchString(name) {
 		return fmt.Errorf("lab name %q is none", name)
+	}
+	if err := supply.CheckRoot(); err != nil {
+		return err
 	}
 	unlock, err := lockName(ctx, name)
 	if err != nil {
@@ -33,9 +38,9 @@ func Destroy(ctx context.Context, name string) error {
 
 func destroy(name string) error {
 	// Machines first: with their last process go their mounts and networks.
-	running, err := machines(name)
+	running, err := machine.Find(name)
 	if err != nil {
-		return err
+		return fmt.Errorf("look for machines of lab %s: %w", name, err)
 	}
 	var g errgroup.Group
 	for _, m := range running {

@@ -28,9 +28,13 @@
 //	l := lab.Up(t, lab.Options{Nodes: 3})
 //	l.LoadImage(ctx, "speaker.tar")
 //	l.Apply(ctx, "deploy/clarion.yaml")
-//	owner := l.WhoAnswers(ctx, address)
-//	gap := l.Client().Probe(t, "http://"+address.String())
-//	owner.Cut(ctx)
+//	owner, err := l.WhoAnswers(ctx, address)      by the client's neighbour table
+//	owner.Node.Cut()
+//	all, err := l.AskLAN(ctx, address, second)    by everybody's answers on the wire
+//	owner.Node.Heal()
+//
+// Packages stage and probe in e2e have what such a test mostly needs: Clarion
+// installed, Services with something behind them, a client that measures gaps.
 //
 // What a lab leaves on the host while it is up is one directory, the processes
 // and, for real nodes, their control groups. [Destroy] removes all of it from

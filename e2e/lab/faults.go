@@ -60,17 +60,20 @@ func (h *Host) PowerOff() error {
 	return h.Machine().Kill()
 }
 
-// PowerOn boots the node again, with its disk as it was, and returns when its
-// programs run; [Node.WaitReady] waits for more.
-func (n *Node) PowerOn(ctx context.Context) error {
-	if n.Machine().Alive() {
-		return fmt.Errorf("%s is on", n.Name)
+// PowerOn boots the host again, with its files as they were and its cables
+// plugged in, and starts its processes.
+func (h *Host) PowerOn(ctx context.Context) error {
+	if h.Machine().Alive() {
+		return fmt.Errorf("%s is on", h.Name)
 	}
-	if err := n.boot(ctx); err != nil {
+	if err := h.boot(ctx); err != nil {
 		return err
 	}
-	if n.lab.Options.Light {
-		return n.startLight(ctx)
+	// A node has programs of its own before those that were added to it.
+	if n, err := h.lab.FindNode(h.Name); err == nil {
+		if err := n.start(ctx); err != nil {
+			return err
+		}
 	}
-	return n.start(ctx)
+	return h.startAll(ctx)
 }

@@ -11,9 +11,8 @@ import (
 	"time"
 )
 
-// A guard takes the lab of a test down when the test's process ends without
-// having done so: killed, timed out, interrupted. It waits for the end of a
-// pipe whose other end the process holds.
+// A guard is a process that waits for the end of a pipe whose other end is held
+// by the process that it watches.
 const guardName = "clarion-lab-guard"
 
 // released is what a guard reads when there is nothing to guard any more.
@@ -22,8 +21,10 @@ const released = "released"
 // guardPatience is how long a guard tries.
 const guardPatience = time.Minute
 
-// guard starts a guard for the lab of that name.
-func guard(name string) (release func(), err error) {
+// Guard has the lab of that name taken down when this process ends without
+// having released it: killed, crashed, timed out. It may be called before the
+// lab is made; [Up] does.
+func Guard(name string) (release func(), err error) {
 	read, write, err := os.Pipe()
 	if err != nil {
 		return nil, err

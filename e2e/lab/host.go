@@ -3,12 +3,14 @@ package lab
 import (
 	"context"
 	"encoding/json"
+	"errors"
 	"fmt"
 	"net"
 	"net/netip"
 	"os"
 	"os/exec"
 	"path/filepath"
+	"slices"
 	"strconv"
 	"strings"
 	"time"
@@ -27,6 +29,8 @@ type HostSpec struct {
 	Routes     []Route
 	// Forward makes it a router, in both families.
 	Forward bool
+	// Processes begin when its power comes on, in this order.
+	Processes []Process
 	// Machine is filled in by the lab, except for Mounts, Shadows and Visible.
 	Machine machine.Spec
 }
@@ -74,13 +78,16 @@ func (l *Lab) AddHost(ctx context.Context, spec HostSpec) (*Host, error) {
 	}
 	spec.Machine.Lab, spec.Machine.Name = l.Name, spec.Name
 	spec.Machine.Dir, spec.Machine.Log = h.dir(), h.LogFile("machine")
-	spec.Machine.Visible = append(spec.Machine.Visible, l.logDir())
+	spec.Machine.Visible = append(spec.Machine.Visible, append(l.Parts.Directories(), l.Dir())...)
 	spec.Machine.Mounts = append([]machine.Mount{{Type: "tmpfs", Source: "tmpfs", Target: "/run", Options: "mode=755"}}, spec.Machine.Mounts...)
 	spec.Machine.Sysctls = spec.sysctls()
 	if err := writeJSON(h.file("host.json"), spec); err != nil {
 		return nil, err
 	}
-	return h, h.boot(ctx)
+	if err := h.boot(ctx); err != nil {
+		return nil, err
+	}
+	return h, h.startAll(ctx)
 }
 
 func defaultMAC(addresses []netip.Prefix) (net.HardwareAddr, error) {
@@ -89,7 +96,7 @@ func defaultMAC(addresses []netip.Prefix) (net.HardwareAddr, error) {
 			return hardwareAddr(a.Addr()), nil
 		}
 	}
-	return nil, fmt.Errorf("an interface without an IPv4 address needs a MAC")
+	return nil, errors.New("an interface without an IPv4 address needs a MAC")
 }
 
 // sysctls of the host's own network.
@@ -184,13 +191,39 @@ type Process struct {
 	Program string
 	// Env is added to the usual environment, as "KEY=value".
 	Env []string
-	// Restart has it started again whenever it ends.
+	// Restart has it started again whenever it ends, and when the host's power
+	// comes on again.
 	Restart bool
 }
 
 // Start starts a process on the host, whose output goes to a log of the lab.
 // It ends with the host, or by Stop.
 func (h *Host) Start(ctx context.Context, p Process) error {
+	if err := h.launch(ctx, p); err != nil || !p.Restart {
+		return err
+	}
+	return h.change(func(spec *HostSpec) {
+		spec.Processes = slices.DeleteFunc(spec.Processes, func(old Process) bool { return old.Name == p.Name })
+		spec.Processes = append(spec.Processes, p)
+	})
+}
+
+// startAll starts what begins with the host.
+func (h *Host) startAll(ctx context.Context) error {
+	spec, err := h.spec()
+	if err != nil {
+		return err
+	}
+	for _, p := range spec.Processes {
+		if err := h.launch(ctx, p); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// launch starts a process now and for once.
+func (h *Host) launch(ctx context.Context, p Process) error {
 	return h.Machine().Start(ctx, machine.Process{
 		Name:    p.Name,
 		Args:    p.Args,
@@ -240,6 +273,16 @@ func (h *Host) Machine() machine.Machine {
 func (h *Host) spec() (HostSpec, error) {
 	var spec HostSpec
 	return spec, readJSON(h.file("host.json"), &spec)
+}
+
+// change changes what the host is made of from its next life on.
+func (h *Host) change(f func(*HostSpec)) error {
+	spec, err := h.spec()
+	if err != nil {
+		return err
+	}
+	f(&spec)
+	return writeJSON(h.file("host.json"), spec)
 }
 
 func (h *Host) dir() string { return filepath.Join(h.lab.hostsDir(), h.Name) }

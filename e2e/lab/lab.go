@@ -12,7 +12,6 @@ import (
 
 	"golang.org/x/sync/errgroup"
 
-	"github.com/clarion-lb/clarion/e2e/lab/machine"
 	"github.com/clarion-lb/clarion/e2e/lab/supply"
 )
 
@@ -241,13 +240,4 @@ func (l *Lab) say(format string, args ...any) {
 
 func since(begin time.Time) time.Duration {
 	return time.Since(begin).Round(100 * time.Millisecond)
-}
-
-// machines finds the lab's machines that run, from the process table.
-func machines(name string) ([]machine.Machine, error) {
-	found, err := machine.Find(name)
-	if err != nil {
-		return nil, fmt.Errorf("look for machines of lab %s: %w", name, err)
-	}
-	return found, nil
 }

@@ -40,12 +40,12 @@ func (l *Lab) addLightNode(ctx context.Context, i int) error {
 	if err := n.configureProxy(); err != nil {
 		return err
 	}
-	return n.startLight(ctx)
+	return n.start(ctx)
 }
 
 func (n *Node) startLight(ctx context.Context) error {
 	// PID 1 is this program under another name, so a child of it can be too.
-	err := n.Start(ctx, Process{
+	err := n.launch(ctx, Process{
 		Name:    LightKubelet,
 		Restart: true,
 		Args:    []string{light.Name, n.file("light.json")},

@@ -139,12 +139,7 @@ func (h *Host) addRoutes(routes []Route) error {
 // AddRoutes gives a running host further routes. It keeps them for the next
 // time its power comes on.
 func (h *Host) AddRoutes(routes ...Route) error {
-	spec, err := h.spec()
-	if err != nil {
-		return err
-	}
-	spec.Routes = append(spec.Routes, routes...)
-	if err := writeJSON(h.file("host.json"), spec); err != nil {
+	if err := h.change(func(spec *HostSpec) { spec.Routes = append(spec.Routes, routes...) }); err != nil {
 		return err
 	}
 	return h.addRoutes(routes)

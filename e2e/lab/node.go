@@ -47,7 +47,6 @@ func (l *Lab) addNode(ctx context.Context, certificates *pki.Authority, i int) e
 				{Type: "bind", Source: n.file("var-lib"), Target: "/var/lib"},
 				{Type: "bind", Source: n.file("var-log"), Target: "/var/log"},
 			},
-			Visible: []string{l.pkiDir(), l.Parts.Kubernetes, filepath.Dir(l.Parts.CNI)},
 			// The kubelet insists on these, which are the whole computer's.
 			Shadows: map[string]string{
 				"vm/overcommit_memory":      "1",
@@ -72,7 +71,10 @@ func (l *Lab) addNode(ctx context.Context, certificates *pki.Authority, i int) e
 // start starts a node's programs and returns when they run, which is before the
 // node is ready.
 func (n *Node) start(ctx context.Context) error {
-	if err := n.Start(ctx, Process{Name: Containerd, Restart: true, Args: []string{"containerd", "--config", n.file("containerd.toml")}}); err != nil {
+	if n.lab.Options.Light {
+		return n.startLight(ctx)
+	}
+	if err := n.launch(ctx, Process{Name: Containerd, Restart: true, Args: []string{"containerd", "--config", n.file("containerd.toml")}}); err != nil {
 		return err
 	}
 	if err := n.waitContainerd(ctx); err != nil {
@@ -81,7 +83,7 @@ func (n *Node) start(ctx context.Context) error {
 	if err := n.importImages(ctx); err != nil {
 		return err
 	}
-	err := n.Start(ctx, Process{Name: Kubelet, Restart: true, Args: []string{
+	err := n.launch(ctx, Process{Name: Kubelet, Restart: true, Args: []string{
 		"kubelet",
 		"--config", n.file("kubelet.yaml"),
 		"--kubeconfig", n.lab.kubeconfig(n.Name),
@@ -99,7 +101,7 @@ func (n *Node) startProxy(ctx context.Context) error {
 	if n.lab.Options.ProxyMode == proxyNone {
 		return nil
 	}
-	return n.Start(ctx, Process{Name: KubeProxy, Restart: true, Args: []string{"kube-proxy", "--config", n.file("kube-proxy.yaml")}})
+	return n.launch(ctx, Process{Name: KubeProxy, Restart: true, Args: []string{"kube-proxy", "--config", n.file("kube-proxy.yaml")}})
 }
 
 // waitContainerd returns when containerd takes connections.

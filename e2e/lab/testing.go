@@ -32,7 +32,7 @@ func Up(t testing.TB, o Options) *Lab {
 	release := func() {}
 	if !o.Keep {
 		var err error
-		if release, err = guard(o.Name); err != nil {
+		if release, err = Guard(o.Name); err != nil {
 			t.Fatal(err)
 		}
 	}

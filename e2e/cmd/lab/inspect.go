@@ -132,22 +132,25 @@ func faultCommand(open opener, use, short string, do func(*lab.Host) error) *cob
 
 func powerOnCommand(open opener) *cobra.Command {
 	return &cobra.Command{
-		Use:   "power-on NODE",
-		Short: "Boot a node again, with its disk as it was, and wait until it is ready",
+		Use:   "power-on HOST",
+		Short: "Boot a host again, with its files as they were; a node is waited for until it is ready",
 		Args:  cobra.ExactArgs(1),
 		RunE: func(cmd *cobra.Command, args []string) error {
 			l, err := open()
 			if err != nil {
 				return err
 			}
-			n, err := l.FindNode(args[0])
+			h, err := l.FindHost(args[0])
 			if err != nil {
 				return err
 			}
-			if err := n.PowerOn(cmd.Context()); err != nil {
+			if err := h.PowerOn(cmd.Context()); err != nil {
 				return err
 			}
-			return n.WaitReady(cmd.Context())
+			if n, err := l.FindNode(h.Name); err == nil {
+				return n.WaitReady(cmd.Context())
+			}
+			return nil
 		},
 	}
 }

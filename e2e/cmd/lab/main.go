@@ -24,6 +24,9 @@ func main() {
 	case err == nil:
 	case errors.As(err, &status):
 		os.Exit(int(status))
+	case errors.Is(err, context.Canceled):
+		fmt.Fprintln(os.Stderr, "lab: interrupted")
+		os.Exit(1)
 	default:
 		fmt.Fprintln(os.Stderr, "lab:", err)
 		os.Exit(1)
@@ -50,7 +53,7 @@ func rootCommand() *cobra.Command {
 		faultCommand(open, "cut", "Pull the cable of a host: it loses its link", func(h *lab.Host) error { return h.Cut() }),
 		faultCommand(open, "silence", "Have the switch forward nothing from or to a host, which keeps its link", func(h *lab.Host) error { return h.Silence() }),
 		faultCommand(open, "heal", "Undo cut and silence", func(h *lab.Host) error { return h.Heal() }),
-		faultCommand(open, "power-off", "End a node and everything on it at once", func(h *lab.Host) error { return h.PowerOff() }),
+		faultCommand(open, "power-off", "End a host and everything on it at once", func(h *lab.Host) error { return h.PowerOff() }),
 		powerOnCommand(open),
 	)
 	return root

@@ -118,17 +118,20 @@ func (m Machine) Alive() bool {
 // Kill ends the machine at once, and everything that runs in it, and returns
 // when all of it is gone. A machine that does not run is fine.
 func (m Machine) Kill() error {
+	if !m.Alive() {
+		return nil
+	}
 	pidfd, err := unix.PidfdOpen(m.PID, 0)
-	if errors.Is(err, unix.ESRCH) || (err == nil && !m.Alive()) {
-		if err == nil {
-			unix.Close(pidfd)
-		}
+	if errors.Is(err, unix.ESRCH) {
 		return nil
 	}
 	if err != nil {
 		return fmt.Errorf("kill %s: %w", m.Name, err)
 	}
 	defer unix.Close(pidfd)
+	if !m.Alive() { // the descriptor may be another's, who came in between
+		return nil
+	}
 	if err := unix.PidfdSendSignal(pidfd, unix.SIGKILL, nil, 0); err != nil && !errors.Is(err, unix.ESRCH) {
 		return fmt.Errorf("kill %s: %w", m.Name, err)
 	}

@@ -29,9 +29,8 @@ func Check() error {
 			problems = append(problems, err.Error())
 		}
 	}
-	if os.Geteuid() != 0 {
-		// Nothing else can be judged without it.
-		return errors.New("the lab makes network namespaces and control groups and must run as root")
+	if err := CheckRoot(); err != nil {
+		return err // nothing else can be judged without it
 	}
 	say(checkCapabilities())
 	_, err := cgroup.Detect()
@@ -49,6 +48,14 @@ func Check() error {
 		return nil
 	}
 	return fmt.Errorf("this machine cannot run the lab:\n  - %s", strings.Join(problems, "\n  - "))
+}
+
+// CheckRoot tells whether this process may do what labs are made by.
+func CheckRoot() error {
+	if os.Geteuid() != 0 {
+		return errors.New("labs are made of network namespaces and control groups: this must run as root")
+	}
+	return nil
 }
 
 // checkCapabilities looks for the capabilities that a root in a container often

@@ -53,6 +53,11 @@ func (p Parts) Path() string {
 	return strings.Join(append(dirs, "/usr/local/sbin", "/usr/local/bin", "/usr/sbin", "/usr/bin", "/sbin", "/bin"), ":")
 }
 
+// Directories are those that a host needs to see.
+func (p Parts) Directories() []string {
+	return append([]string{p.Kubernetes, p.CNI}, p.Containers...)
+}
+
 // Kubectl is the kubectl of the lab's version.
 func (p Parts) Kubectl() string { return filepath.Join(p.Kubernetes, "kubectl") }
 
