@@ -38,7 +38,7 @@ type Options struct {
 	Workers int // Services written at the same time
 
 	MetricsBindAddress string // "" or "0" is not at all
-	MetricsAuth        bool   // ask the API server who may read the metrics
+	MetricsAuth        bool   // HTTPS, for whom the API server allows to read the metrics; else HTTP, for everybody
 	HealthBindAddress  string // "" or "0" is not at all
 
 	Log *slog.Logger
@@ -58,6 +58,12 @@ const (
 
 // LeaseName is the name of the Lease that the leader holds.
 const LeaseName = "clarion-controller"
+
+// Validate checks what can be checked without the API server.
+func (o Options) Validate() error {
+	_, err := o.withDefaults()
+	return err
+}
 
 func (o Options) withDefaults() (Options, error) {
 	if o.Config == nil {

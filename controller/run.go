@@ -171,8 +171,9 @@ func (p *process) metricsServer() (metricsserver.Server, error) {
 	if off(p.o.MetricsBindAddress) {
 		return nil, nil
 	}
-	options := metricsserver.Options{BindAddress: p.o.MetricsBindAddress, SecureServing: true}
+	options := metricsserver.Options{BindAddress: p.o.MetricsBindAddress}
 	if p.o.MetricsAuth {
+		options.SecureServing = true
 		options.FilterProvider = filters.WithAuthenticationAndAuthorization
 	}
 	s, err := metricsserver.NewServer(options, p.config, p.http)
