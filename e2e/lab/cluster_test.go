@@ -283,7 +283,7 @@ func TestClusterOfRealNodes(t *testing.T) {
 
 	t.Run("the API server comes back after it was stopped", func(t *testing.T) {
 		cp := l.ControlPlane()
-		if err := cp.Stop(ctx, APIServer, 5*time.Second); err != nil {
+		if err := cp.Stop(ctx, APIServer, 100*time.Millisecond); err != nil {
 			t.Fatal(err)
 		}
 		if _, err := l.Kubectl(ctx, "get", "nodes", "--request-timeout=1s"); err == nil {
@@ -304,6 +304,26 @@ func TestClusterOfRealNodes(t *testing.T) {
 	}
 	noTraceOf(t, l.Name, before)
 	noProcessIn(t, namespaces)
+}
+
+func TestTenRealNodes(t *testing.T) {
+	l := Up(t, Options{Nodes: 10})
+	err := l.ApplyYAML(t.Context(), `
+apiVersion: apps/v1
+kind: DaemonSet
+metadata: {name: web, namespace: default}
+spec:
+  selector: {matchLabels: {app: web}}
+  template:
+    metadata: {labels: {app: web}}
+    spec:
+      terminationGracePeriodSeconds: 1
+      containers: [{name: pause, image: "`+supply.PauseImage+`"}]
+`)
+	if err != nil {
+		t.Fatal(err)
+	}
+	rolledOut(t, l, 10)
 }
 
 func TestClusterOfLightNodes(t *testing.T) {
@@ -394,6 +414,26 @@ func TestClusterOfLightNodes(t *testing.T) {
 		}
 		rolledOut(t, l, 4)
 		reachable(t, n.Host, cluster...)
+	})
+	t.Run("the control plane comes back with what it knew, and nobody misses it meanwhile", func(t *testing.T) {
+		cp := l.ControlPlane()
+		if err := cp.PowerOff(); err != nil {
+			t.Fatal(err)
+		}
+		reachable(t, l.Client(), external...)
+		if err := cp.PowerOn(ctx); err != nil {
+			t.Fatal(err)
+		}
+		if err := l.waitAPIServer(ctx); err != nil {
+			t.Fatal(err)
+		}
+		if _, err := l.Kubectl(ctx, "rollout", "restart", "daemonset/web"); err != nil {
+			t.Fatal(err)
+		}
+		// The controllers may have met an API server that was not ready for them.
+		if _, err := l.Kubectl(ctx, "rollout", "status", "daemonset/web", "--timeout=60s"); err != nil {
+			t.Error(err)
+		}
 	})
 	t.Run("a process can be a service account, on a node", func(t *testing.T) {
 		file, err := l.ServiceAccountKubeconfig(ctx, "default", "default", l.Node("node2"))

@@ -144,8 +144,7 @@ func (h *Host) boot(ctx context.Context) error {
 	return h.waitLinks(ctx)
 }
 
-// Addr is the host's first address of the family on the LAN, or wherever its
-// first cable leads.
+// addr is the host's first address of the family.
 func (h *Host) addr(v6 bool) netip.Addr {
 	spec, err := h.spec()
 	if err != nil {

@@ -33,11 +33,12 @@ func installTools(ctx context.Context, progress Progress) error {
 		return nil
 	}
 	begin := time.Now()
+	progress.printf("installing %s", strings.Join(missing, ", "))
 	install := append([]string{"apt-get", "install", "--yes", "--no-install-recommends"}, missing...)
 	if err := withPackageLists(ctx, func() error { return apt(ctx, "/", install...) }); err != nil {
 		return fmt.Errorf("install %s: %w", strings.Join(missing, ", "), err)
 	}
-	progress.printf("installed %s (%s)", strings.Join(missing, ", "), since(begin))
+	progress.printf("  installed (%s)", since(begin))
 	return nil
 }
 
@@ -59,10 +60,11 @@ func containers(ctx context.Context, progress Progress) (dirs []string, cni stri
 	}
 	dir, err := cached(ctx, "containers-"+release, progress, func(dir string) error {
 		begin := time.Now()
+		progress.printf("fetching %s", strings.Join(runtimePackages, ", "))
 		if err := unpack(ctx, dir); err != nil {
 			return fmt.Errorf("unpack %s: %w", strings.Join(runtimePackages, ", "), err)
 		}
-		progress.printf("unpacked %s (%s)", strings.Join(runtimePackages, ", "), since(begin))
+		progress.printf("  unpacked (%s)", since(begin))
 		return nil
 	})
 	return []string{filepath.Join(dir, "usr/bin"), filepath.Join(dir, "usr/sbin")}, filepath.Join(dir, "usr/lib/cni"), err
