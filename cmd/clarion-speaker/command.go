@@ -8,16 +8,13 @@ import (
 	"os"
 	"strings"
 
-	"github.com/go-logr/logr"
 	"github.com/spf13/cobra"
 	"github.com/spf13/pflag"
 	"k8s.io/client-go/rest"
-	"k8s.io/client-go/tools/clientcmd"
-	"k8s.io/klog/v2"
-	ctrl "sigs.k8s.io/controller-runtime/pkg/log"
 	"sigs.k8s.io/controller-runtime/pkg/metrics"
 
 	"github.com/clarion-lb/clarion/api/v1beta1"
+	"github.com/clarion-lb/clarion/cmd/internal/program"
 	"github.com/clarion-lb/clarion/speaker"
 )
 
@@ -31,8 +28,7 @@ type flags struct {
 	metrics    string
 	auth       string
 	health     string
-	logLevel   string
-	logFormat  string
+	logs       program.Logs
 
 	nodeName           string
 	ignoreExcludeLabel bool
@@ -61,7 +57,7 @@ Each flag can also be set by environment: --node-name by CLARION_NODE_NAME, and 
 		SilenceUsage:  true,
 		SilenceErrors: true,
 		RunE: func(c *cobra.Command, _ []string) error {
-			if err := fromEnvironment(c.Flags(), os.LookupEnv); err != nil {
+			if err := program.FromEnvironment(c.Flags(), os.LookupEnv); err != nil {
 				return err
 			}
 			o, err := f.options(c.ErrOrStderr())
@@ -89,21 +85,7 @@ func (f *flags) register(s *pflag.FlagSet) {
 	s.StringVar(&f.metrics, "metrics-bind-address", ":7957", "Address and port that serve /metrics; 0 serves none.")
 	s.StringVar(&f.auth, "metrics-auth", "token", "token serves metrics by HTTPS to whom the API server allows to read them; none by HTTP to everybody.")
 	s.StringVar(&f.health, "health-bind-address", "127.0.0.1:7958", "Address and port that serve /healthz and /readyz.")
-	s.StringVar(&f.logLevel, "log-level", "info", "Least level that is logged: debug, info, warn or error.")
-	s.StringVar(&f.logFormat, "log-format", "json", "json or text.")
-}
-
-// fromEnvironment sets the flags that were not given from CLARION_<FLAG>.
-func fromEnvironment(s *pflag.FlagSet, lookup func(string) (string, bool)) (err error) {
-	s.VisitAll(func(f *pflag.Flag) {
-		name := "CLARION_" + strings.ToUpper(strings.ReplaceAll(f.Name, "-", "_"))
-		if value, found := lookup(name); found && !f.Changed && err == nil {
-			if e := s.Set(f.Name, value); e != nil {
-				err = fmt.Errorf("%s: %w", name, e)
-			}
-		}
-	})
-	return err
+	f.logs.Register(s)
 }
 
 // options checks the settings and makes of them what a speaker runs with.
@@ -143,57 +125,21 @@ func (f *flags) options(logs io.Writer) (speaker.Options, error) {
 		return o, fmt.Errorf("--gossip-port is 0: give the port that all speakers use")
 	}
 	var err error
-	if o.Observe, err = oneOf("--mode", f.mode, "observe", "active"); err != nil {
+	if o.Observe, err = program.OneOf("--mode", f.mode, "observe", "active"); err != nil {
 		return o, err
 	}
-	if o.MetricsAuth, err = oneOf("--metrics-auth", f.auth, "token", "none"); err != nil {
+	if o.MetricsAuth, err = program.OneOf("--metrics-auth", f.auth, "token", "none"); err != nil {
 		return o, err
 	}
-	if o.Log, err = logger(logs, f.logLevel, f.logFormat); err != nil {
+	h, err := f.logs.Handler(logs)
+	if err != nil {
 		return o, err
 	}
-	if o.Config, err = apiServer(f.kubeconfig); err != nil {
-		return o, fmt.Errorf("no way to the API server (outside a Pod give --kubeconfig): %w", err)
+	program.UseForLibraries(h)
+	o.Log = slog.New(h)
+	if o.Config, err = program.APIServer(f.kubeconfig); err != nil {
+		return o, err
 	}
 	rest.AddUserAgent(o.Config, "clarion-speaker/"+version)
 	return o, nil
-}
-
-// apiServer returns how to reach the API server.
-func apiServer(kubeconfig string) (*rest.Config, error) {
-	if kubeconfig == "" {
-		return rest.InClusterConfig()
-	}
-	return clientcmd.BuildConfigFromFlags("", kubeconfig)
-}
-
-// oneOf reports whether a setting is the first of its two values.
-func oneOf(flag, value, first, second string) (bool, error) {
-	switch value {
-	case first, second:
-		return value == first, nil
-	}
-	return false, fmt.Errorf("%s is %q: give %s or %s", flag, value, first, second)
-}
-
-// logger makes the process's logger, which the libraries use too.
-func logger(w io.Writer, level, format string) (*slog.Logger, error) {
-	options := &slog.HandlerOptions{}
-	var l slog.Level
-	if err := l.UnmarshalText([]byte(level)); err != nil {
-		return nil, fmt.Errorf("--log-level is %q: give debug, info, warn or error", level)
-	}
-	options.Level = l
-	json, err := oneOf("--log-format", format, "json", "text")
-	if err != nil {
-		return nil, err
-	}
-	var h slog.Handler = slog.NewTextHandler(w, options)
-	if json {
-		h = slog.NewJSONHandler(w, options)
-	}
-	h = speaker.Quiet(h)
-	ctrl.SetLogger(logr.FromSlogHandler(h))
-	klog.SetSlogLogger(slog.New(h))
-	return slog.New(h), nil
 }

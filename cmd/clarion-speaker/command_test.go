@@ -11,6 +11,8 @@ import (
 	"testing"
 
 	"github.com/spf13/pflag"
+
+	"github.com/clarion-lb/clarion/cmd/internal/program"
 )
 
 const kubeconfig = `
@@ -31,7 +33,7 @@ func parse(t *testing.T, environment map[string]string, args ...string) (flags, 
 	if err := s.Parse(args); err != nil {
 		return f, err
 	}
-	return f, fromEnvironment(s, func(name string) (string, bool) {
+	return f, program.FromEnvironment(s, func(name string) (string, bool) {
 		v, found := environment[name]
 		return v, found
 	})

@@ -2,20 +2,17 @@
 package main
 
 import (
-	"context"
 	"fmt"
 	"os"
-	"os/signal"
-	"syscall"
+
+	"github.com/clarion-lb/clarion/cmd/internal/program"
 )
 
 // version is set when the program is linked.
 var version = "dev"
 
 func main() {
-	ctx, stop := signal.NotifyContext(context.Background(), syscall.SIGTERM, os.Interrupt)
-	context.AfterFunc(ctx, stop) // a second signal ends it at once
-	if err := command().ExecuteContext(ctx); err != nil {
+	if err := command().ExecuteContext(program.Signalled()); err != nil {
 		fmt.Fprintln(os.Stderr, "clarion-speaker:", err)
 		os.Exit(1)
 	}
