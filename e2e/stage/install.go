@@ -28,7 +28,7 @@ const manifest = "deploy/clarion.yaml"
 // single-file manifest applied. It returns when all its Pods are ready. The
 // test server's image is loaded too.
 func Install(ctx context.Context, l *lab.Lab, progress supply.Progress) error {
-	archives, err := Images(ctx, filepath.Join(l.Dir(), "images"), progress)
+	archives, err := Images(ctx, filepath.Join(l.Dir(), "build"), progress)
 	if err != nil {
 		return err
 	}

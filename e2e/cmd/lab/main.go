@@ -44,6 +44,8 @@ func rootCommand() *cobra.Command {
 		Example:       "  lab up\n  lab kubectl get nodes -o wide\n  lab cut node1\n  lab down\nwhere lab is `" + command + "`",
 		SilenceUsage:  true,
 		SilenceErrors: true,
+		// --name goes before kubectl, whose own flags are not ours to parse.
+		TraverseChildren: true,
 	}
 	root.PersistentFlags().StringVar(&name, "name", "lab", "name of the lab; labs of different names can be up at once")
 	open := func() (*lab.Lab, error) { return lab.Open(name) }
