@@ -46,6 +46,9 @@ func (l *Lab) LoadImage(ctx context.Context, archives ...string) error {
 // keepImage copies an archive into the lab, without using space where it can.
 func (l *Lab) keepImage(archive string) error {
 	kept := filepath.Join(l.imageDir(), filepath.Base(archive))
+	if filepath.Clean(archive) == kept {
+		return nil
+	}
 	if err := os.Remove(kept); err != nil && !errors.Is(err, os.ErrNotExist) {
 		return err
 	}
