@@ -44,8 +44,8 @@ func (t *term) decide(s *corev1.Service, namespaceLabels map[string]string) (*wr
 // serveLocked decides on a Service of ours.
 func (t *term) serveLocked(s *corev1.Service, known *service, namespaceLabels map[string]string) (*write, *ipam.Decision) {
 	k := keyOf(s)
-	if known == nil {
-		known = &service{}
+	if known == nil || known.uid != s.UID {
+		known = &service{uid: s.UID}
 		t.known[k] = known
 	}
 	r := requestOf(s, namespaceLabels)
@@ -107,7 +107,7 @@ func (t *term) settleLocked(s, written *corev1.Service, d *ipam.Decision) {
 	k := keyOf(s)
 	known := t.known[k]
 	if known == nil {
-		known = &service{}
+		known = &service{uid: s.UID}
 		t.known[k] = known
 	}
 	known.version = written.ResourceVersion

@@ -17,7 +17,7 @@ import (
 // written one at a time and slowly while addresses are being written, so that they take next to nothing of what the
 // API server can do.
 type eventWriter struct {
-	client   client.Client
+	client   creator
 	log      *slog.Logger
 	identity string
 	now      func() time.Time
@@ -28,6 +28,13 @@ type eventWriter struct {
 	more    chan struct{} // holds one: something is waiting
 	count   uint64
 }
+
+// creator is what of a client is needed.
+type creator interface {
+	Create(ctx context.Context, o client.Object, options ...client.CreateOption) error
+}
+
+var _ creator = client.Client(nil)
 
 const (
 	// eventsWaiting bounds what is remembered. Events beyond that are dropped, and counted.
@@ -41,7 +48,7 @@ const (
 // reportingController is who our events are from.
 const reportingController = "clarion.dev/controller"
 
-func newEventWriter(c client.Client, o Options, busy func() bool) *eventWriter {
+func newEventWriter(c creator, o Options, busy func() bool) *eventWriter {
 	return &eventWriter{
 		client: c, log: o.Log, identity: cut(o.Identity, 128), now: o.Now, busy: busy,
 		more: make(chan struct{}, 1),

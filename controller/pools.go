@@ -276,7 +276,7 @@ func poolStatus(p *clarion.IPAddressPool, u ipam.Usage, said ipam.Condition, now
 	c.setIf(len(skipped) > 0, clarion.ConditionAddressesSkipped, clarion.ReasonNeverGivenOut,
 		"never given out: "+strings.Join(skipped, ", "))
 	c.setIf(u.Orphans > 0 && p.DeletionTimestamp == nil && said.Invalid == "", clarion.ConditionOrphans, clarion.ReasonHeldOutsidePool,
-		fmt.Sprintf("%d addresses that the pool does not give out any more are held by Services, which keep them; "+
+		fmt.Sprintf("Services hold addresses that the pool does not give out any more (%d), and keep them; "+
 			"annotate the pool with %s=true to move them", u.Orphans, clarion.AnnotationReleaseOrphans))
 	return want
 }

@@ -42,6 +42,7 @@ type term struct {
 
 // service is what a term remembers of a Service of ours.
 type service struct {
+	uid types.UID
 	// version is the resourceVersion that we know of: what the cache has before that is stale.
 	version string
 	// shown is the ingress as we last wrote it, or found it right.
@@ -175,9 +176,12 @@ func (t *term) adopt(ctx context.Context) error {
 	defer t.mu.Unlock()
 	t.ledger.Adopt(t.adoptions(all))
 	for _, s := range all {
-		if side := sideOf(s, t.o.Classes); side == ours || marked(s) {
-			k := keyOf(s)
-			t.known[k] = &service{version: s.ResourceVersion}
+		k := keyOf(s)
+		side := sideOf(s, t.o.Classes)
+		if side == ours || marked(s) {
+			t.known[k] = &service{uid: s.UID, version: s.ResourceVersion}
+		}
+		if side != nobodys || marked(s) {
 			t.unseen[k] = true
 		}
 	}

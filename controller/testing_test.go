@@ -54,6 +54,13 @@ func TestMain(m *testing.M) {
 	}())
 }
 
+// testMapper knows what the controller knows, and Leases.
+func testMapper() meta.RESTMapper {
+	m := meta.NewDefaultRESTMapper(nil)
+	m.Add(coordinationv1.SchemeGroupVersion.WithKind("Lease"), meta.RESTScopeNamespace)
+	return meta.FirstHitRESTMapper{MultiRESTMapper: meta.MultiRESTMapper{mapper(), m}}
+}
+
 // world is what a test has of the cluster.
 type world struct {
 	*testing.T
@@ -69,9 +76,7 @@ func newWorld(t *testing.T) *world {
 	if apiServer == nil {
 		t.Skip("KUBEBUILDER_ASSETS is not set: it names the directory with kube-apiserver and etcd (make test sets it)")
 	}
-	m := meta.NewDefaultRESTMapper(nil)
-	m.Add(coordinationv1.SchemeGroupVersion.WithKind("Lease"), meta.RESTScopeNamespace)
-	c, err := client.New(apiServer, client.Options{Scheme: scheme(), Mapper: meta.FirstHitRESTMapper{MultiRESTMapper: meta.MultiRESTMapper{mapper(), m}}})
+	c, err := client.New(apiServer, client.Options{Scheme: scheme(), Mapper: testMapper()})
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -1,0 +1,88 @@
+package controller
+
+import (
+	"context"
+	"errors"
+	"testing"
+	"time"
+
+	"k8s.io/client-go/tools/leaderelection/resourcelock"
+)
+
+// lock is a Lease that lets everything through, or nothing.
+type lock struct {
+	resourcelock.Interface
+	fails error
+	slow  func()
+}
+
+func (l *lock) Identity() string { return "me" }
+func (l *lock) Create(context.Context, resourcelock.LeaderElectionRecord) error {
+	return l.fails
+}
+func (l *lock) Update(context.Context, resourcelock.LeaderElectionRecord) error {
+	if l.slow != nil {
+		l.slow()
+	}
+	return l.fails
+}
+
+func TestTheFence(t *testing.T) {
+	now := time.Now()
+	l := &lock{}
+	f := &fence{Interface: l, duration: 8 * time.Second, now: func() time.Time { return now }}
+	mine := resourcelock.LeaderElectionRecord{HolderIdentity: "me"}
+	is := func(want bool, when string) {
+		t.Helper()
+		if f.open() != want {
+			t.Errorf("%s it is open: %t", when, !want)
+		}
+	}
+	must := func(err error) {
+		t.Helper()
+		if err != nil {
+			t.Error(err)
+		}
+	}
+
+	is(false, "before the lease is won")
+	must(f.Create(t.Context(), mine))
+	is(true, "with the lease")
+	now = now.Add(7 * time.Second)
+	is(true, "just before it runs out")
+	must(f.Update(t.Context(), mine))
+	now = now.Add(7 * time.Second)
+	is(true, "renewed")
+	l.fails = errors.New("no")
+	if f.Update(t.Context(), mine) == nil {
+		t.Error("a failure is hidden")
+	}
+	is(true, "not renewed, not yet out")
+	now = now.Add(time.Second)
+	is(false, "run out")
+
+	l.fails = nil
+	l.slow = func() { now = now.Add(5 * time.Second) } // the answer is slow, the lease counts from the request
+	must(f.Update(t.Context(), mine))
+	now = now.Add(3 * time.Second)
+	is(false, "run out since it was asked for")
+
+	l.slow = nil
+	must(f.Update(t.Context(), mine))
+	is(true, "won again")
+	must(f.Update(t.Context(), resourcelock.LeaderElectionRecord{}))
+	is(false, "given up")
+}
+
+// A machine that sleeps stops the monotonic clock, not the wall clock.
+func TestTheFenceClosesOverASuspension(t *testing.T) {
+	now := time.Now()
+	f := &fence{Interface: &lock{}, duration: 8 * time.Second, now: func() time.Time { return now }}
+	if err := f.Create(t.Context(), resourcelock.LeaderElectionRecord{HolderIdentity: "me"}); err != nil {
+		t.Fatal(err)
+	}
+	now = now.Round(0).Add(time.Hour) // only a wall clock
+	if f.open() {
+		t.Error("open after an hour's sleep")
+	}
+}
