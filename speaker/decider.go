@@ -30,6 +30,7 @@ type decider struct {
 	view      *plan.View
 	addresses map[netip.Addr]*address
 	machine   *ownership.Machine
+	courtesy  bool                         // the machine's, that the view was made with
 	names     map[*plan.Candidate][]string // of lists of candidates that decisions of this view share
 
 	announcing bool // what this node announces may be another than when it was last asked
@@ -92,6 +93,9 @@ func sameSpeakers(s, t gossip.Snapshot) bool {
 
 // step decides what has changed.
 func (d *decider) step(now time.Time) decided {
+	if courtesy := d.machine.Courtesy(now); courtesy != d.courtesy {
+		d.courtesy, d.allDirty = courtesy, true
+	}
 	rebuilt := d.view == nil || d.allDirty
 	if rebuilt {
 		d.rebuild()
@@ -103,7 +107,7 @@ func (d *decider) step(now time.Time) decided {
 		Candidates: map[ownership.Unit][]string{},
 	}
 	for _, m := range d.seen.gossip.Members {
-		in.Members = append(in.Members, m.Node)
+		in.Members = append(in.Members, ownership.Member{Node: m.Node, Known: m.Known, Serving: m.Facts.Serving})
 	}
 	// Before all objects are in, a decision would be one on half a view.
 	if d.seen.synced {
@@ -143,7 +147,9 @@ func unitOf(a netip.Addr) ownership.Unit {
 func (d *decider) rebuild() {
 	speakers := map[string]plan.Speaker{}
 	for _, m := range d.seen.gossip.Members {
-		speakers[m.Node] = speakerOf(m)
+		s := speakerOf(m)
+		s.Serving = s.Serving || d.courtesy && m.Known
+		speakers[m.Node] = s
 	}
 	if _, heard := speakers[d.self]; heard {
 		// What it knows of itself it need not hear from others; whether it serves is for ownership to say.

@@ -31,6 +31,9 @@
 // it has said so: until then they go on answering, so that nothing falls silent in between. A
 // machine that serves does so until the end of its process.
 //
+// Where all start together nobody serves yet, and nobody answers. Then each leaves to the others what will be
+// theirs in a moment ([Machine.Courtesy]), so that not everybody claims everything first.
+//
 // # In a split
 //
 // Two halves of a cluster that do not hear each other each compute an owner, so an address may be

@@ -9,8 +9,9 @@ import (
 
 // Defaults of Config.
 const (
-	DefaultStable = time.Second
-	DefaultLimit  = 3 * time.Second
+	DefaultStable   = time.Second
+	DefaultLimit    = 3 * time.Second
+	DefaultCourtesy = time.Second
 )
 
 // Config is what a Machine is made with.
@@ -22,6 +23,9 @@ type Config struct {
 	Stable time.Duration
 	// Limit is how long after its view became whole a speaker serves in any case. Default 3 s.
 	Limit time.Duration
+	// Courtesy is for how long, after a cold start, a speaker leaves to others what falls to them although
+	// they do not serve yet. Default 1 s.
+	Courtesy time.Duration
 }
 
 // Input is what a speaker has seen since the last step.
@@ -31,12 +35,21 @@ type Input struct {
 	Whole bool
 	// Accounted is true when each speaker that should exist was heard, or tried in vain.
 	Accounted bool
-	// Members are the speakers heard now, this one among them, in order. A change makes a speaker
-	// that is settling wait anew.
-	Members []string
+	// Members are the speakers heard now, in order of their names. When one comes or goes, a speaker that
+	// is settling waits anew.
+	Members []Member
 	// Candidates are the units that changed, with all nodes that may answer for each. A unit without
 	// candidates is owned by nobody and forgotten. A Machine keeps the lists; they must not change.
 	Candidates map[Unit][]string
+}
+
+// A Member is a speaker that is heard.
+type Member struct {
+	Node string
+	// Known is false until what it says of itself has come.
+	Known bool
+	// Serving is whether it says that it serves.
+	Serving bool
 }
 
 // Output is what a step came to.
@@ -59,10 +72,14 @@ type Move struct {
 type Machine struct {
 	config Config
 
-	wholeSince  time.Time // zero until the view is whole
-	members     []string
-	stableSince time.Time
-	serving     bool
+	wholeSince   time.Time // zero until the view is whole
+	members      []string
+	stableSince  time.Time
+	serving      bool
+	servingSince time.Time
+
+	known map[string]bool      // the other members that are Known
+	serve map[string]time.Time // since when those of them serve; zero if since before they were Known
 
 	units map[Unit]unitState
 	owned map[Unit]struct{}
@@ -81,12 +98,20 @@ func New(c Config) *Machine {
 	if c.Limit == 0 {
 		c.Limit = DefaultLimit
 	}
-	return &Machine{config: c, units: map[Unit]unitState{}, owned: map[Unit]struct{}{}}
+	if c.Courtesy == 0 {
+		c.Courtesy = DefaultCourtesy
+	}
+	return &Machine{config: c, known: map[string]bool{}, serve: map[string]time.Time{},
+		units: map[Unit]unitState{}, owned: map[Unit]struct{}{}}
 }
 
-// Step takes in what was seen and says what follows. Steps are cheap: their cost goes with what changed.
+// Step takes in what was seen and says what follows. Its cost goes with what changed.
 func (m *Machine) Step(now time.Time, in Input) Output {
+	m.hear(now, in.Members)
 	began, wake := m.settle(now, in)
+	if m.serving && m.Courtesy(now) {
+		wake = m.servingSince.Add(m.config.Courtesy)
+	}
 	out := Output{Serving: m.serving, WakeAt: wake}
 	for u, candidates := range in.Candidates {
 		out.Moves = m.decide(out.Moves, u, candidates)
@@ -109,8 +134,11 @@ func (m *Machine) settle(now time.Time, in Input) (began bool, wake time.Time) {
 	if m.wholeSince.IsZero() {
 		m.wholeSince = now
 	}
-	if m.stableSince.IsZero() || !slices.Equal(m.members, in.Members) {
-		m.members, m.stableSince = slices.Clone(in.Members), now
+	if same := slices.EqualFunc(m.members, in.Members, func(name string, n Member) bool { return name == n.Node }); !same || m.stableSince.IsZero() {
+		m.members, m.stableSince = nil, now
+		for _, n := range in.Members {
+			m.members = append(m.members, n.Node)
+		}
 	}
 	due := m.wholeSince.Add(m.config.Limit)
 	if stable := m.stableSince.Add(m.config.Stable); in.Accounted && stable.Before(due) {
@@ -119,8 +147,42 @@ func (m *Machine) settle(now time.Time, in Input) (began bool, wake time.Time) {
 	if now.Before(due) {
 		return false, due
 	}
-	m.serving = true
+	m.serving, m.servingSince = true, now
 	return true, time.Time{}
+}
+
+// hear notes which of the others serve, and since when.
+func (m *Machine) hear(now time.Time, members []Member) {
+	known, serve := map[string]bool{}, map[string]time.Time{}
+	for _, n := range members {
+		if n.Node == m.config.Self || !n.Known {
+			continue
+		}
+		known[n.Node] = true
+		if !n.Serving {
+			continue
+		}
+		since, served := m.serve[n.Node]
+		if !served && m.known[n.Node] {
+			since = now
+		}
+		serve[n.Node] = since
+	}
+	m.known, m.serve = known, serve
+}
+
+// Courtesy reports whether speakers that do not serve yet are to be counted as candidates too. It is so in a
+// cold start, when this speaker and others come to serve at about the same time: otherwise each
+// of them would claim everything, until it hears a moment later that the others serve. It is not so where
+// another one has served for a while, for that one ceases to answer as soon as this speaker says that it
+// serves, and then nobody would.
+func (m *Machine) Courtesy(now time.Time) bool {
+	for _, since := range m.serve {
+		if now.Sub(since) >= m.config.Courtesy {
+			return false
+		}
+	}
+	return !m.serving || now.Sub(m.servingSince) < m.config.Courtesy
 }
 
 // decide sets the owner of u and appends the move that this is, if it is one.

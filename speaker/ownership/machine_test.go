@@ -3,6 +3,7 @@ package ownership
 import (
 	"maps"
 	"slices"
+	"strings"
 	"testing"
 	"time"
 )
@@ -10,7 +11,19 @@ import (
 var start = time.Date(2026, 11, 1, 0, 0, 0, 0, time.UTC)
 
 // whole is the input of a speaker that sees everybody it expects.
-func whole(members ...string) Input { return Input{Whole: true, Accounted: true, Members: members} }
+func whole(members ...string) Input {
+	return Input{Whole: true, Accounted: true, Members: heard(members...)}
+}
+
+// heard are members that say of themselves that they do not serve, or with "+" before the name that they
+// do; "?" is before the names of those that have not said anything.
+func heard(names ...string) []Member {
+	var members []Member
+	for _, name := range names {
+		members = append(members, Member{Node: strings.TrimLeft(name, "+?"), Known: name[0] != '?', Serving: name[0] == '+'})
+	}
+	return members
+}
 
 func TestSettling(t *testing.T) {
 	type step struct {
@@ -19,7 +32,7 @@ func TestSettling(t *testing.T) {
 		serving bool
 		wake    time.Duration // since the first step; 0 is none
 	}
-	unaccounted := func(members ...string) Input { return Input{Whole: true, Members: members} }
+	unaccounted := func(members ...string) Input { return Input{Whole: true, Members: heard(members...)} }
 	for _, row := range []struct {
 		name  string
 		steps []step
@@ -52,8 +65,8 @@ func TestSettling(t *testing.T) {
 			{1100 * time.Millisecond, whole("a"), true, 0},
 		}},
 		{"without the API server's objects nothing is known, and nothing claimed ever", []step{
-			{0, Input{Accounted: true, Members: []string{"a"}}, false, 0},
-			{time.Hour, Input{Accounted: true, Members: []string{"a"}}, false, 0},
+			{0, Input{Accounted: true, Members: heard("a")}, false, 0},
+			{time.Hour, Input{Accounted: true, Members: heard("a")}, false, 0},
 			{time.Hour, whole("a"), false, time.Hour + time.Second},
 		}},
 		{"once serving, always serving", []step{
@@ -69,6 +82,69 @@ func TestSettling(t *testing.T) {
 				out := m.Step(start.Add(s.after), s.in)
 				if out.Serving != s.serving || m.Serving() != s.serving {
 					t.Fatalf("after %v: serving is %v, want %v", s.after, out.Serving, s.serving)
+				}
+				var want time.Time
+				if s.wake != 0 && !s.serving {
+					want = start.Add(s.wake)
+				}
+				if !out.WakeAt.Equal(want) && !s.serving {
+					t.Fatalf("after %v: wakes at %v, want %v", s.after, out.WakeAt.Sub(start), s.wake)
+				}
+			}
+		})
+	}
+}
+
+func TestCourtesy(t *testing.T) {
+	type step struct {
+		after    time.Duration
+		members  []Member
+		serving  bool
+		courtesy bool
+		wake     time.Duration // 0 is none
+	}
+	const second = time.Second
+	for _, row := range []struct {
+		name  string
+		steps []step
+	}{
+		{"all start together: what falls to others is left to them for a moment", []step{
+			{0, heard("a", "b"), false, true, second},
+			{second, heard("a", "b"), true, true, 2 * second},
+			{second + second/2, heard("a", "+b"), true, true, 2 * second},
+			{2 * second, heard("a", "+b"), true, false, 0},
+		}},
+		{"and no longer, if one of them never serves", []step{
+			{0, heard("a", "b"), false, true, second},
+			{second, heard("a", "b"), true, true, 2 * second},
+			{2 * second, heard("a", "b"), true, false, 0},
+		}},
+		{"another one came to serve a moment before", []step{
+			{0, heard("a", "b", "c"), false, true, second},
+			{second - 1, heard("a", "+b", "c"), false, true, second},
+			{second, heard("a", "+b", "c"), true, true, 2 * second},
+		}},
+		{"another one has served for a while: it will fall silent, so nothing is left to anybody", []step{
+			{0, heard("a", "+b", "c"), false, false, second},
+			{second, heard("a", "+b", "c"), true, false, 0},
+		}},
+		{"what another one does is known when it has said so", []step{
+			{0, heard("a", "?b", "c"), false, true, second},
+			{second / 2, heard("a", "+b", "c"), false, false, second},
+			{second, heard("a", "+b", "c"), true, false, 0},
+		}},
+		{"it served, and is gone", []step{
+			{0, heard("a", "+b", "c"), false, false, second},
+			{second / 2, heard("a", "c"), false, true, second + second/2},
+		}},
+	} {
+		t.Run(row.name, func(t *testing.T) {
+			m := New(Config{Self: "a"})
+			for _, s := range row.steps {
+				now := start.Add(s.after)
+				out := m.Step(now, Input{Whole: true, Accounted: true, Members: s.members})
+				if out.Serving != s.serving || m.Courtesy(now) != s.courtesy {
+					t.Fatalf("after %v: serving is %v, courtesy %v", s.after, out.Serving, m.Courtesy(now))
 				}
 				var want time.Time
 				if s.wake != 0 {

@@ -79,6 +79,36 @@ func TestNothingFallsSilentWhenASpeakerJoins(t *testing.T) {
 	}
 }
 
+// When all start together, each claims its share and nothing else: nobody has more than one owner at any
+// moment, and all have one soon.
+func TestAColdStartIsOrderly(t *testing.T) {
+	for seed := uint64(1); seed <= 100; seed++ {
+		s := &sim{rand: rand.New(rand.NewPCG(seed, 0)), mayServe: map[Unit]map[string]bool{},
+			cut: map[string]bool{}, speakers: map[string]*simSpeaker{}, quick: true}
+		s.names, s.units = nodes(4), addresses("192.0.2.1", 20)
+		for _, u := range s.units {
+			s.mayServe[u] = map[string]bool{"node-0": true, "node-1": true, "node-2": true, "node-3": true}
+		}
+		for _, name := range s.names {
+			s.at(s.between(0, 200*time.Millisecond), func() { s.startSpeaker(name) })
+		}
+		for len(s.queue) > 0 {
+			s.next()
+			for _, u := range s.units {
+				owners := 0
+				for _, name := range s.names {
+					if s.owns(name, u) {
+						owners++
+					}
+				}
+				if owners > 1 || owners == 0 && s.now > 3*time.Second {
+					t.Fatalf("seed %d: %d own %v; the story:\n%s", seed, owners, u.Address, strings.Join(s.story, "\n"))
+				}
+			}
+		}
+	}
+}
+
 // sim is a cluster. The truth (who runs, who may answer for what, who hears whom) changes by events; each
 // speaker learns of it through notices that take a while.
 type sim struct {
@@ -94,6 +124,7 @@ type sim struct {
 	cut      map[string]bool          // who is on the other side of a partition of the gossip
 	speakers map[string]*simSpeaker   // those that run
 	lives    int
+	quick    bool // news takes milliseconds, as in a cluster that is well
 }
 
 // simSpeaker is one life of one speaker: a machine and what it has been told so far.
@@ -315,7 +346,8 @@ func (s *sim) step(sp *simSpeaker) {
 		s.at(sp.paused, func() { s.step(sp) })
 		return
 	}
-	in := Input{Whole: sp.whole, Accounted: true, Members: []string{sp.name}, Candidates: map[Unit][]string{}}
+	in := Input{Whole: sp.whole, Accounted: true, Members: []Member{{Node: sp.name}}, Candidates: map[Unit][]string{}}
+	courtesy := sp.machine.Courtesy(start.Add(s.now))
 	for _, other := range s.names {
 		if other == sp.name {
 			continue
@@ -323,14 +355,14 @@ func (s *sim) step(sp *simSpeaker) {
 		p, known := sp.heard[other]
 		in.Accounted = in.Accounted && known
 		if p.alive {
-			in.Members = append(in.Members, other)
+			in.Members = append(in.Members, Member{Node: other, Known: true, Serving: p.serving})
 		}
 	}
-	slices.Sort(in.Members)
+	slices.SortFunc(in.Members, func(a, b Member) int { return cmp.Compare(a.Node, b.Node) })
 	for u, may := range sp.may {
 		var candidates []string
 		for _, name := range s.names {
-			if may[name] && (name == sp.name || sp.heard[name].serving) {
+			if may[name] && (name == sp.name || sp.heard[name].serving || courtesy && sp.heard[name].alive) {
 				candidates = append(candidates, name)
 			}
 		}
@@ -367,6 +399,9 @@ func (s *sim) at(t time.Duration, do func()) {
 }
 
 func (s *sim) between(from, to time.Duration) time.Duration {
+	if s.quick {
+		to = min(to, from+100*time.Millisecond)
+	}
 	return from + time.Duration(s.rand.Int64N(int64(to-from)))
 }
 
