@@ -38,6 +38,13 @@ type Options struct {
 func Run(ctx context.Context, o Options) (err error) {
 	d := &show{Options: o, begin: time.Now()}
 	d.headline("A Kubernetes cluster on a LAN of its own")
+	if !o.Keep {
+		release, err := lab.Guard(o.Name)
+		if err != nil {
+			return err
+		}
+		defer release()
+	}
 	d.lab, err = lab.Create(ctx, lab.Options{Name: o.Name, Nodes: o.Nodes, Progress: d.progress})
 	if err != nil {
 		return err
@@ -149,6 +156,9 @@ spec:
 
 func (d *show) request(ctx context.Context) error {
 	d.headline("A client on the LAN")
+	if err := d.firstAnswer(ctx); err != nil {
+		return err
+	}
 	watch := stage.StartWatch(ctx, d.lab, d.address)
 	select {
 	case <-time.After(500 * time.Millisecond):
@@ -165,6 +175,27 @@ func (d *show) request(ctx context.Context) error {
 		}
 	}
 	return nil
+}
+
+// firstAnswer waits for kube-proxy, which learns of an address up to a second after the Service has it.
+func (d *show) firstAnswer(ctx context.Context) error {
+	begin := time.Now()
+	for {
+		answer, err := stage.Get(ctx, d.lab, d.address)
+		if err == nil {
+			d.say("first answer after %d ms", time.Since(begin).Milliseconds())
+			d.quote("curl http://"+d.address.String()+"/", answer)
+			return nil
+		}
+		if time.Since(begin) > 20*time.Second {
+			return fmt.Errorf("no answer from %s: %w", d.address, err)
+		}
+		select {
+		case <-ctx.Done():
+			return ctx.Err()
+		case <-time.After(10 * time.Millisecond):
+		}
+	}
 }
 
 func (d *show) owner(ctx context.Context) error {
@@ -199,7 +230,7 @@ func (d *show) death(ctx context.Context) error {
 		return errors.Join(err, func() error { _, err := watch.Stop(); return err }())
 	}
 	d.say("link of %s cut, while a client connects every 10 ms", d.node.Name)
-	wait(8 * time.Second)
+	wait(4 * time.Second)
 	summaries, err := watch.Stop()
 	if err != nil {
 		return err

@@ -297,7 +297,7 @@ func localPolicy(s *story) {
 	if got := s.owner(address).Name; got != on {
 		s.Errorf("%s answers for %s, whose only endpoint is on %s", got, address, on)
 	}
-	saw, err := s.lab.Client().Exec(s.ctx, "curl", "-s", "--max-time", "5", "http://"+address.String()+"/")
+	saw, err := stage.Get(s.ctx, s.lab, address)
 	s.must(err)
 	if client := s.lab.Client().IPv4().String(); !strings.Contains(saw, client) {
 		s.Errorf("the Pod did not see the client's address %s: %s", client, saw)
@@ -360,8 +360,11 @@ func advertisementSelects(s *story) {
 func badRequests(s *story) {
 	s.apply(`{apiVersion: clarion.dev/v1beta1, kind: IPAddressPool, metadata: {name: tiny}, spec: {addresses: [10.99.132.1], autoAssign: false}}
 ---
-{apiVersion: clarion.dev/v1beta1, kind: IPAddressPool, metadata: {name: reversed}, spec: {addresses: [10.99.132.9-10.99.132.2], autoAssign: false}}`)
+{apiVersion: clarion.dev/v1beta1, kind: IPAddressPool, metadata: {name: reversed}, spec: {addresses: [10.99.132.9-10.99.132.2], autoAssign: false}}
+---
+{apiVersion: clarion.dev/v1beta1, kind: L2Advertisement, metadata: {name: tiny}, spec: {ipAddressPools: [tiny]}}`)
 	defer s.kubectl("delete", "ipaddresspool", "tiny", "reversed", "--wait=false")
+	defer s.kubectl("delete", "l2advertisement", "tiny")
 	good := s.serve(stage.Web{Name: "good", Annotations: map[string]string{"clarion.dev/address-pool": "tiny"}})[0]
 	for _, refused := range []struct{ name, annotations, families, want string }{
 		{"outside", `{clarion.dev/loadBalancerIPs: 203.0.113.7}`, "", "False AddressNotInPool"},
@@ -526,7 +529,7 @@ func apiServerAway(s *story) {
 func docsApply(s *story) {
 	checkout, err := supply.Checkout()
 	s.must(err)
-	s.kubectl("apply", "--dry-run=server", "--validate=strict", "-f", filepath.Join(checkout, "config/samples"))
+	s.kubectl("apply", "--dry-run=server", "--validate=strict", "-k", filepath.Join(checkout, "config/samples"))
 	blocks := yamlBlocks(s.T, checkout)
 	for _, b := range blocks {
 		cmd := s.lab.KubectlCommand(s.ctx, "apply", "--dry-run=server", "--validate=strict", "-f", "-")

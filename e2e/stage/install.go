@@ -100,7 +100,7 @@ func Images(ctx context.Context, directory string, progress supply.Progress) ([]
 	var archives []string
 	for _, i := range all {
 		archive := filepath.Join(directory, filepath.Base(strings.ReplaceAll(i.Name, ":", "_"))+".tar")
-		i.Compression = 0 // plain layers are quickest to build and to import
+		i.Compression = 1 // the quickest to build and import: plain layers are too much to copy
 		if err := i.WriteFile(archive); err != nil {
 			return nil, err
 		}

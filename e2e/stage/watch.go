@@ -3,6 +3,8 @@ package stage
 import (
 	"context"
 	"fmt"
+	"io"
+	"net/http"
 	"net/netip"
 	"time"
 
@@ -55,4 +57,23 @@ func (w *Watch) Stop() ([]probe.Summary, error) {
 	w.stop()
 	<-w.done
 	return probe.Summarize(w.attempts), w.err
+}
+
+// Get asks a Service's port 80 from the LAN's client, over a connection of its
+// own, and returns the test server's answer.
+func Get(ctx context.Context, l *lab.Lab, address netip.Addr) (string, error) {
+	ctx, cancel := context.WithTimeout(ctx, AttemptTimeout)
+	defer cancel()
+	client := http.Client{Transport: &http.Transport{DialContext: l.Client().Dial, DisableKeepAlives: true}}
+	request, err := http.NewRequestWithContext(ctx, http.MethodGet, "http://"+netip.AddrPortFrom(address, 80).String()+"/", nil)
+	if err != nil {
+		return "", err
+	}
+	response, err := client.Do(request)
+	if err != nil {
+		return "", err
+	}
+	defer response.Body.Close()
+	answer, err := io.ReadAll(response.Body)
+	return string(answer), err
 }
