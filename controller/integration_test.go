@@ -1,11 +1,8 @@
 package controller
 
 import (
-	"errors"
 	"fmt"
-	"net/http"
 	"strings"
-	"sync/atomic"
 	"testing"
 	"time"
 
@@ -16,7 +13,6 @@ import (
 	"k8s.io/apimachinery/pkg/api/meta"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/apimachinery/pkg/types"
-	"k8s.io/client-go/rest"
 	"sigs.k8s.io/controller-runtime/pkg/client"
 
 	clarion "github.com/clarion-lb/clarion/api/v1beta1"
@@ -412,131 +408,6 @@ func TestPreferDualStackIsCompletedWhenAPoolCan(t *testing.T) {
 	}
 }
 
-func TestObserveModeWritesNothing(t *testing.T) {
-	w := newWorld(t)
-	w.pool("lab", "192.0.2.0/24")
-	w.service("new")
-	w.service("old")
-	w.changeStatus("old", func(s *corev1.ServiceStatus) {
-		s.LoadBalancer.Ingress = []corev1.LoadBalancerIngress{{IP: "192.0.2.0"}}
-	})
-	versions := map[string]string{"new": w.get("new").ResourceVersion, "old": w.get("old").ResourceVersion}
-	var said atomic.Int32
-	w.start(func(o *Options) {
-		o.Mode = Observe
-		o.Config = rest.CopyConfig(o.Config)
-		o.Config.Wrap(func(next http.RoundTripper) http.RoundTripper {
-			return roundTripper(func(r *http.Request) (*http.Response, error) {
-				if r.Method != http.MethodGet {
-					said.Add(1)
-					t.Errorf("%s %s", r.Method, r.URL)
-				}
-				return next.RoundTrip(r)
-			})
-		})
-	})
-	w.eventually(func() (string, bool) {
-		shown := termShown.Load()
-		if shown == nil {
-			return "it has not begun", false
-		}
-		shown.mu.Lock()
-		defer shown.mu.Unlock()
-		n := 0
-		for _, s := range shown.known {
-			if s.differs {
-				n++
-			}
-		}
-		return fmt.Sprintf("%d differences", n), n == 2
-	})
-	for name, version := range versions {
-		if s := w.get(name); s.ResourceVersion != version {
-			t.Errorf("%s was written", name)
-		}
-	}
-	if w.leader() != "" {
-		t.Error("it took the lease")
-	}
-}
-
-type roundTripper func(*http.Request) (*http.Response, error)
-
-func (f roundTripper) RoundTrip(r *http.Request) (*http.Response, error) { return f(r) }
-
-// cable is a controller's connection to the API server, which can be cut.
-type cable struct{ cut atomic.Bool }
-
-func (c *cable) plug(o *Options) {
-	o.Config = rest.CopyConfig(o.Config)
-	o.Config.Wrap(func(next http.RoundTripper) http.RoundTripper {
-		return roundTripper(func(r *http.Request) (*http.Response, error) {
-			if c.cut.Load() {
-				return nil, errors.New("the cable is cut")
-			}
-			return next.RoundTrip(r)
-		})
-	})
-}
-
-func TestAnotherReplicaTakesOver(t *testing.T) {
-	w := newWorld(t)
-	w.pool("lab", "192.0.2.0/24")
-	var first cable
-	stop := w.start(first.plug, func(o *Options) { o.Identity = "first" })
-	w.eventually(func() (string, bool) { return "leader " + w.leader(), w.leader() == "first" })
-	w.service("s0")
-	w.sees("s0", "192.0.2.0 True Assigned")
-	w.start(func(o *Options) { o.Identity = "second" })
-
-	// The first one loses the API server: the second one takes over when the lease has run out.
-	first.cut.Store(true)
-	w.eventually(func() (string, bool) { return "leader " + w.leader(), w.leader() == "second" })
-	w.service("s1")
-	w.sees("s1", "192.0.2.1 True Assigned")
-	w.sees("s0", "192.0.2.0 True Assigned")
-
-	// It comes back and waits for its turn; told to stop, it stops.
-	first.cut.Store(false)
-	stop()
-	w.service("s2")
-	w.sees("s2", "192.0.2.2 True Assigned")
-}
-
-func TestALeaderThatStopsHandsOverAtOnce(t *testing.T) {
-	w := newWorld(t)
-	w.pool("lab", "192.0.2.0/24")
-	long := func(o *Options) { o.LeaseDuration, o.RenewDeadline = 60*time.Second, 50*time.Second }
-	stop := w.start(long, func(o *Options) { o.Identity = "first" })
-	w.eventually(func() (string, bool) { return "leader " + w.leader(), w.leader() == "first" })
-	w.start(long, func(o *Options) { o.Identity = "second" })
-	stop()
-	w.service("s")
-	w.sees("s", "192.0.2.0 True Assigned")
-	if w.leader() != "second" {
-		t.Errorf("the leader is %q", w.leader())
-	}
-}
-
-func TestAnAPIServerThatIsAwayIsWaitedFor(t *testing.T) {
-	w := newWorld(t)
-	w.pool("lab", "192.0.2.0/24")
-	var c cable
-	c.cut.Store(true) // from the start
-	w.start(c.plug)
-	time.Sleep(500 * time.Millisecond)
-	c.cut.Store(false)
-	w.service("s0")
-	w.sees("s0", "192.0.2.0 True Assigned")
-
-	c.cut.Store(true) // in mid-run, for longer than a lease lasts
-	w.service("s1")
-	time.Sleep(w.options.LeaseDuration + time.Second)
-	c.cut.Store(false)
-	w.sees("s1", "192.0.2.1 True Assigned")
-	w.sees("s0", "192.0.2.0 True Assigned")
-}
-
 func TestPoolsTellHowTheyAre(t *testing.T) {
 	w := newWorld(t)
 	w.start()
@@ -649,22 +520,4 @@ func TestGossipKeysAreFilledOnce(t *testing.T) {
 	if again.ResourceVersion != s.ResourceVersion {
 		t.Error("the Secret was written again")
 	}
-}
-
-// What happens to Services while nobody leads is found at the start of the next term.
-func TestAStartFindsWhatHappenedInBetween(t *testing.T) {
-	w := newWorld(t)
-	w.pool("lab", "192.0.2.0/30")
-	stop := w.start()
-	for _, name := range []string{"a", "b", "c", "d"} {
-		w.service(name)
-		w.eventually(func() (string, bool) {
-			return shows(w.get(name)), strings.HasSuffix(shows(w.get(name)), "True Assigned")
-		})
-	}
-	stop()
-	w.must(w.Delete(w.ctx, w.get("b")))
-	w.service("e")
-	w.start()
-	w.sees("e", "192.0.2.1 True Assigned")
 }

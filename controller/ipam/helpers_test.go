@@ -4,6 +4,7 @@ import (
 	"net/netip"
 	"strings"
 	"testing"
+	"time"
 
 	"go4.org/netipx"
 )
@@ -190,14 +191,93 @@ func (w *world) bringBack() {
 	}
 }
 
-// restart rebuilds the Allocator from what the statuses show, Services in the order given.
-func (w *world) restart(order []Key, pools []Pool) {
-	w.a = New()
-	w.a.SetPools(pools)
-	var requests []Request
-	for _, k := range order {
-		requests = append(requests, *w.requests[k])
+// pool makes a pool that anybody may use; older pools have lower ages… the first one made is the oldest.
+func auto(name, list string, with ...func(*Pool)) Pool {
+	p := Pool{Name: name, Ranges: ranges(list), AutoAssign: true}
+	for _, f := range with {
+		f(&p)
 	}
-	w.a.Adopt(requests)
-	w.bringBack()
+	return p
+}
+
+func excluding(list string) func(*Pool) { return func(p *Pool) { p.Exclude = ranges(list) } }
+func avoidingBuggy(p *Pool)             { p.AvoidBuggyIPs = true }
+func manual(p *Pool)                    { p.AutoAssign = false }
+func deleting(p *Pool)                  { p.Deleting = true }
+func random(p *Pool)                    { p.Random = true }
+func releasing(p *Pool)                 { p.ReleaseOrphans = true }
+func invalid(why string) func(*Pool)    { return func(p *Pool) { p.Invalid = why } }
+func quota(n int64) func(*Pool)         { return func(p *Pool) { p.PerNamespace = n } }
+func made(second int64) func(*Pool) {
+	return func(p *Pool) { p.Created = time.Unix(second, 0) }
+}
+
+func forNamespace(name string) func(*Pool) {
+	return func(p *Pool) {
+		p.audience().Namespace = func(n string, _ map[string]string) bool { return n == name }
+	}
+}
+
+func forNamespacesWith(k, v string) func(*Pool) {
+	return func(p *Pool) {
+		p.audience().Namespace = func(_ string, l map[string]string) bool { return l[k] == v }
+	}
+}
+
+func forServicesWith(k, v string) func(*Pool) {
+	return func(p *Pool) { p.audience().Service = func(l map[string]string) bool { return l[k] == v } }
+}
+
+func priority(n int32) func(*Pool) { return func(p *Pool) { p.audience().Priority = n } }
+func exclusive(p *Pool)            { p.audience().Exclusive = true }
+
+func (p *Pool) audience() *Audience {
+	if p.For == nil {
+		p.For = &Audience{}
+	}
+	return p.For
+}
+
+// step is one thing that happens, and what comes of it.
+type step struct {
+	does string
+	do   func(w *world) string
+	want string
+	news []string // what changes for Services that waited
+}
+
+func (s step) then(news ...string) step { s.news = news; return s }
+
+func assigns(service string, want string, asks ...ask) step {
+	return step{does: service + " asks", do: func(w *world) string { return w.assign(service, asks...) }, want: want}
+}
+
+func goes(service string) step {
+	return step{does: service + " goes", do: func(w *world) string { return w.release(service) }}
+}
+
+func edit(pools ...Pool) step {
+	return step{does: "pools are edited", do: func(w *world) string { return w.pools(pools...) }}
+}
+
+// message checks what the last decision on a Service said.
+func message(service, want string) step {
+	return step{does: "the message of " + service, do: func(w *world) string { return w.last[key(service)].Message }, want: want}
+}
+
+func usage(pool, want string) step {
+	return step{does: "usage of " + pool, want: want, do: func(w *world) string {
+		u, ok := w.a.Usage(pool)
+		if !ok {
+			return "none"
+		}
+		var parts []string
+		for i, f := range []FamilyUsage{u.IPv4, u.IPv6} {
+			if !f.Capacity.IsZero() || f.Assigned > 0 {
+				parts = append(parts, Family(i).short()+" "+CountOf(uint64(f.Assigned)).String()+"/"+f.Capacity.Short()+
+					", "+f.Available.String()+" free")
+			}
+		}
+		return strings.Join(parts, "; ")
+	}}
 }

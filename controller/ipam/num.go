@@ -50,9 +50,6 @@ type Count struct{ hi, lo uint64 }
 // families. Addresses that are IPv4-mapped on the wire never get here (see unsafe.go).
 type num = Count
 
-// v4Base is ::ffff:0.0.0.0.
-const v4Base = 0xffff << 32
-
 func numOf(a netip.Addr) num {
 	b := a.As16()
 	return num{binary.BigEndian.Uint64(b[:8]), binary.BigEndian.Uint64(b[8:])}

@@ -1,0 +1,387 @@
+package ipam
+
+import (
+	"fmt"
+	"net/netip"
+	"slices"
+
+	"go4.org/netipx"
+
+	clarion "github.com/clarion-lb/clarion/api/v1beta1"
+)
+
+// search looks for the addresses of one Service.
+type search struct {
+	a        *Allocator
+	r        Request
+	holder   id
+	grants   []grant
+	verdicts []familyVerdict
+	causes   []Cause // besides those of the verdicts
+	loses    bool    // see attempt
+	fence    *pool   // a pool that keeps the Service from pools that do not select it
+	fenced   bool    // fence has been looked for
+}
+
+// familyVerdict says why a pool did not give an address of a family, and what would change that.
+type familyVerdict struct {
+	Verdict
+	family Family
+	any    bool // the verdict is on the pool, whatever the family
+	cause  Cause
+}
+
+// kept returns the address of a family that the Service has and that its request allows: rather one that it is not
+// giving up, and rather one that its status shows.
+func (s *search) kept(f Family) (best grant, ok bool) {
+	bestRank := -1
+	s.a.ledger.of(s.holder, func(i id, it *claim) bool {
+		if familyOf(it.addr) != f || !s.allowed(it) {
+			return true
+		}
+		rank := 0
+		if !it.leaving {
+			rank += 2
+		}
+		if slices.Contains(s.r.Status.Addresses, addrOf(it.addr)) {
+			rank++
+		}
+		if rank > bestRank {
+			best, bestRank = grant{it.addr, it.pool, i}, rank
+		}
+		return true
+	})
+	return best, bestRank >= 0
+}
+
+// allowed reports whether the request lets the Service keep a claim. Which Services a pool serves, or whether it
+// still covers the address, does not matter: an edit of a pool never moves a live address, unless the operator
+// releases orphans.
+func (s *search) allowed(it *claim) bool {
+	if len(s.r.Addresses) > 0 && !slices.Contains(s.r.Addresses, addrOf(it.addr)) {
+		return false
+	}
+	if s.r.Pool != "" && it.pool.Name != s.r.Pool {
+		return false
+	}
+	return !it.pool.releases(it.addr)
+}
+
+// order puts the grants in the order of the Service's families; when they are just what its status shows, in the
+// order there, so that a restart changes nothing.
+func (s *search) order(wanted []Family) {
+	at := s.r.Status.Addresses
+	slices.SortFunc(s.grants, func(x, y grant) int {
+		return slices.Index(wanted, familyOf(x.addr)) - slices.Index(wanted, familyOf(y.addr))
+	})
+	if len(at) != len(s.grants) {
+		return
+	}
+	for _, g := range s.grants {
+		if !slices.Contains(at, addrOf(g.addr)) {
+			return
+		}
+	}
+	slices.SortFunc(s.grants, func(x, y grant) int {
+		return slices.Index(at, addrOf(x.addr)) - slices.Index(at, addrOf(y.addr))
+	})
+}
+
+// named grants the address of a family that the Service asks for, or says why not.
+func (s *search) named(f Family) (*Verdict, []Cause) {
+	addr := s.r.Addresses[slices.IndexFunc(s.r.Addresses, func(a netip.Addr) bool { return FamilyOf(a) == f })]
+	n := numOf(addr)
+	no := func(p *pool, reason clarion.Reason, format string, args ...any) *Verdict {
+		v := &Verdict{Reason: reason, Text: fmt.Sprintf("%s is asked for, but ", addr) + fmt.Sprintf(format, args...)}
+		if p != nil {
+			v.Pool = p.Name
+		}
+		return v
+	}
+	p := s.a.atlas.owner(n)
+	if p == nil {
+		for _, p := range s.a.order {
+			if p.Invalid == "" && slices.ContainsFunc(p.Ranges, func(r netipx.IPRange) bool { return r.Contains(addr) }) {
+				return no(p, clarion.ReasonAddressExcluded, "pool %s excludes it", p.Name), nil
+			}
+		}
+		return no(nil, clarion.ReasonAddressNotInPool, "no pool has it"), nil
+	}
+	if s.r.Pool != "" && p.Name != s.r.Pool {
+		return no(p, clarion.ReasonAddressNotInPool, "it is in pool %s, not in pool %s that is asked for too", p.Name, s.r.Pool), nil
+	}
+	if v, cause := s.serves(p, true); v != nil {
+		return no(p, v.Reason, "pool %s %s", p.Name, v.Text), []Cause{cause}
+	}
+	if !p.rule.holds(n) {
+		return no(p, clarion.ReasonAddressExcluded, "pool %s avoids addresses that end in .0 or .255 (avoidBuggyIPs)", p.Name), nil
+	}
+	if !p.free[f].has(n) {
+		return no(p, clarion.ReasonAddressInUse, "another Service has it"), []Cause{{Kind: CauseAddress, Address: addr}}
+	}
+	if !s.quotaLeft(p, 1) {
+		v, cause := s.quotaVerdict(p)
+		return no(p, v.Reason, "pool %s: %s", p.Name, v.Text), []Cause{cause}
+	}
+	s.grants = append(s.grants, grant{addr: n, pool: p})
+	return nil, nil
+}
+
+// fill grants an address for each missing family, and returns the families for which there is none.
+func (s *search) fill(missing []Family) (left []Family) {
+	candidates := s.candidates()
+	if len(missing) == 2 {
+		for _, p := range candidates {
+			if s.space(p, IPv4) == nil && s.space(p, IPv6) == nil && s.quotaLeft(p, 2) {
+				s.grant(p, missing[0])
+				s.grant(p, missing[1])
+				return nil
+			}
+		}
+	}
+	best := s.attempt(candidates, missing)
+	if len(best.left) > 0 && len(missing) == 2 {
+		// The first family may have used up the quota of the only pool that has the second: the other way round.
+		other := s.attempt(candidates, []Family{missing[1], missing[0]})
+		if len(other.left) == 0 || best.loses && !other.loses {
+			best, other = other, best
+		}
+		for _, v := range other.why {
+			s.causes = append(s.causes, v.cause)
+		}
+	}
+	s.grants = append(s.grants, best.grants...)
+	s.verdicts = append(s.verdicts, best.why...)
+	s.loses = best.loses
+	return best.left
+}
+
+// attempt is what comes of looking for families in an order.
+type attempt struct {
+	grants []grant
+	left   []Family
+	why    []familyVerdict // of each pool, why it has no address of the families that are left
+	// loses says that taking what there is would cost the Service an address of a family that some pool does have, if
+	// not just now: then it rather keeps what it has.
+	loses bool
+}
+
+// attempt looks for an address of each family in the first pool that has it.
+func (s *search) attempt(candidates []*pool, missing []Family) (t attempt) {
+	before := s.grants
+	for _, f := range missing {
+		if p := s.first(candidates, f); p != nil {
+			s.grant(p, f)
+		} else {
+			t.left = append(t.left, f)
+		}
+	}
+	for _, f := range t.left {
+		has := s.shows(f)
+		for _, p := range candidates {
+			if v := s.space(p, f); v != nil {
+				t.why = append(t.why, *v)
+				t.loses = t.loses || has && v.Reason != clarion.ReasonFamilyMismatch
+			}
+		}
+	}
+	t.grants = slices.Clone(s.grants[len(before):])
+	s.grants = before
+	return t
+}
+
+// shows reports whether the Service has an address of a family that its status shows, or has shown.
+func (s *search) shows(f Family) (has bool) {
+	s.a.ledger.of(s.holder, func(_ id, it *claim) bool {
+		has = has || familyOf(it.addr) == f && (it.written || slices.Contains(s.r.Status.Addresses, addrOf(it.addr)))
+		return true
+	})
+	return has
+}
+
+// first returns the first pool that has an address of a family; before all others, one that the Service has its
+// other address from.
+func (s *search) first(candidates []*pool, f Family) *pool {
+	for _, g := range s.grants {
+		if slices.Contains(candidates, g.pool) && s.space(g.pool, f) == nil {
+			return g.pool
+		}
+	}
+	for _, p := range candidates {
+		if s.space(p, f) == nil {
+			return p
+		}
+	}
+	return nil
+}
+
+func (s *search) grant(p *pool, f Family) {
+	n, _ := p.pick(f, s.r.Service)
+	s.grants = append(s.grants, grant{addr: n, pool: p})
+}
+
+// candidates returns the pools that may serve the Service, by preference. Why the others may not is noted.
+func (s *search) candidates() (out []*pool) {
+	pools := s.a.order
+	if s.r.Pool != "" {
+		pools = []*pool{s.a.pools[s.r.Pool]}
+	}
+	for _, p := range pools {
+		if v, cause := s.serves(p, s.r.Pool != ""); v != nil {
+			s.verdicts = append(s.verdicts, familyVerdict{Verdict: *v, any: true, cause: cause})
+			continue
+		}
+		out = append(out, p)
+	}
+	return out
+}
+
+// serves checks whether a pool may serve the Service at all. The checks in order, the first "no" wins.
+func (s *search) serves(p *pool, asked bool) (*Verdict, Cause) {
+	no := func(reason clarion.Reason, text string) (*Verdict, Cause) {
+		return &Verdict{Pool: p.Name, Reason: reason, Text: text}, Cause{Kind: CausePools}
+	}
+	switch {
+	case p.Invalid != "":
+		return no(clarion.ReasonPoolNotReady, "is not ready: "+p.Invalid)
+	case p.Deleting:
+		return no(clarion.ReasonPoolDeleting, "is being deleted")
+	case !p.AutoAssign && !asked:
+		return no(clarion.ReasonNoPool, "is only for Services that ask for it (autoAssign is false)")
+	}
+	if by, ok := p.selects(s.r); !ok {
+		v, cause := no(clarion.ReasonNoPool, by)
+		if by == notForNamespace(s.r) {
+			cause = Cause{Kind: CauseNamespace, Namespace: s.r.Service.Namespace}
+		}
+		return v, cause
+	}
+	if f := s.fencing(); f != nil && p.For == nil {
+		return no(clarion.ReasonNoPool, "is closed to this Service, which pool "+f.Name+" keeps to itself (fallback: Denied)")
+	}
+	return nil, Cause{}
+}
+
+func notForNamespace(r Request) string { return "is not for namespace " + r.Service.Namespace }
+
+// selects reports whether the pool is for the Service, or says why not.
+func (p *pool) selects(r Request) (string, bool) {
+	switch {
+	case p.For == nil:
+		return "", true
+	case p.For.Namespace != nil && !p.For.Namespace(r.Service.Namespace, r.NamespaceLabels):
+		return notForNamespace(r), false
+	case p.For.Service != nil && !p.For.Service(r.Labels):
+		return "is not for Services with these labels", false
+	default:
+		return "", true
+	}
+}
+
+// fencing returns the first pool that selects the Service and lets it take from no pool that does not.
+func (s *search) fencing() *pool {
+	if !s.fenced {
+		s.fenced = true
+		for _, p := range s.a.order {
+			if p.For == nil || !p.For.Exclusive || p.Invalid != "" {
+				continue
+			}
+			if _, ok := p.selects(s.r); ok {
+				s.fence = p
+				break
+			}
+		}
+	}
+	return s.fence
+}
+
+// space checks whether a pool has an address of a family for the Service; nil is yes.
+func (s *search) space(p *pool, f Family) *familyVerdict {
+	no := func(reason clarion.Reason, text string, c Cause) *familyVerdict {
+		return &familyVerdict{Verdict: Verdict{Pool: p.Name, Reason: reason, Text: text}, family: f, cause: c}
+	}
+	switch {
+	case p.capacity[f].IsZero():
+		return no(clarion.ReasonFamilyMismatch, "has no "+f.String(), Cause{Kind: CausePools})
+	case p.free[f].count.IsZero():
+		c := p.capacity[f].Short()
+		return no(clarion.ReasonPoolExhausted, fmt.Sprintf("full (%s %s/%s)", f.short(), c, c),
+			Cause{Kind: CauseSpace, Pool: p.Name, Family: f})
+	case !s.quotaLeft(p, 1):
+		v, cause := s.quotaVerdict(p)
+		return no(v.Reason, v.Text, cause)
+	}
+	return nil
+}
+
+func (s *search) quotaVerdict(p *pool) (Verdict, Cause) {
+	return Verdict{
+			Pool: p.Name, Reason: clarion.ReasonQuotaReached,
+			Text: fmt.Sprintf("namespace %s has all that its quota allows (%d)", s.r.Service.Namespace, p.PerNamespace),
+		},
+		Cause{Kind: CauseQuota, Pool: p.Name, Namespace: s.r.Service.Namespace, Holding: s.holds(p)}
+}
+
+// holds reports whether the Service has something from a pool.
+func (s *search) holds(p *pool) (has bool) {
+	s.a.ledger.of(s.holder, func(_ id, it *claim) bool { has = has || it.pool == p; return true })
+	return has
+}
+
+// quotaLeft reports whether the Service's namespace may hold n more addresses of a pool. What the Service is about to
+// give up does not count, what it is about to get does.
+func (s *search) quotaLeft(p *pool, n int64) bool {
+	if p.PerNamespace == 0 {
+		return true
+	}
+	var held int64
+	if ns := s.a.ledger.namespaces[s.r.Service.Namespace]; ns != nil {
+		held = ns.held[p]
+	}
+	s.a.ledger.of(s.holder, func(i id, it *claim) bool {
+		if it.pool == p && !slices.ContainsFunc(s.grants, func(g grant) bool { return g.claim == i }) {
+			held--
+		}
+		return true
+	})
+	for _, g := range s.grants {
+		if g.claim == 0 && g.pool == p {
+			held++
+		}
+	}
+	return held+n <= p.PerNamespace
+}
+
+// story returns why each considered pool did not give the families that are left, pools in order of preference, and
+// the causes that may change it.
+func (s *search) story(left []Family) (out []Verdict, causes []Cause) {
+	causes = []Cause{{Kind: CausePools}}
+	for _, c := range s.causes {
+		if !slices.Contains(causes, c) {
+			causes = append(causes, c)
+		}
+	}
+	for _, p := range s.a.order {
+		var texts []string
+		var v Verdict
+		for _, fv := range s.verdicts {
+			if fv.Pool != p.Name || !fv.any && !slices.Contains(left, fv.family) {
+				continue
+			}
+			if v.Pool == "" || rank(fv.Reason) < rank(v.Reason) {
+				v = fv.Verdict
+			}
+			if !slices.Contains(texts, fv.Text) {
+				texts = append(texts, fv.Text)
+			}
+			if !slices.Contains(causes, fv.cause) {
+				causes = append(causes, fv.cause)
+			}
+		}
+		if v.Pool != "" {
+			v.Text = joinTexts(texts)
+			out = append(out, v)
+		}
+	}
+	return out, causes
+}
