@@ -51,6 +51,9 @@ func (t *term) serveLocked(s *corev1.Service, known *service, namespaceLabels ma
 	r := requestOf(s, namespaceLabels)
 	d := t.ledger.Assign(r)
 	known.reason = d.Reason
+	if d.Outcome == ipam.Granted && wantsToShare(s) {
+		d.Message += noSharing
+	}
 	if len(t.poolGens) == 0 {
 		return nil, nil // no pool: somebody else may be meant to serve here
 	}

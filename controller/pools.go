@@ -263,7 +263,10 @@ func poolStatus(p *clarion.IPAddressPool, u ipam.Usage, said ipam.Condition, now
 			fmt.Sprintf("gives out nothing new; goes when Services have given up the addresses that they hold (%s)", want.Usage))
 	case p.Spec.ReuseDelay != nil && p.Spec.ReuseDelay.Duration > 0:
 		c.set(clarion.ConditionReady, metav1.ConditionFalse, clarion.ReasonNotInForce,
-			"serves, but reuseDelay is not acted upon by this version: a released address may be given out at once")
+			"gives out addresses, but reuseDelay is not acted upon by this version: a released address may be given out at once")
+	case p.Spec.Sharing == clarion.SharingCluster:
+		c.set(clarion.ConditionReady, metav1.ConditionFalse, clarion.ReasonNotInForce,
+			"gives out addresses, but sharing is not acted upon by this version: each address is given to one Service alone")
 	default:
 		c.set(clarion.ConditionReady, metav1.ConditionTrue, clarion.ReasonAccepted, "gives out addresses")
 	}

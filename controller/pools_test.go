@@ -80,6 +80,17 @@ func TestWhatAPoolTells(t *testing.T) {
 	has("Ready", "Accepted", "gives out")
 	has("Overlapping", "OlderPoolHolds", "old")
 
+	delay := metav1.Duration{Duration: time.Minute}
+	for _, change := range []func(*clarion.IPAddressPoolSpec){
+		func(s *clarion.IPAddressPoolSpec) { s.ReuseDelay = &delay },
+		func(s *clarion.IPAddressPoolSpec) { s.Sharing = clarion.SharingCluster },
+	} {
+		with := p.DeepCopy()
+		change(&with.Spec)
+		s = poolStatus(with, u, a.Condition("lab"), noon)
+		has("Ready", "NotInForce", "not acted upon")
+	}
+
 	// What is over is not told any more.
 	p.Status = s
 	u, _ = a.Usage("lab")
@@ -87,6 +98,7 @@ func TestWhatAPoolTells(t *testing.T) {
 	if len(s.Conditions) != 1 {
 		t.Errorf("conditions %+v", s.Conditions)
 	}
+	p.Status = s
 	if _, changed := statusPatch(p, s, poolStatus(p, u, ipam.Condition{}, noon.Add(time.Hour))); changed {
 		t.Error("the same is written again")
 	}

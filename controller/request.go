@@ -51,6 +51,15 @@ func marked(s *corev1.Service) bool {
 	return false
 }
 
+// noSharing is told to Services that ask to share an address.
+const noSharing = "; allow-shared-ip is not acted upon by this version: the address is the Service's alone"
+
+// wantsToShare reports whether a Service has a sharing key.
+func wantsToShare(s *corev1.Service) bool {
+	asked, err := clarion.ParseRequest(s.Annotations, s.Spec.LoadBalancerIP)
+	return err == nil && asked.SharingKey != ""
+}
+
 // requestOf reads what is to be known of a Service to decide what it gets.
 func requestOf(s *corev1.Service, namespaceLabels map[string]string) ipam.Request {
 	r := ipam.Request{

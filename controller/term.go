@@ -360,6 +360,13 @@ func (t *term) write(ctx context.Context, s *corev1.Service, w *write, d *ipam.D
 	t.mu.Unlock()
 	if w.note != nil {
 		t.events.say(s, *w.note)
+		what := "assigned"
+		if w.note.kind == corev1.EventTypeWarning {
+			what = "not assigned"
+		} else if w.note.reason == clarion.ReasonReleased {
+			what = "released"
+		}
+		t.log.Info(what, "service", keyOf(s).String(), "reason", w.note.reason, "message", w.note.text)
 	}
 	return nil
 }
