@@ -4,8 +4,7 @@ import (
 	"context"
 	"fmt"
 	"log/slog"
-	"os"
-	"strconv"
+	"math/rand/v2"
 	"time"
 
 	"golang.org/x/time/rate"
@@ -26,7 +25,6 @@ type crier struct {
 	wrote    func(result string)
 	queue    chan *eventsv1.Event
 	instance string
-	count    int
 }
 
 const (
@@ -54,9 +52,7 @@ func (c *crier) cry(now time.Time, on corev1.ObjectReference, reason v1beta1.Rea
 	if namespace == "" {
 		namespace = metav1.NamespaceDefault
 	}
-	c.count++
-	// Unique as long as a process does not get its predecessor's id within the same second.
-	name := on.Name[:min(len(on.Name), 200)] + "." + strconv.FormatInt(now.Unix(), 36) + strconv.FormatInt(int64(os.Getpid()), 36) + strconv.Itoa(c.count)
+	name := fmt.Sprintf("%s.%016x", on.Name[:min(len(on.Name), 200)], rand.Uint64())
 	select {
 	case c.queue <- &eventsv1.Event{
 		ObjectMeta:          metav1.ObjectMeta{Namespace: namespace, Name: name},
