@@ -42,6 +42,8 @@ func TestMain(m *testing.M) {
 			Set("service-cluster-ip-range", "10.96.0.0/14,fd96::/108").
 			Set("max-requests-inflight", "2000").
 			Set("max-mutating-requests-inflight", "2000")
+		env.ControlPlane.Etcd = &envtest.Etcd{}
+		env.ControlPlane.Etcd.Configure().Enable("unsafe-no-fsync") // nothing here outlives the test
 		config, err := env.Start()
 		if err != nil {
 			fmt.Fprintln(os.Stderr, "starting the API server:", err)
