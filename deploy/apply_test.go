@@ -155,7 +155,12 @@ func (c cluster) testApplyAgain(t *testing.T) {
 		t.Fatal(err)
 	}
 	for _, args := range [][]string{{"apply"}, {"apply", "--server-side", "--force-conflicts"}} {
-		c.kubectl(t, append(args, "-f", "clarion.yaml")...)
+		out := c.kubectl(t, append(args, "-f", "clarion.yaml")...)
+		for line := range strings.Lines(out) {
+			if !strings.HasSuffix(line, " unchanged\n") && !strings.HasSuffix(line, " serverside-applied\n") {
+				t.Errorf("applying again changes something: %s", line)
+			}
+		}
 		secret, err := secrets.Get(t.Context(), "clarion-gossip", metav1.GetOptions{})
 		if err != nil {
 			t.Fatal(err)
