@@ -54,6 +54,7 @@ func TestEventsAreWrittenApartFromAddresses(t *testing.T) {
 					t.Errorf("whoever had something to say waited %v", took)
 				}
 				time.Sleep(2 * 100 * busyEventPause)
+				synctest.Wait()
 				if len(b.events) != 100 {
 					t.Fatalf("%d events", len(b.events))
 				}
