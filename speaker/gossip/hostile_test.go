@@ -86,7 +86,7 @@ func TestAHostileMember(t *testing.T) {
 		// Garbage behind each type of message, by packet and by stream.
 		r := rand.New(rand.NewPCG(1, 2))
 		for typ := range 16 {
-			for range 200 {
+			for range 100 {
 				b := make([]byte, r.IntN(300))
 				for i := range b {
 					b[i] = byte(r.Uint32())
@@ -99,7 +99,7 @@ func TestAHostileMember(t *testing.T) {
 		}
 
 		// Floods of well-formed nonsense: nodes that don't exist, and lies about one that does.
-		for i := range 3000 {
+		for i := range 1500 {
 			st := state{node: nodeName(1000 + i), life: 1, seq: 1}
 			if i%3 == 0 {
 				st = state{node: nodeName(0), life: c.nodes[0].life, seq: uint64(i), facts: Facts{Build: "lie"}}
