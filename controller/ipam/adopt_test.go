@@ -94,6 +94,25 @@ func TestAdoption(t *testing.T) {
 	}
 }
 
+// An address that another provider's Service has too is kept, and given to nobody else.
+func TestAdoptionBesideAnotherProvider(t *testing.T) {
+	w := newWorld(t)
+	w.a.SetPools([]Pool{auto("lab", "1.2.3.0/31")})
+	w.a.Reserve(key("theirs"), addrs("1.2.3.0"))
+	r := w.request(key("s1"))
+	status("1.2.3.0", "lab")(r)
+	w.a.Adopt([]Request{*r})
+	for service, want := range map[string]string{"s1": "1.2.3.0", "s2": "1.2.3.1"} {
+		if got := w.assign(service); got != want {
+			t.Errorf("%s: %q, want %q", service, got, want)
+		}
+	}
+	w.release("s1")
+	if got := w.assign("s3"); got != "PoolExhausted" {
+		t.Errorf("s3: %q, though another provider's Service has 1.2.3.0", got)
+	}
+}
+
 // An address that two Services hold counts once in its pool and once in each namespace's quota.
 func TestSharedAddressesCountOnce(t *testing.T) {
 	a := New()

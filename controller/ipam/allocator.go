@@ -239,6 +239,9 @@ func (a *Allocator) adopt(r Request, h id) id {
 			continue
 		}
 		a.ledger.chain(first, func(_ id, c *claim) bool { // an address counts in one pool, whoever holds it
+			if c.pool == nil {
+				return true
+			}
 			p = c.pool
 			return false
 		})
@@ -261,7 +264,8 @@ func (a *Allocator) clashes(first id, r Request) (clash bool) {
 	a.ledger.chain(first, func(_ id, c *claim) bool {
 		h := a.ledger.holders.at(c.holder)
 		switch {
-		case h.key() == r.Service, h.foreign, len(h.ports()) == 0, len(r.Ports) == 0:
+		case h.foreign: // both were so when we came: not ours to judge
+		case h.key() == r.Service, len(h.ports()) == 0, len(r.Ports) == 0:
 			clash = true
 		default:
 			clash = slices.ContainsFunc(h.ports(), func(p Port) bool { return slices.Contains(r.Ports, p) })

@@ -78,11 +78,18 @@ func b2i(b bool) int {
 	return 0
 }
 
-func (w *twin) held(a netip.Addr) bool {
+func (w *twin) heldByOurs(a netip.Addr) bool {
 	for _, hs := range w.holds {
 		if slices.ContainsFunc(hs, func(h hold) bool { return h.addr == a }) {
 			return true
 		}
+	}
+	return false
+}
+
+func (w *twin) held(a netip.Addr) bool {
+	if w.heldByOurs(a) {
+		return true
 	}
 	for _, addrs := range w.foreign {
 		if slices.Contains(addrs, a) {
@@ -149,7 +156,7 @@ func (w *twin) adopt(r Request) {
 		if i < len(r.Status.Pools) {
 			pool = r.Status.Pools[i]
 		}
-		if pool = w.attribute(a, pool); pool != "" && !w.held(a) {
+		if pool = w.attribute(a, pool); pool != "" && !w.heldByOurs(a) {
 			w.holds[r.Service] = append(w.holds[r.Service], hold{addr: a, pool: pool, written: true})
 		}
 	}
