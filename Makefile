@@ -97,7 +97,7 @@ test: lint check-generated setup ## everything: lint, generated files, unit, int
 	@rm -rf bin/test; status=0; \
 		$(MAKE) test-code || status=1; \
 		$(MAKE) test-lab || status=1; \
-		cat bin/test/*.count | awk '{ p += $$1; f += $$2; s += $$3 } END { printf "%d passed, %d failed, %d skipped\n", p, f, s }'; \
+		cat bin/test/*.count | awk '{ p += $$1; f += $$2; s += $$3 } END { printf "%d passed, %d failed, %d skipped\n", p, f, s }' | tee bin/test/summary; \
 		exit $$status
 
 .PHONY: test-code
