@@ -118,7 +118,7 @@ bench: ## benchmarks (BENCH=…)
 
 .PHONY: fuzz
 fuzz: ## each fuzz target for a while (FUZZTIME=…)
-	@go list -f '{{if .TestGoFiles}}{{.ImportPath}}{{end}}' ./... | while read -r package; do \
+	@go list -f '{{if or .TestGoFiles .XTestGoFiles}}{{.ImportPath}}{{end}}' ./... | while read -r package; do \
 		for target in $$(go test -list '^Fuzz' "$$package" | grep '^Fuzz' || true); do \
 			echo "$$package $$target"; \
 			go test -run '^$$' -fuzz "^$$target\$$" -fuzztime $(FUZZTIME) "$$package"; \
