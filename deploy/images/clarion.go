@@ -7,7 +7,7 @@ const User = "65532:65532"
 
 // Clarion describes the product's two images, which the release and the lab build alike. The name of each is the
 // repository, the program's short name and the tag: localhost/clarion- and v1.2.3 give localhost/clarion-speaker:v1.2.3.
-// Binaries are expected where `make build` puts them: directory/linux_amd64/clarion-speaker.
+// Binaries are expected where `make images` puts them: directory/linux_amd64/clarion-speaker.
 func Clarion(repository, tag, directory string, architectures ...string) []Image {
 	var images []Image
 	for _, program := range []struct {

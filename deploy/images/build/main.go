@@ -1,4 +1,4 @@
-// Build writes the images of Clarion's two programs from binaries that `make build-all` left in bin/, as OCI archives:
+// Build writes the images of Clarion's two programs as OCI archives, from binaries in bin/linux_ARCH; `make images` makes both:
 //
 //	go run ./deploy/images/build --tag v1.2.3
 package main
