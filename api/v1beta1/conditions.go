@@ -147,9 +147,9 @@ const (
 	ReasonNoAdvertisement Reason = "NoAdvertisement"
 
 	// ReasonNoEligibleNode (False): an advertisement covers the address, but no node may announce it; the
-	// message counts the nodes by their reasons, which are those below.
+	// message names their reasons, which are those below.
 	//
-	// To do: change what the message names most often.
+	// To do: change what the message names.
 	ReasonNoEligibleNode Reason = "NoEligibleNode"
 
 	// ReasonNoEndpoint (False): the Service has no endpoint that could serve traffic. Also a node's

@@ -76,8 +76,11 @@ func Images(ctx context.Context, directory string, progress supply.Progress) ([]
 	var all []images.Image
 	for _, match := range imageLine.FindAllSubmatch(text, -1) {
 		name := string(match[1])
-		repository, tag, _ := strings.Cut(name, ":")
-		for _, i := range images.Clarion(repository[:strings.LastIndex(repository, "clarion-")+len("clarion-")], tag, directory, runtime.GOARCH) {
+		program, colon := strings.LastIndex(name, "clarion-")+len("clarion-"), strings.LastIndex(name, ":")
+		if colon < program {
+			continue // not one of ours, or without a tag
+		}
+		for _, i := range images.Clarion(name[:program], name[colon+1:], directory, runtime.GOARCH) {
 			if i.Name == name {
 				all = append(all, i)
 			}
