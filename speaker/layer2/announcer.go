@@ -19,16 +19,27 @@ type Options struct {
 	// GratuitousRate is how many gratuitous frames leave each interface in a
 	// second at most. Default 2,000. Answers are not limited by it.
 	GratuitousRate int
+	// RefreshInterval is how often each address is announced once more though
+	// nothing has changed, give or take a quarter; default a minute, and never
+	// if negative. Frames get lost, switches forget the port of a MAC that sends
+	// little, and somebody else may have announced the address by mistake:
+	// clients that were misled find their way back without being asked. The
+	// refreshes of many addresses are spread evenly over the interval.
+	RefreshInterval time.Duration
 }
 
 // DefaultGratuitousRate is the default of [Options.GratuitousRate].
 const DefaultGratuitousRate = 2000
+
+// DefaultRefreshInterval is the default of [Options.RefreshInterval].
+const DefaultRefreshInterval = time.Minute
 
 // An Announcer answers for addresses on this node's links. Make one with [New],
 // start it with Run; all methods may be called at any time from any goroutine.
 type Announcer struct {
 	log      *slog.Logger
 	rate     int
+	refresh  time.Duration
 	open     openFunc
 	watch    watchFunc
 	counters *counters
@@ -40,8 +51,11 @@ type Announcer struct {
 	links published[[]Link]
 	state published[State]
 
-	// changed has room for one note to the owner that answers or what
-	// responders have in force is new.
+	// reannounce counts the calls of Reannounce.
+	reannounce atomic.Uint64
+
+	// changed has room for one note to the owner that answers, reannounce or
+	// what responders have in force is new.
 	changed chan struct{}
 }
 
@@ -50,6 +64,7 @@ func New(o Options) *Announcer {
 	a := &Announcer{
 		log:      o.Logger,
 		rate:     o.GratuitousRate,
+		refresh:  o.RefreshInterval,
 		open:     openPort,
 		watch:    watchLinks,
 		counters: newCounters(),
@@ -60,6 +75,9 @@ func New(o Options) *Announcer {
 	}
 	if a.rate <= 0 {
 		a.rate = DefaultGratuitousRate
+	}
+	if a.refresh == 0 {
+		a.refresh = DefaultRefreshInterval
 	}
 	a.answers.Store(new(answers))
 	a.links.init(nil)
@@ -80,6 +98,16 @@ func (a *Announcer) Apply(desired []Announcement) Changes {
 		a.poke()
 	}
 	return changes
+}
+
+// Reannounce announces every address that is answered here now once more, in one
+// round: for when somebody else may have announced them by mistake, and clients
+// follow that. It keeps to the pace of [Options.GratuitousRate], and addresses newly
+// taken go first. An address that this node stands in for is not announced. It
+// returns at once; calls made before an address's round is sent are one.
+func (a *Announcer) Reannounce() {
+	a.reannounce.Add(1)
+	a.poke()
 }
 
 // Links returns the Ethernet links of this node in order of name, and a channel

@@ -33,11 +33,20 @@ type world struct {
 	joinErr error
 }
 
-// inWorld runs a story in a bubble. The Announcer runs from the start.
+// inWorld runs a story in a bubble. The Announcer runs from the start, and
+// refreshes nothing.
 func inWorld(t *testing.T, story func(w *world)) {
+	t.Helper()
+	inWorldOf(t, Options{RefreshInterval: -1}, story)
+}
+
+// inWorldOf is inWorld with other options.
+func inWorldOf(t *testing.T, o Options, story func(w *world)) {
+	t.Helper()
 	synctest.Test(t, func(t *testing.T) {
 		w := &world{t: t, links: make(chan []observed), unseen: make(chan error), ended: make(chan error, 1), refuse: make(map[segment]error)}
-		w.Announcer = New(Options{Logger: slog.New(slog.NewTextHandler(&w.logged, nil))})
+		o.Logger = slog.New(slog.NewTextHandler(&w.logged, nil))
+		w.Announcer = New(o)
 		w.open = w.openPort
 		w.watch = func(ctx context.Context, out chan<- []observed) error {
 			for {

@@ -19,6 +19,8 @@ type owner struct {
 	paces   map[string]*rate.Limiter // one per interface, both families share it
 	ended   chan ending
 	journal journal
+	// reannounced is the count of Reannounce that responders were told of.
+	reannounced uint64
 }
 
 func newOwner(a *Announcer) *owner {
@@ -122,6 +124,9 @@ func (o *owner) reconcile(ctx context.Context, now time.Time) (retry <-chan time
 			delete(o.posts, s)
 		}
 	}
+	count := o.reannounce.Load()
+	again := count != o.reannounced
+	o.reannounced = count
 	var wake time.Time
 	for s, t := range want {
 		p := o.posts[s]
@@ -130,7 +135,7 @@ func (o *owner) reconcile(ctx context.Context, now time.Time) (retry <-chan time
 			o.posts[s] = p
 		}
 		o.man(ctx, now, s, p)
-		if p.responder != nil && p.table != t {
+		if p.responder != nil && (again || p.table != t) {
 			p.responder.poke()
 		}
 		p.table = t
@@ -191,6 +196,7 @@ func (o *owner) start(ctx context.Context, now time.Time, s segment, p *post) {
 	r := &responder{
 		segment: s, protocol: &protocols[s.family], link: p.link.Link, open: o.open, answers: &o.answers,
 		counters: o.counters, pace: o.paces[s.iface], changed: make(chan struct{}, 1), report: o.poke,
+		refresh: o.refresh, reannounce: &o.reannounce,
 	}
 	r.setSource(p.link.LinkLocal)
 	ctx, cancel := context.WithCancel(ctx)

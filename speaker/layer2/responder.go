@@ -3,6 +3,7 @@ package layer2
 import (
 	"context"
 	"fmt"
+	"math/rand/v2"
 	"net/netip"
 	"slices"
 	"sync/atomic"
@@ -27,13 +28,16 @@ type responder struct {
 	answers  *atomic.Pointer[answers]
 	counters *counters
 	pace     *rate.Limiter
+	refresh  time.Duration
+	// reannounce counts how often all was to be announced again.
+	reannounce *atomic.Uint64
 
 	// source is the link-local address to announce from. It may change
 	// while the responder runs.
 	source atomic.Pointer[netip.Addr]
 	// served is the table that is in force so far: what is listened for.
 	served atomic.Pointer[table]
-	// changed has room for one note that answers or source are new.
+	// changed has room for one note that answers, source or reannounce are new.
 	changed chan struct{}
 	// report is called when served has changed.
 	report func()
@@ -148,14 +152,18 @@ type work struct {
 	pending  []netip.Addr       // to be listened for
 	macs     map[netip.Addr]MAC // listened for
 	frame    []byte
+	// reannounced is the value of reannounce that was heeded last.
+	reannounced uint64
 }
 
 func newWork(r *responder, p port) *work {
 	return &work{
 		responder: r, port: p, seen: noAnswers,
-		schedule: newSchedule(len(r.protocol.announce), r.pace),
+		schedule: newSchedule(len(r.protocol.announce), r.pace, r.refresh, rand.Float64),
 		groups:   make(map[netip.Addr]int),
 		macs:     make(map[netip.Addr]MAC),
+		// What there is to announce is announced from the start anyway.
+		reannounced: r.reannounce.Load(),
 	}
 }
 
@@ -169,6 +177,7 @@ func (w *work) step(now time.Time) (wake time.Time, err error) {
 	if err != nil {
 		return time.Time{}, err
 	}
+	w.repeat(now)
 	wake = w.announce(now)
 	if more {
 		wake = now
@@ -279,6 +288,20 @@ func (w *work) publish() {
 	w.report()
 }
 
+// repeat has all that is listened for announced again, if that was asked for.
+func (w *work) repeat(now time.Time) {
+	count := w.reannounce.Load()
+	if count == w.reannounced {
+		return
+	}
+	w.reannounced = count
+	for _, a := range w.seen.addresses {
+		if mac, listening := w.macs[a]; listening && mac.IsZero() {
+			w.schedule.repeat(now, a)
+		}
+	}
+}
+
 // announce sends the gratuitous frames that are due and returns when to look
 // again; zero if there will be none.
 func (w *work) announce(now time.Time) (wake time.Time) {
@@ -288,7 +311,8 @@ func (w *work) announce(now time.Time) (wake time.Time) {
 			return wake
 		}
 		// Silence is in force as soon as Apply returns, before follow sees it.
-		if _, wanted := w.table().macs[address]; !wanted {
+		// So is standing in for another node.
+		if mac, wanted := w.table().macs[address]; !wanted || !mac.IsZero() {
 			continue
 		}
 		w.frame = w.protocol.announce[form](w.frame[:0], w.link.HardwareAddr, *w.source.Load(), address)

@@ -36,7 +36,8 @@ func (s step) delay(forms int) time.Duration {
 // made to it; the time is an argument.
 //
 //	add ──► waiting ──(due)──► ready ──(pace allows)──► sent ──► waiting for the next step
-//	         by time           by step                    └────► done after the last
+//	  ▲      by time           by step                    │
+//	  └─────────────── to be refreshed ◄── after the last ┘
 //
 // Of what is ready, lower steps go first: when many addresses are taken at
 // once, each is announced once before any is announced again. Each step waits
@@ -49,6 +50,10 @@ type schedule struct {
 	waiting entryHeap
 	ready   entryHeap
 	added   uint64
+	// refresh is the time from one announcement to the next when all rounds are
+	// over, zero for never, and random is in [0, 1).
+	refresh time.Duration
+	random  func() float64
 }
 
 type entry struct {
@@ -56,16 +61,20 @@ type entry struct {
 	step    step
 	due     time.Time
 	order   uint64 // of being added
+	inTurn  bool   // it waits to be refreshed, or is being refreshed
 	index   int    // in its heap
 	heap    *entryHeap
 }
 
 // newSchedule returns an empty schedule for a family with that many forms of
-// frames; pace may be shared with other schedules.
-func newSchedule(forms int, pace *rate.Limiter) *schedule {
+// frames; pace may be shared with other schedules. What was announced is refreshed
+// at that interval, or never if it is not positive.
+func newSchedule(forms int, pace *rate.Limiter, refresh time.Duration, random func() float64) *schedule {
 	return &schedule{
 		forms:   forms,
 		pace:    pace,
+		refresh: refresh,
+		random:  random,
 		entries: make(map[netip.Addr]*entry),
 		waiting: entryHeap{before: func(a, b *entry) bool {
 			return cmp.Or(a.due.Compare(b.due), cmp.Compare(a.order, b.order)) < 0
@@ -83,6 +92,28 @@ func (s *schedule) add(now time.Time, address netip.Addr) {
 	e := &entry{address: address, due: now, order: s.added}
 	s.entries[address] = e
 	s.waiting.push(e)
+}
+
+// repeat announces an address in one round more, now, and leaves what else is to
+// come as it is. If a round of it is due or under way already, that is the one.
+func (s *schedule) repeat(now time.Time, address netip.Addr) {
+	last := step(s.forms * (len(rounds) - 1))
+	e := s.entries[address]
+	switch {
+	case e == nil:
+		s.add(now, address)
+		e = s.entries[address]
+		e.step = last
+		return
+	case e.heap == &s.ready, !e.due.After(now):
+		return
+	case e.inTurn:
+		e.inTurn = false
+	default:
+		e.step -= step(s.forms) // the round that it was announced in last
+	}
+	e.due = now
+	heap.Fix(e.heap, e.index)
 }
 
 // remove stops announcing an address.
@@ -113,14 +144,34 @@ func (s *schedule) next(now time.Time) (address netip.Addr, form int, ok bool, w
 
 	e := s.ready.pop()
 	address, form = e.address, int(e.step)%s.forms
-	if e.step+1 < stepCount(s.forms) {
+	switch {
+	case e.step+1 < stepCount(s.forms):
 		e.due = now.Add(e.step.delay(s.forms))
 		e.step++
 		s.waiting.push(e)
-	} else {
+	case s.refresh > 0:
+		e.due = now.Add(s.pause(e.inTurn))
+		e.step, e.inTurn = stepCount(s.forms)-step(s.forms), true
+		s.waiting.push(e)
+	default:
 		delete(s.entries, address)
 	}
 	return address, form, true, time.Time{}
+}
+
+// refreshJitter is by how much of the interval a refresh comes early or late.
+const refreshJitter = 0.25
+
+// pause returns the time until an address is refreshed. What was announced out of
+// turn was probably announced together with many others, so its turn comes
+// anywhere in the interval: refreshes are spread evenly from the first one on, and
+// stay so. From then on they keep the interval, but for the jitter.
+func (s *schedule) pause(inTurn bool) time.Duration {
+	share := s.random()
+	if inTurn {
+		share = 1 + refreshJitter*(2*share-1)
+	}
+	return time.Duration(share * float64(s.refresh))
 }
 
 // An entryHeap is a heap of entries that know where they are.

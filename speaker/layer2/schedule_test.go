@@ -56,7 +56,7 @@ func TestAnnouncingTakesSixRounds(t *testing.T) {
 		}},
 	} {
 		t.Run(c.name, func(t *testing.T) {
-			s := newSchedule(c.forms, unpaced())
+			s := newSchedule(c.forms, unpaced(), 0, nil)
 			s.add(epoch, vip6)
 			if got := play(s, epoch); !slices.Equal(got, c.want) {
 				t.Errorf("got %v, expected %v", got, c.want)
@@ -67,7 +67,7 @@ func TestAnnouncingTakesSixRounds(t *testing.T) {
 
 func TestScheduleStory(t *testing.T) {
 	a, b := netip.MustParseAddr("192.0.2.1"), netip.MustParseAddr("192.0.2.2")
-	s := newSchedule(2, unpaced())
+	s := newSchedule(2, unpaced(), 0, nil)
 	expect := func(what string, at time.Duration, want ...sending) time.Duration {
 		t.Helper()
 		now := epoch.Add(at)
@@ -116,7 +116,7 @@ func TestScheduleLaws(t *testing.T) {
 		perSecond := rapid.SampledFrom([]int{50, 500, 2000}).Draw(t, "rate")
 		burst := rapid.IntRange(1, 20).Draw(t, "burst")
 		count := rapid.IntRange(1, 100).Draw(t, "addresses")
-		s := newSchedule(forms, rate.NewLimiter(rate.Limit(perSecond), burst))
+		s := newSchedule(forms, rate.NewLimiter(rate.Limit(perSecond), burst), 0, nil)
 		for i := range count {
 			s.add(epoch, netip.AddrFrom4([4]byte{10, 0, 0, byte(i)}))
 		}
@@ -155,7 +155,7 @@ func TestScheduleLaws(t *testing.T) {
 }
 
 func TestPaceStretchesAFlood(t *testing.T) {
-	s := newSchedule(2, rate.NewLimiter(DefaultGratuitousRate, DefaultGratuitousRate/burstsPerSecond))
+	s := newSchedule(2, rate.NewLimiter(DefaultGratuitousRate, DefaultGratuitousRate/burstsPerSecond), 0, nil)
 	const count = 3000
 	for _, a := range scattered(IPv4, count) {
 		s.add(epoch, a)
