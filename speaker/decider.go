@@ -86,7 +86,7 @@ func (d *decider) look(s seen) {
 
 // sameSpeakers reports whether two snapshots have the same speakers saying the same.
 func sameSpeakers(s, t gossip.Snapshot) bool {
-	return s.Running == t.Running && slices.EqualFunc(s.Members, t.Members, func(a, b gossip.Member) bool {
+	return s.Running == t.Running && s.Session == t.Session && slices.EqualFunc(s.Members, t.Members, func(a, b gossip.Member) bool {
 		return a.Node == b.Node && a.Known == b.Known && a.Facts.Equal(b.Facts)
 	})
 }
@@ -103,6 +103,7 @@ func (d *decider) step(now time.Time) decided {
 	wasServing := d.machine.Serving()
 	in := ownership.Input{
 		Whole:      d.seen.synced && d.seen.gossip.Running,
+		Session:    d.seen.gossip.Session,
 		Accounted:  d.seen.gossip.Accounted,
 		Candidates: map[ownership.Unit][]string{},
 	}

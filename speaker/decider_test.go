@@ -297,6 +297,25 @@ func TestASpeakerThatHasNotSettledSaysAndAnnouncesNothing(t *testing.T) {
 	}
 }
 
+// Gossip that was opened again hears nobody at first: that is no reason to claim what others announce.
+func TestInANewSessionNothingIsClaimedUntilSettledAgain(t *testing.T) {
+	l := newLAN(t, "a", "b")
+	for i := range 8 {
+		l.service(newService(fmt.Sprint("web-", i), fmt.Sprint("192.0.2.", i+1)))
+		l.endpoints(fmt.Sprint("web-", i), "a")
+	}
+	l.step()
+	d := l.deciders["a"]
+	if n := len(d.announcements()); n == 0 || n == 8 {
+		t.Fatalf("a announces %d of 8: choose other addresses", n)
+	}
+	alone := gossip.Snapshot{Running: true, Session: 2, Members: l.seen.Members[:1]}
+	d.look(seen{synced: true, gossip: alone, links: l.links})
+	if out := d.step(l.now); out.serving || !out.announcing || len(d.announcements()) > 0 {
+		t.Errorf("serving %v, announces %v", out.serving, d.announcements())
+	}
+}
+
 func TestNothingIsDecidedBeforeAllObjectsAreIn(t *testing.T) {
 	d := newDecider("a", false)
 	d.setNode("a", &node{plan: plan.Node{Name: "a", Ready: true}})

@@ -112,7 +112,7 @@ func (l *loop) act(now time.Time, state layer2.State) (wakeAt time.Time) {
 	begin := time.Now()
 	d := l.decider
 	decided := d.step(now)
-	if decided.announcing && decided.serving && !l.Observe {
+	if decided.announcing && !l.Observe {
 		l.announcer.Apply(d.announcements())
 	}
 	// Only now are the others told that this node serves: they stop answering for what it has taken.
@@ -145,7 +145,7 @@ func (l *loop) setKeys(keys []gossip.Key) { l.keys = keys }
 // tellGossip asks gossip for what follows from what is known.
 func (l *loop) tellGossip(serving bool) {
 	d := l.decider
-	want := gossip.Desired{Keys: l.keys, Facts: gossip.Facts{
+	want := gossip.Desired{Keys: l.keys, Session: d.seen.gossip.Session, Facts: gossip.Facts{
 		Build:   l.Version,
 		Started: l.started,
 		Serving: serving && !l.Observe,
@@ -172,7 +172,7 @@ func (l *loop) tellGossip(serving bool) {
 		})
 	}
 	l.hintAtGossip(want)
-	if want.Listen == l.told.Listen && want.Advertise == l.told.Advertise && slices.Equal(want.Keys, l.told.Keys) &&
+	if want.Listen == l.told.Listen && want.Advertise == l.told.Advertise && want.Session == l.told.Session && slices.Equal(want.Keys, l.told.Keys) &&
 		slices.Equal(want.Peers, l.told.Peers) && want.Facts.Equal(l.told.Facts) {
 		return
 	}

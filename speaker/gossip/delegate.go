@@ -22,9 +22,9 @@ var (
 	_ memberlist.AliveDelegate = (*delegate)(nil)
 )
 
-// NodeMeta returns the life of this speaker.
+// NodeMeta returns the life of this session.
 func (d *delegate) NodeMeta(int) []byte {
-	return binary.BigEndian.AppendUint64(nil, uint64(d.g.life))
+	return binary.BigEndian.AppendUint64(nil, uint64(d.local.life))
 }
 
 func lifeOf(meta []byte) life {

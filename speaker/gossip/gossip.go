@@ -33,6 +33,9 @@ type Desired struct {
 	Peers []Peer
 	// Facts are what to say of this node.
 	Facts Facts
+	// Session is the one, as in a Snapshot, that Facts.Serving was decided in: in any other one this node does
+	// not serve yet, whatever Facts say. 0 is all sessions.
+	Session uint64
 }
 
 // A Peer is a node that should have a speaker. All speakers listen on the same port.
@@ -45,6 +48,9 @@ type Peer struct {
 type Snapshot struct {
 	// Running is true while gossip is listened to.
 	Running bool
+	// Session counts how often gossip was opened; 0 while it does not run. What was seen in one session says nothing
+	// of the next, in which nobody was heard yet.
+	Session uint64
 	// Members are the speakers heard, in order of their nodes, this one among them unless it has left.
 	Members []Member
 	// Missing are the peers that are not heard, in order.
@@ -68,7 +74,7 @@ func (m Member) equal(n Member) bool {
 }
 
 func (s Snapshot) equal(t Snapshot) bool {
-	return s.Running == t.Running && s.Accounted == t.Accounted && slices.Equal(s.Missing, t.Missing) &&
+	return s.Running == t.Running && s.Session == t.Session && s.Accounted == t.Accounted && slices.Equal(s.Missing, t.Missing) &&
 		slices.EqualFunc(s.Members, t.Members, Member.equal)
 }
 
@@ -86,9 +92,11 @@ type Counters struct {
 // other methods may be called at any time, from any goroutine, and do not block, Leave apart.
 type Gossip struct {
 	node string
-	life life
+	life life // of the first session
 	log  *slog.Logger
 	wake chan struct{} // desired has changed
+	// sessions opened; it belongs to Run.
+	sessions uint64
 	// listen opens the transport; tests have networks of their own.
 	listen func(Desired, *log.Logger) (memberlist.NodeAwareTransport, error)
 
@@ -106,8 +114,8 @@ func New(o Options) *Gossip {
 		o.Log = slog.New(slog.DiscardHandler)
 	}
 	return &Gossip{
+		life:    life(rand.Uint64()>>1 | 1),
 		node:    o.Node,
-		life:    life(rand.Uint64() | 1),
 		log:     o.Log,
 		wake:    make(chan struct{}, 1),
 		listen:  listen,

@@ -385,6 +385,51 @@ func TestANodeWithANewAddressComesBack(t *testing.T) {
 	})
 }
 
+// A speaker that listens again, be it elsewhere or not, has told the others before, starts a session, and is not
+// said to serve in it until that was decided anew.
+func TestListeningAgainIsAnotherSession(t *testing.T) {
+	for _, row := range []struct {
+		name string
+		to   netip.Addr
+	}{
+		{"at the same address", nodeAddr(1)},
+		{"at another address", netip.MustParseAddr("10.0.99.1")},
+	} {
+		t.Run(row.name, func(t *testing.T) {
+			synctest.Test(t, func(t *testing.T) {
+				c := newCluster(t, 3)
+				n := c.nodes[1]
+				c.await("all see all", 2*time.Second, c.all(everybody(3)))
+				n.change(func(d *Desired) { d.Facts.Serving, d.Session = true, n.sees().Session })
+				serves := func() bool { return c.nodes[0].sees().Members[1].Facts.Serving }
+				c.await("it serves", time.Second, serves)
+
+				n.change(func(d *Desired) { d.Listen = netip.AddrPort{} })
+				c.await("the others are told, and need not find out", 200*time.Millisecond, func() bool { return members(c.nodes[0].sees()) == "00 02" })
+				c.await("it is closed", time.Second, func() bool { return !n.sees().Running && n.sees().Session == 0 })
+
+				peers := slices.Clone(c.peers)
+				peers[1].Addr = row.to
+				for i, other := range c.nodes {
+					other.change(func(d *Desired) {
+						d.Peers = peers
+						if i == 1 {
+							d.Listen = netip.AddrPortFrom(row.to, testPort)
+						}
+					})
+				}
+				c.await("back", 10*time.Second, func() bool { return c.all(everybody(3))() && n.sees().Session == 2 })
+				time.Sleep(time.Second)
+				if serves() || n.sees().Members[1].Facts.Serving {
+					t.Error("said to serve in a session that it was not decided in")
+				}
+				n.change(func(d *Desired) { d.Session = n.sees().Session })
+				c.await("it serves again", time.Second, serves)
+			})
+		})
+	}
+}
+
 func TestNothingHappensWithoutAKey(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		c := newCluster(t, 2)

@@ -31,6 +31,7 @@ type session struct {
 	states  atomic.Pointer[[]byte]
 	leaving atomic.Bool
 	done    chan struct{}
+	number  uint64
 	helpers sync.WaitGroup
 
 	book    *book
@@ -44,15 +45,17 @@ const inboxSize = 4096
 
 // open starts to listen.
 func (g *Gossip) open(d Desired) (*session, error) {
+	g.sessions++
 	s := &session{
 		g:       g,
+		number:  g.sessions,
 		desired: d,
 		inbox:   make(chan message, inboxSize),
 		events:  events{signal: make(chan struct{}, 1)},
 		done:    make(chan struct{}),
 		book:    newBook(g.node),
 		members: map[string]netip.AddrPort{},
-		local:   state{node: g.node, life: g.life},
+		local:   state{node: g.node, life: g.life + life(g.sessions-1)},
 		dials:   newDials(),
 	}
 	s.queue = &memberlist.TransmitLimitedQueue{
@@ -79,7 +82,7 @@ func (g *Gossip) open(d Desired) (*session, error) {
 	c.Keyring = keyring
 	c.Transport = newGuard(transport, func(string) { g.count(func(c *Counters) { c.Refused++ }) })
 	c.Delegate, c.Events, c.Alive = (*delegate)(s), (*delegate)(s), (*delegate)(s)
-	s.setFacts(d.Facts)
+	s.setFacts(d)
 	s.list, err = memberlist.Create(c)
 	if err != nil {
 		c.Transport.Shutdown()
@@ -112,6 +115,7 @@ func (s *session) run(ctx context.Context) {
 		case <-s.g.wake:
 			d := s.g.get()
 			if d.Listen != s.desired.Listen || d.Advertise != s.desired.Advertise {
+				s.move(ctx)
 				return
 			}
 			s.apply(d)
@@ -136,6 +140,16 @@ func (s *session) run(ctx context.Context) {
 	}
 }
 
+// move tells the others that this speaker is not to be found here any more, so that they need not find out.
+func (s *session) move(ctx context.Context) {
+	told := make(chan struct{})
+	s.sayGoodbye(told)
+	select {
+	case <-told:
+	case <-ctx.Done():
+	}
+}
+
 // close stops listening. It is quick: memberlist is shut down without a word.
 func (s *session) close() {
 	close(s.done)
@@ -155,7 +169,7 @@ func (s *session) apply(d Desired) {
 	}
 	s.desired = d
 	s.turnKeys()
-	if s.setFacts(d.Facts) {
+	if s.setFacts(d) {
 		s.tellAll()
 	}
 	s.dial(time.Now())
@@ -171,7 +185,9 @@ func (s *session) turnKeys() {
 }
 
 // setFacts takes over what this node says of itself, and reports whether it is something else than before.
-func (s *session) setFacts(f Facts) bool {
+func (s *session) setFacts(d Desired) bool {
+	f := d.Facts
+	f.Serving = f.Serving && (d.Session == 0 || d.Session == s.number)
 	if s.local.seq > 0 && f.Equal(s.local.facts) {
 		return false
 	}
@@ -243,7 +259,7 @@ func (s *session) take(m message) {
 		s.learn(m.state.state, m.state.encoded)
 	case m.state != nil:
 		// Somebody has a state of this node that we never sent. Ours must be newer to be believed.
-		if m.state.life == s.g.life && m.state.seq >= s.local.seq && !slices.Equal(m.state.encoded, s.encoded) {
+		if m.state.life == s.local.life && m.state.seq >= s.local.seq && !slices.Equal(m.state.encoded, s.encoded) {
 			s.local.seq = min(m.state.seq+1, maxSeq)
 			s.encoded = encodeState(s.local)
 			s.remember()
@@ -306,7 +322,7 @@ func (s *session) sayGoodbye(told chan struct{}) {
 }
 
 func (s *session) publish() {
-	snap := Snapshot{Running: true, Accounted: true}
+	snap := Snapshot{Running: true, Session: s.number, Accounted: true}
 	for node, addr := range s.members {
 		m := Member{Node: node, Addr: addr.Addr()}
 		if node == s.g.node {

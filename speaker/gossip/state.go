@@ -50,7 +50,7 @@ func (l Link) Equal(m Link) bool {
 		slices.Equal(l.Prefixes, m.Prefixes)
 }
 
-// A life is one run of one speaker, by a random number that is never 0. It travels in the member's metadata, so that the
+// A life is one session of one speaker, by a random number that is never 0. It travels in the member's metadata, so that the
 // facts of a run that is over are not taken for those of the run that follows.
 type life uint64
 

@@ -31,8 +31,11 @@ type Config struct {
 // Input is what a speaker has seen since the last step.
 type Input struct {
 	// Whole is true once the API server's objects are in and gossip runs. Without it the speaker knows
-	// nothing and does nothing.
+	// nothing and does nothing. When it ceases to be true the speaker must settle anew.
 	Whole bool
+	// Session numbers the time that gossip has run without a break. In another one nobody has been heard yet,
+	// so the speaker must settle anew, also if Whole was not seen to be false between them.
+	Session uint64
 	// Accounted is true when each speaker that should exist was heard, or tried in vain.
 	Accounted bool
 	// Members are the speakers heard now, in order of their names. When one comes or goes, a speaker that
@@ -72,6 +75,7 @@ type Move struct {
 type Machine struct {
 	config Config
 
+	session      uint64
 	wholeSince   time.Time // zero until the view is whole
 	members      []string
 	stableSince  time.Time
@@ -107,6 +111,11 @@ func New(c Config) *Machine {
 
 // Step takes in what was seen and says what follows. Its cost goes with what changed.
 func (m *Machine) Step(now time.Time, in Input) Output {
+	ceased := false
+	if in.Session != m.session || !in.Whole {
+		ceased = m.unsettle()
+		m.session = in.Session
+	}
 	m.hear(now, in.Members)
 	began, wake := m.settle(now, in)
 	if m.serving && m.Courtesy(now) {
@@ -116,13 +125,22 @@ func (m *Machine) Step(now time.Time, in Input) Output {
 	for u, candidates := range in.Candidates {
 		out.Moves = m.decide(out.Moves, u, candidates)
 	}
-	if began {
+	if began || ceased {
 		for u, s := range m.units {
 			out.Moves = m.decide(out.Moves, u, s.candidates)
 		}
 	}
 	slices.SortFunc(out.Moves, func(a, b Move) int { return a.Unit.Compare(b.Unit) })
 	return out
+}
+
+// unsettle forgets what was heard of the others, and reports whether this speaker served until now.
+func (m *Machine) unsettle() (served bool) {
+	served, m.serving = m.serving, false
+	m.wholeSince, m.stableSince, m.servingSince = time.Time{}, time.Time{}, time.Time{}
+	clear(m.known)
+	clear(m.serve)
+	return served
 }
 
 // settle decides whether this speaker serves. It reports whether it began to in this step, and when to

@@ -69,11 +69,25 @@ func TestSettling(t *testing.T) {
 			{time.Hour, Input{Accounted: true, Members: heard("a")}, false, 0},
 			{time.Hour, whole("a"), false, time.Hour + time.Second},
 		}},
-		{"once serving, always serving", []step{
+		{"once serving, it serves whoever comes and goes", []step{
 			{0, whole("a"), false, time.Second},
 			{time.Second, whole("a"), true, 0},
-			{2 * time.Second, Input{}, true, 0},
-			{3 * time.Second, whole("a", "b"), true, 0},
+			{2 * time.Second, unaccounted("a", "b"), true, 0},
+			{3 * time.Second, whole("a"), true, 0},
+		}},
+		{"when gossip has ended it settles anew", []step{
+			{0, whole("a"), false, time.Second},
+			{time.Second, whole("a"), true, 0},
+			{2 * time.Second, Input{}, false, 0},
+			{3 * time.Second, whole("a"), false, 4 * time.Second},
+			{4 * time.Second, whole("a"), true, 0},
+		}},
+		{"and so it does when gossip was opened again between two looks", []step{
+			{0, whole("a", "b"), false, time.Second},
+			{time.Second, whole("a", "b"), true, 0},
+			{2 * time.Second, Input{Whole: true, Session: 2, Members: heard("a")}, false, 5 * time.Second},
+			{2500 * time.Millisecond, Input{Whole: true, Session: 2, Accounted: true, Members: heard("a", "b")}, false, 3500 * time.Millisecond},
+			{3500 * time.Millisecond, Input{Whole: true, Session: 2, Accounted: true, Members: heard("a", "b")}, true, 0},
 		}},
 	} {
 		t.Run(row.name, func(t *testing.T) {
@@ -188,6 +202,25 @@ func TestClaimsNothingBeforeItServes(t *testing.T) {
 	}
 }
 
+// Gossip that starts again hears nobody at first: what this node owns is given up, not all others' claimed.
+func TestClaimsNothingInANewSessionBeforeItServesAgain(t *testing.T) {
+	m := serving("node-2")
+	units := addresses("192.0.2.4", 2) // node-2, node-1 among three
+	in := Input{Whole: true, Members: heard("+node-1", "node-2"), Candidates: map[Unit][]string{units[0]: nodes(3), units[1]: nodes(3)}}
+	m.Step(start, in)
+	alone := Input{Whole: true, Session: 2, Members: heard("node-2"),
+		Candidates: map[Unit][]string{units[1]: {"node-2"}}}
+	out := m.Step(start, alone)
+	for _, move := range out.Moves {
+		if move.To == "node-2" {
+			t.Errorf("claimed: %+v", move)
+		}
+	}
+	if m.OwnedCount() != 0 || !m.Courtesy(start) {
+		t.Errorf("owns %v, courtesy %v", slices.Collect(m.Owned()), m.Courtesy(start))
+	}
+}
+
 func TestAloneAndNotServingNobodyOwns(t *testing.T) {
 	m := New(Config{Self: "node-0"})
 	in := whole("node-0")
@@ -223,11 +256,11 @@ func TestMovesSayEachChangeOnceInOrder(t *testing.T) {
 func TestAUnitWithoutCandidatesIsForgotten(t *testing.T) {
 	m := serving("node-0")
 	u := unit("192.0.2.1")
-	m.Step(start, Input{Candidates: map[Unit][]string{u: nodes(1)}})
+	m.Step(start, Input{Whole: true, Candidates: map[Unit][]string{u: nodes(1)}})
 	if got := slices.Collect(m.Owned()); !slices.Equal(got, []Unit{u}) || m.OwnedCount() != 1 {
 		t.Fatalf("owned %v", got)
 	}
-	m.Step(start, Input{Candidates: map[Unit][]string{u: nil}})
+	m.Step(start, Input{Whole: true, Candidates: map[Unit][]string{u: nil}})
 	if m.OwnedCount() != 0 || m.Owner(u) != "" || len(m.units) != 0 {
 		t.Errorf("still there: %v", slices.Collect(maps.Keys(m.units)))
 	}
@@ -239,8 +272,8 @@ func TestStepCostGoesWithWhatChanged(t *testing.T) {
 	for _, u := range addresses("10.0.0.0", 5000) {
 		all[u] = nodes(3)
 	}
-	m.Step(start, Input{Candidates: all})
-	one := Input{Candidates: map[Unit][]string{unit("10.0.0.7"): nodes(3)}}
+	m.Step(start, Input{Whole: true, Candidates: all})
+	one := Input{Whole: true, Candidates: map[Unit][]string{unit("10.0.0.7"): nodes(3)}}
 	if n := testing.AllocsPerRun(100, func() { m.Step(start, one) }); n > 2 {
 		t.Errorf("%v allocations for a step that changes nothing", n)
 	}
