@@ -214,7 +214,7 @@ func (d *show) owner(ctx context.Context) error {
 // death moves the Pods off the owner, cuts its link, and tells what a client saw.
 func (d *show) death(ctx context.Context) error {
 	d.headline("The node that answers dies")
-	if err := stage.Serve(ctx, d.lab, stage.Web{Name: "web", NoService: true, NotOn: []string{d.node.Name}}); err != nil {
+	if err := stage.Evacuate(ctx, d.lab, d.node.Name, 2, "web"); err != nil {
 		return err
 	}
 	d.say("Pods moved off %s: endpoints on a dead node are Kubernetes' own 40 s, and not what is shown here", d.node.Name)

@@ -219,9 +219,7 @@ func (s *story) spread() map[string][]netip.Addr {
 // evacuate moves all Pods of the chapter's Services off a node.
 func (s *story) evacuate(node string) {
 	s.Helper()
-	for _, name := range strings.Fields(s.kubectl("get", "deployments", "-o", "jsonpath={.items[*].metadata.name}")) {
-		s.must(stage.Serve(s.ctx, s.lab, stage.Web{Name: name, Replicas: 1, NoService: true, NotOn: []string{node}}))
-	}
+	s.must(stage.Evacuate(s.ctx, s.lab, node, 1, strings.Fields(s.kubectl("get", "deployments", "-o", "jsonpath={.items[*].metadata.name}"))...))
 }
 
 func ownerCut(s *story) {

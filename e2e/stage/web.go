@@ -183,3 +183,44 @@ func Addresses(ctx context.Context, l *lab.Lab, service string) ([]netip.Addr, e
 		}
 	}
 }
+
+// Evacuate moves the Pods of Deployments in namespace default off a node, and
+// returns when they are gone and kube-proxy, which follows within a second, sends
+// nothing there any more.
+func Evacuate(ctx context.Context, l *lab.Lab, node string, replicas int, deployments ...string) error {
+	for _, name := range deployments {
+		if err := Serve(ctx, l, Web{Name: name, Replicas: replicas, NoService: true, NotOn: []string{node}}); err != nil {
+			return err
+		}
+	}
+	client, err := l.Clientset()
+	if err != nil {
+		return err
+	}
+	ctx, cancel := context.WithTimeout(ctx, time.Minute)
+	defer cancel()
+	for {
+		pods, err := client.CoreV1().Pods("default").List(ctx, metav1.ListOptions{
+			FieldSelector: fields.OneTermEqualSelector("spec.nodeName", node).String(),
+		})
+		if err != nil {
+			return fmt.Errorf("wait for Pods to leave %s: %w", node, err)
+		}
+		wait := 100 * time.Millisecond
+		if len(pods.Items) == 0 {
+			wait = proxyLag
+		}
+		select {
+		case <-ctx.Done():
+			return fmt.Errorf("%d Pods are still on %s: %w", len(pods.Items), node, ctx.Err())
+		case <-time.After(wait):
+		}
+		if len(pods.Items) == 0 {
+			return nil
+		}
+	}
+}
+
+// proxyLag is how far kube-proxy may be behind the API server: it syncs once a
+// second.
+const proxyLag = 1500 * time.Millisecond
