@@ -30,8 +30,7 @@ type decider struct {
 	view      *plan.View
 	addresses map[netip.Addr]*address
 	machine   *ownership.Machine
-	courtesy  bool                         // the machine's, that the view was made with
-	names     map[*plan.Candidate][]string // of lists of candidates that decisions of this view share
+	courtesy  bool // the machine's, that the view was made with
 
 	announcing bool // what this node announces may be another than when it was last asked
 }
@@ -166,7 +165,6 @@ func (d *decider) rebuild() {
 		c.Advertisements = append(c.Advertisements, *ad)
 	}
 	d.view = plan.New(c)
-	d.names = map[*plan.Candidate][]string{}
 	for a := range d.sharers {
 		d.dirty[a] = true
 	}
@@ -182,7 +180,7 @@ func (d *decider) decide(a netip.Addr) (names []string, changed bool) {
 		return nil, before != nil && len(before.names) > 0
 	}
 	decision := d.view.Decide(a, sharers)
-	now := &address{candidates: decision.Candidates, names: d.namesOf(decision.Candidates), outcomes: decision.Outcomes, ignored: decision.Ignored}
+	now := &address{candidates: decision.Candidates, names: decision.Names, outcomes: decision.Outcomes, ignored: decision.Ignored}
 	for _, s := range services {
 		now.sharers = append(now.sharers, s.key)
 	}
@@ -194,20 +192,6 @@ func (d *decider) decide(a netip.Addr) (names []string, changed bool) {
 		d.announcing = true
 	}
 	return now.names, before == nil && len(now.names) > 0 || before != nil && !slices.Equal(before.names, now.names)
-}
-
-func (d *decider) namesOf(candidates []plan.Candidate) []string {
-	if len(candidates) == 0 {
-		return nil
-	}
-	names, ok := d.names[&candidates[0]]
-	if !ok {
-		for _, c := range candidates {
-			names = append(names, c.Node)
-		}
-		d.names[&candidates[0]] = names
-	}
-	return names
 }
 
 // interfaces returns where this node answers for an address, if it does.

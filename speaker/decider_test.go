@@ -4,6 +4,7 @@ import (
 	"fmt"
 	"maps"
 	"net/netip"
+	"runtime"
 	"slices"
 	"strings"
 	"testing"
@@ -464,6 +465,35 @@ func TestAnUnservedServiceIsSpokenOfWhenSpeakersChange(t *testing.T) {
 	if got, want := l.says("web"), other+": False NoEndpoint"; got != want {
 		t.Errorf("says %q, want %q", got, want)
 	}
+}
+
+// Services with externalTrafficPolicy Local have lists of candidates of their own, which must not be kept.
+func TestEndpointsThatComeAndGoCostNoMemory(t *testing.T) {
+	l := newLAN(t, "a", "b")
+	o := newService("web", "192.0.2.1")
+	o.Spec.ExternalTrafficPolicy = corev1.ServiceExternalTrafficPolicyLocal
+	l.service(o)
+	d, key := l.deciders["a"], types.NamespacedName{Namespace: "default", Name: "web-slice"}
+	flap := func(times int) {
+		for i := range times {
+			d.setSlice(key, &slice{service: types.NamespacedName{Namespace: "default", Name: "web"}, family: layer2.IPv4,
+				endpoints: plan.Endpoints{[]string{"a", "b"}[i%2]: {Ready: true}}})
+			d.step(l.now)
+		}
+	}
+	heap := func() uint64 {
+		runtime.GC()
+		var m runtime.MemStats
+		runtime.ReadMemStats(&m)
+		return m.HeapAlloc
+	}
+	flap(100)
+	before := heap()
+	flap(20_000)
+	if after := heap(); after > before+512<<10 {
+		t.Errorf("grew by %d kB", (after-before)>>10)
+	}
+	runtime.KeepAlive(l)
 }
 
 func BenchmarkNodeLost(b *testing.B) {

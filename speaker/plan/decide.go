@@ -12,6 +12,8 @@ import (
 type Decision struct {
 	// Candidates in order of their names. Decisions share these lists.
 	Candidates []Candidate
+	// Names of the candidates. Decisions share these lists too.
+	Names []string
 	// Outcomes say what became of each sharer, in the order they were given.
 	Outcomes []Outcome
 	// Ignored is the soft signal that held for every candidate, and so was ignored; "" for none.
@@ -58,7 +60,7 @@ func (v *View) decideSingle(address netip.Addr, s Sharer) Decision {
 		if !s.Endpoints.anywhere() {
 			return Decision{}
 		}
-		return Decision{Candidates: p.candidates, Ignored: p.ignored, Outcomes: announced}
+		return Decision{Candidates: p.candidates, Names: p.names, Ignored: p.ignored, Outcomes: announced}
 	}
 	candidates, ignored := v.candidates(func(node int) []string {
 		if !s.Endpoints[v.nodes[node].Name].CanServe() {
@@ -66,7 +68,7 @@ func (v *View) decideSingle(address netip.Addr, s Sharer) Decision {
 		}
 		return p.nodes[node].interfaces
 	})
-	return Decision{Candidates: candidates, Ignored: ignored, Outcomes: announced}
+	return Decision{Candidates: candidates, Names: namesOf(candidates), Ignored: ignored, Outcomes: announced}
 }
 
 var announced = []Outcome{{Reason: v1beta1.ReasonAnnounced}}
@@ -95,6 +97,7 @@ func (v *View) decideShared(address netip.Addr, sharers []Sharer) Decision {
 		slices.Sort(interfaces)
 		return slices.Compact(interfaces)
 	})
+	d.Names = namesOf(d.Candidates)
 	for i, s := range sharers {
 		switch {
 		case served[i]:
@@ -106,6 +109,17 @@ func (v *View) decideShared(address netip.Addr, sharers []Sharer) Decision {
 		}
 	}
 	return d
+}
+
+func namesOf(candidates []Candidate) []string {
+	if len(candidates) == 0 {
+		return nil
+	}
+	names := make([]string, len(candidates))
+	for i, c := range candidates {
+		names[i] = c.Node
+	}
+	return names
 }
 
 // serveMost returns which sharers are served and by which nodes: all that can be served anywhere, if

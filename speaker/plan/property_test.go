@@ -191,6 +191,9 @@ func TestDecideAgreesWithItsSlowTwin(t *testing.T) {
 		if general := v.decideShared(u.address, u.sharers); !reflect.DeepEqual(got, general) {
 			t.Fatalf("decided %s\nthe general way %s", say(got), say(general))
 		}
+		if !reflect.DeepEqual(got.Names, namesOf(got.Candidates)) {
+			t.Fatalf("names %q of %s", got.Names, say(got))
+		}
 		if !reflect.DeepEqual(got.Candidates, want.Candidates) || got.Ignored != want.Ignored {
 			t.Fatalf("decided %s\nthe twin %s", say(got), say(want))
 		}
@@ -213,6 +216,9 @@ func TestOrderAndHistoryDoNotMatter(t *testing.T) {
 			v.Decide(u.address, u.sharers[i:i+1])
 		}
 		got := v.Decide(u.address, rapid.Permutation(u.sharers).Draw(t, "sharers"))
+		if !reflect.DeepEqual(got.Names, namesOf(got.Candidates)) {
+			t.Fatalf("names %q of %s", got.Names, say(got))
+		}
 		if !reflect.DeepEqual(got.Candidates, want.Candidates) || got.Ignored != want.Ignored {
 			t.Fatalf("decided %s\nand before %s", say(got), say(want))
 		}

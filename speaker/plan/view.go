@@ -158,6 +158,7 @@ type place struct {
 	nodes []placed // by node
 	// candidates if an endpoint anywhere is all that the Service needs.
 	candidates []Candidate
+	names      []string // of the candidates
 	ignored    Reason
 }
 
@@ -189,6 +190,7 @@ func (v *View) place(address netip.Addr, ads []int) *place {
 			p.nodes[i] = v.check(address, ads, i)
 		}
 		p.candidates, p.ignored = v.candidates(func(i int) []string { return p.nodes[i].interfaces })
+		p.names = namesOf(p.candidates)
 		v.places[key] = p
 	}
 	return p
