@@ -133,7 +133,7 @@ func (w *world) openPort(l Link, f Family) (port, error) {
 	if err := w.refuse[s]; err != nil {
 		return nil, err
 	}
-	p := &fakePort{segment: s, link: l, joined: make(map[netip.Addr]bool), frames: make(chan []byte), fail: make(chan error, 1),
+	p := &fakePort{segment: s, link: l, joined: make(map[netip.Addr]bool), refuses: make(map[netip.Addr]error), frames: make(chan []byte), fail: make(chan error, 1),
 		done: make(chan struct{}), joinErr: w.joinErr}
 	w.opened = append(w.opened, p)
 	return p, nil
@@ -152,6 +152,7 @@ type fakePort struct {
 	listened []netip.Addr
 	filtered int // calls of Listen
 	joined   map[netip.Addr]bool
+	refuses  map[netip.Addr]error // groups that cannot be joined
 	sent     [][]byte
 	replies  [][]byte
 }
@@ -172,8 +173,14 @@ func (p *fakePort) Join(g netip.Addr) error {
 	if p.joined[g] {
 		return fmt.Errorf("%v joined twice", g)
 	}
+	if p.refuses[g] != nil {
+		return p.refuses[g]
+	}
+	if p.joinErr != nil {
+		return p.joinErr
+	}
 	p.joined[g] = true
-	return p.joinErr
+	return nil
 }
 
 func (p *fakePort) Leave(g netip.Addr) error {

@@ -4,7 +4,7 @@
 // # Contract
 //
 // An [Announcer] is told what to announce by [Announcer.Apply], which takes the
-// whole desired state and does only the difference; what is the same again
+// whole desired state and does only the difference; applying the same again
 // costs nothing and sends nothing. [Announcer.Run] makes it so until its context
 // ends. Everything else is for looking: [Announcer.Links] is what this node is
 // attached to, [Announcer.State] is what came of each announcement, and
@@ -20,7 +20,11 @@
 // address are no longer answered (an answer that was already on its way to the
 // socket may still leave). Taking an address follows at once, as soon as its
 // interface's sockets listen for it, and is told to the neighbours by gratuitous
-// frames. An interface that comes back, is replaced or changes its MAC is opened
+// frames. They are sent again by [Announcer.Reannounce] and, spread evenly, once a
+// minute: frames get lost, switches forget ports, and who heard another node
+// announce an address by mistake must not stay with it. An address that the kernel
+// refuses to listen for (its multicast group can't be joined) fails alone and is
+// tried again. An interface that comes back, is replaced or changes its MAC is opened
 // anew and announces anew. Nothing outlives the process: the addresses are on no
 // interface, and sockets and multicast groups go with it.
 //

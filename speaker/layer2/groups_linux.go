@@ -49,8 +49,11 @@ func (g *groups) join(group netip.Addr) error {
 		return fmt.Errorf("opening socket for multicast groups: %w", err)
 	}
 	s := &shard{fd: fd}
+	if err := g.add(s, group); err != nil {
+		return errors.Join(err, unix.Close(fd))
+	}
 	g.shards = append(g.shards, s)
-	return g.add(s, group)
+	return nil
 }
 
 func (g *groups) add(s *shard, group netip.Addr) error {

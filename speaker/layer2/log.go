@@ -17,6 +17,7 @@ type journal struct {
 type cause struct {
 	segment segment
 	status  Status
+	partly  bool // about addresses refused while others are answered
 }
 
 // Five lines at once and one every twelve seconds are at most ten in any minute.
@@ -27,11 +28,7 @@ const (
 
 // change logs that a segment's status is another one now.
 func (j *journal) change(now time.Time, s Segment) {
-	c := cause{segment{s.Interface, s.Family}, s.Status}
-	if j.causes[c] == nil {
-		j.causes[c] = rate.NewLimiter(rate.Every(journalEvery), journalBurst)
-	}
-	if !j.causes[c].AllowN(now, 1) {
+	if !j.allow(now, cause{segment: segment{s.Interface, s.Family}, status: s.Status}) {
 		return
 	}
 	log := j.log.With("interface", s.Interface, "family", s.Family.String())
@@ -46,15 +43,38 @@ func (j *journal) change(now time.Time, s Segment) {
 	}
 }
 
-// changes logs which segments of next have another status than in old.
+// refused logs that there are addresses that cannot be answered beside others
+// that are.
+func (j *journal) refused(now time.Time, s Segment) {
+	if !j.allow(now, cause{segment: segment{s.Interface, s.Family}, status: s.Status, partly: true}) {
+		return
+	}
+	first := s.Failures[0]
+	j.log.Warn("cannot answer for some addresses on interface, will try again", "interface", s.Interface, "family", s.Family.String(),
+		"address", first.Address, "reason", first.Error, "addresses", len(s.Failures))
+}
+
+func (j *journal) allow(now time.Time, c cause) bool {
+	if j.causes[c] == nil {
+		j.causes[c] = rate.NewLimiter(rate.Every(journalEvery), journalBurst)
+	}
+	return j.causes[c].AllowN(now, 1)
+}
+
+// changes logs which segments of next have another status than in old, or the
+// first addresses that are refused.
 func (j *journal) changes(now time.Time, old, next State) {
-	was := make(map[segment]Status, len(old.Segments))
+	was := make(map[segment]Segment, len(old.Segments))
 	for _, s := range old.Segments {
-		was[segment{s.Interface, s.Family}] = s.Status
+		was[segment{s.Interface, s.Family}] = s
 	}
 	for _, s := range next.Segments {
-		if was[segment{s.Interface, s.Family}] != s.Status {
+		before := was[segment{s.Interface, s.Family}]
+		if before.Status != s.Status {
 			j.change(now, s)
+		}
+		if s.Status == Answering && len(s.Failures) > 0 && len(before.Failures) == 0 {
+			j.refused(now, s)
 		}
 	}
 }

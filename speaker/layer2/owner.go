@@ -240,11 +240,9 @@ func (o *owner) publish(now time.Time) {
 	for s, p := range o.posts {
 		seg := Segment{Interface: s.iface, Family: s.family, Status: p.status, Addresses: p.table.addresses}
 		if p.responder != nil {
-			if t := p.responder.served.Load(); t != nil {
-				seg.Status, seg.Answered = Answering, t.addresses
-			}
+			p.responder.served.Load().show(&seg)
 		}
-		if seg.Status == Failed {
+		if seg.Status == Failed && seg.Error == "" {
 			seg.Error = p.err.Error()
 		}
 		next.Segments = append(next.Segments, seg)

@@ -14,7 +14,8 @@ type port interface {
 	// others but for what the kernel's filter has no room to tell apart.
 	Listen(addresses []netip.Addr) error
 	// Join joins the multicast group, so that switches and the interface
-	// itself deliver what is sent to it, and Leave leaves it.
+	// itself deliver what is sent to it, and Leave leaves it. A Join that failed
+	// has joined nothing.
 	Join(group netip.Addr) error
 	Leave(group netip.Addr) error
 	// Serve hands each frame that arrives to handle, sends what handle appends

@@ -35,8 +35,8 @@ type responder struct {
 	// source is the link-local address to announce from. It may change
 	// while the responder runs.
 	source atomic.Pointer[netip.Addr]
-	// served is the table that is in force so far: what is listened for.
-	served atomic.Pointer[table]
+	// served is what of the table is in force so far.
+	served atomic.Pointer[served]
 	// changed has room for one note that answers, source or reannounce are new.
 	changed chan struct{}
 	// report is called when served has changed.
@@ -151,6 +151,7 @@ type work struct {
 	groups   map[netip.Addr]int // addresses listened for, by joined group
 	pending  []netip.Addr       // to be listened for
 	macs     map[netip.Addr]MAC // listened for
+	refused  refusals           // wanted, and for now not listened for
 	frame    []byte
 	// reannounced is the value of reannounce that was heeded last.
 	reannounced uint64
@@ -162,6 +163,7 @@ func newWork(r *responder, p port) *work {
 		schedule: newSchedule(len(r.protocol.announce), r.pace, r.refresh, rand.Float64),
 		groups:   make(map[netip.Addr]int),
 		macs:     make(map[netip.Addr]MAC),
+		refused:  refusals{errs: make(map[netip.Addr]error)},
 		// What there is to announce is announced from the start anyway.
 		reannounced: r.reannounce.Load(),
 	}
@@ -173,12 +175,16 @@ func (w *work) step(now time.Time) (wake time.Time, err error) {
 	if err := w.follow(); err != nil {
 		return time.Time{}, err
 	}
+	w.pending = append(w.pending, w.refused.due(now)...)
 	more, err := w.listen(now)
 	if err != nil {
 		return time.Time{}, err
 	}
 	w.repeat(now)
 	wake = w.announce(now)
+	if retry := w.refused.retryAt; wake.IsZero() || !retry.IsZero() && retry.Before(wake) {
+		wake = retry
+	}
 	if more {
 		wake = now
 	}
@@ -196,6 +202,7 @@ func (w *work) follow() error {
 	w.seen = t
 	for _, a := range withdrawn {
 		w.schedule.remove(a)
+		w.refused.forget(a)
 		if _, listening := w.macs[a]; !listening {
 			continue
 		}
@@ -229,8 +236,13 @@ func (w *work) listen(now time.Time) (more bool, err error) {
 	for _, a := range batch {
 		if _, listening := w.macs[a]; !listening {
 			if err := w.join(a); err != nil {
-				return false, err
+				if judge(err) != tryAgain {
+					return false, err
+				}
+				w.refused.add(now, a, err)
+				continue
 			}
+			w.refused.forget(a)
 		}
 		mac := w.seen.macs[a]
 		w.macs[a] = mac
@@ -274,17 +286,16 @@ func (w *work) leave(a netip.Addr) error {
 	return nil
 }
 
-// publish makes what is listened for the served table. While nothing is
-// pending that is the table itself.
+// publish makes known what is listened for, and why the rest is not.
 func (w *work) publish() {
-	t := w.seen
-	if len(w.pending) > 0 {
-		t = &table{macs: nil, addresses: slices.DeleteFunc(slices.Clone(t.addresses), func(a netip.Addr) bool {
+	s := &served{answered: w.seen.addresses, failures: w.refused.list()}
+	if len(w.pending) > 0 || len(s.failures) > 0 {
+		s.answered = slices.DeleteFunc(slices.Clone(s.answered), func(a netip.Addr) bool {
 			_, listening := w.macs[a]
 			return !listening
-		})}
+		})
 	}
-	w.served.Store(t)
+	w.served.Store(s)
 	w.report()
 }
 

@@ -2,6 +2,7 @@ package layer2
 
 import (
 	"fmt"
+	"math/rand/v2"
 	"net/netip"
 	"slices"
 	"testing"
@@ -152,6 +153,120 @@ func TestScheduleLaws(t *testing.T) {
 			}
 		}
 	})
+}
+
+func TestRepeating(t *testing.T) {
+	at := func(ms ...int) []time.Duration {
+		var all []time.Duration
+		for _, n := range ms {
+			all = append(all, time.Duration(n)*time.Millisecond)
+		}
+		return all
+	}
+	for _, c := range []struct {
+		name    string
+		add     bool
+		repeats []time.Duration
+		want    []time.Duration // of rounds
+	}{
+		{"what was announced long ago takes one round", false, at(0), at(0)},
+		{"before the first round it is that one", true, at(0), at(0, 80, 180, 1000, 2000, 4000)},
+		{"between rounds it is one more, and the others keep their distance", true, at(500), at(0, 80, 180, 500, 1320, 2320, 4320)},
+		{"before the last round it is one more", true, at(3000), at(0, 80, 180, 1000, 2000, 3000, 5000)},
+		{"after the last round it is one more", true, at(9000), at(0, 80, 180, 1000, 2000, 4000, 9000)},
+		{"twice at once is once", false, at(0, 0), at(0)},
+		{"twice apart is twice", false, at(0, 100), at(0, 100)},
+	} {
+		t.Run(c.name, func(t *testing.T) {
+			s := newSchedule(2, unpaced(), 0, nil)
+			if c.add {
+				s.add(epoch, vip4)
+			}
+			var got []time.Duration
+			repeats := c.repeats
+			for now := epoch; ; {
+				for len(repeats) > 0 && !epoch.Add(repeats[0]).After(now) {
+					s.repeat(now, vip4)
+					repeats = repeats[1:]
+				}
+				_, form, ok, wake := s.next(now)
+				switch {
+				case ok && form == 0:
+					got = append(got, now.Sub(epoch))
+				case ok:
+				case len(repeats) > 0 && (wake.IsZero() || epoch.Add(repeats[0]).Before(wake)):
+					now = epoch.Add(repeats[0])
+				case wake.IsZero():
+					if !slices.Equal(got, c.want) {
+						t.Errorf("rounds at %v, expected %v", got, c.want)
+					}
+					return
+				default:
+					now = wake
+				}
+			}
+		})
+	}
+}
+
+// However addresses came to be announced together, refreshes come one by one and
+// each address has its own within the interval, give or take a quarter.
+func TestRefreshesAreSpread(t *testing.T) {
+	const (
+		count    = 600
+		interval = time.Minute
+		began    = 10 * time.Second // all rounds are over
+	)
+	for _, c := range []struct {
+		name   string
+		repeat bool
+	}{{"after being taken", false}, {"after being announced again", true}} {
+		t.Run(c.name, func(t *testing.T) {
+			s := newSchedule(1, rate.NewLimiter(DefaultGratuitousRate, DefaultGratuitousRate/burstsPerSecond), interval, rand.New(rand.NewPCG(1, 2)).Float64)
+			for _, a := range scattered(IPv4, count) {
+				s.add(epoch, a)
+			}
+			var (
+				perSecond = make(map[int]int)
+				last      = make(map[netip.Addr]time.Time)
+				refreshes = make(map[netip.Addr]int)
+				again     = epoch.Add(began - time.Second)
+			)
+			for now := epoch; now.Before(epoch.Add(began + 20*interval)); {
+				if c.repeat && !now.Before(again) {
+					for _, a := range scattered(IPv4, count) {
+						s.repeat(now, a)
+					}
+					c.repeat = false
+				}
+				a, _, ok, wake := s.next(now)
+				if !ok {
+					now = wake
+					continue
+				}
+				if now.Sub(epoch) < began {
+					continue
+				}
+				perSecond[int(now.Sub(epoch)/time.Second)]++
+				if refreshes[a]++; refreshes[a] > 1 {
+					if gap := now.Sub(last[a]); gap < interval*3/4 || gap > interval*5/4+time.Second {
+						t.Fatalf("%v was refreshed after %v", a, gap)
+					}
+				}
+				last[a] = now
+			}
+			for second, n := range perSecond {
+				if n > 3*count/60 {
+					t.Errorf("%d frames in second %d, expected about %d", n, second, count/60)
+				}
+			}
+			for _, a := range scattered(IPv4, count) {
+				if n := refreshes[a]; n < 17 || n > 25 {
+					t.Errorf("%v was refreshed %d times in 20 intervals", a, n)
+				}
+			}
+		})
+	}
 }
 
 func TestPaceStretchesAFlood(t *testing.T) {

@@ -34,11 +34,22 @@ type Segment struct {
 	// Addresses are those to be announced here, in order, and Answered those of
 	// them for which requests are heard and answered.
 	Addresses, Answered []netip.Addr
+	// Failures are those of them that the kernel refused to listen for while
+	// others are answered, in order. They are tried again as a segment is that
+	// Failed.
+	Failures []Failure
+}
+
+// A Failure is why a single address is not answered.
+type Failure struct {
+	Address netip.Addr
+	Error   string
 }
 
 func (s Segment) equal(o Segment) bool {
 	return s.Interface == o.Interface && s.Family == o.Family && s.Status == o.Status && s.Error == o.Error &&
-		slices.Equal(s.Addresses, o.Addresses) && slices.Equal(s.Answered, o.Answered)
+		slices.Equal(s.Addresses, o.Addresses) && slices.Equal(s.Answered, o.Answered) &&
+		slices.Equal(s.Failures, o.Failures)
 }
 
 // State is what came of the desired announcements: an immutable snapshot, in

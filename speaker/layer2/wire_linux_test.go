@@ -149,6 +149,31 @@ func TestTakingAnAddressOverridesWhatClientsKnow(t *testing.T) {
 	}
 }
 
+// Another node announced the addresses by mistake, and the clients believe it.
+func TestReannouncingCorrectsMisledClients(t *testing.T) {
+	n, c := node(t), newHost(t)
+	ours, theirs := connect(t, "cl0", n, 1, c, 2)
+	a := start(t)
+	a.Apply(on("cl0", bothFamilies...))
+	awaitAnswering(t, a, "cl0", bothFamilies...)
+	for round := range uint64(len(rounds)) {
+		eventually(t, "the announcing to be over", func() bool {
+			g := a.Counters().Gratuitous
+			return g[IPv4] >= 2*(round+1) && g[IPv6] >= round+1
+		})
+	}
+	for _, vip := range bothFamilies {
+		theirs.setNeighbor(vip, otherMAC, netlink.NUD_REACHABLE)
+	}
+	a.Reannounce()
+	for _, vip := range bothFamilies {
+		theirs.learns(vip, ours.mac())
+	}
+	if got := a.Counters().Answered; got[IPv4] != 0 || got[IPv6] != 0 {
+		t.Errorf("the client asked: %v", got)
+	}
+}
+
 func TestUnsolicitedAdvertisementIsFromTheLinkLocalAddress(t *testing.T) {
 	n, c := node(t), newHost(t)
 	ours, theirs := connect(t, "cl0", n, 1, c, 2)
