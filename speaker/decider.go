@@ -27,6 +27,7 @@ type decider struct {
 
 	*cluster
 	seen      seen
+	links     []layer2.Link // those seen that make sense to announce on
 	view      *plan.View
 	addresses map[netip.Addr]*address
 	machine   *ownership.Machine
@@ -77,10 +78,12 @@ func newDecider(self string, ignoreExcludeLabel bool) *decider {
 
 // look takes in what is seen besides objects.
 func (d *decider) look(s seen) {
-	if !slices.EqualFunc(s.links, d.seen.links, layer2.Link.Equal) || !sameSpeakers(s.gossip, d.seen.gossip) {
+	// The host ends of pods' veth pairs come and go all the time, and concern nobody.
+	links := layer2.Select(s.links, d.named)
+	if !slices.EqualFunc(links, d.links, layer2.Link.Equal) || !sameSpeakers(s.gossip, d.seen.gossip) {
 		d.allDirty = true
 	}
-	d.seen = s
+	d.seen, d.links = s, links
 }
 
 // sameSpeakers reports whether two snapshots have the same speakers saying the same.
@@ -112,10 +115,11 @@ func (d *decider) step(now time.Time) decided {
 	// Before all objects are in, a decision would be one on half a view.
 	if d.seen.synced {
 		for a := range d.dirty {
-			if names, changed := d.decide(a); changed {
+			names, changed := d.decide(a)
+			if changed {
 				in.Candidates[unitOf(a)] = names
 			}
-			if rebuilt && len(in.Candidates[unitOf(a)]) == 0 {
+			if rebuilt && len(names) == 0 {
 				d.touch(a) // nobody owns it, so who is to say so may have changed
 			}
 		}
@@ -145,6 +149,7 @@ func unitOf(a netip.Addr) ownership.Unit {
 
 // rebuild makes a new view.
 func (d *decider) rebuild() {
+	d.links = layer2.Select(d.seen.links, d.named)
 	speakers := map[string]plan.Speaker{}
 	for _, m := range d.seen.gossip.Members {
 		s := speakerOf(m)
@@ -153,7 +158,7 @@ func (d *decider) rebuild() {
 	}
 	if _, heard := speakers[d.self]; heard {
 		// What it knows of itself it need not hear from others; whether it serves is for ownership to say.
-		speakers[d.self] = plan.Speaker{Alive: true, Serving: true, Links: planLinks(d.seen.links)}
+		speakers[d.self] = plan.Speaker{Alive: true, Serving: true, Links: planLinks(d.links)}
 	}
 	c := plan.Cluster{IgnoreExcludeLabel: d.ignoreExcludeLabel}
 	for name, n := range d.nodes {

@@ -75,7 +75,7 @@ func (l *lan) step() map[string]decided {
 		l.seen = gossip.Snapshot{Running: true, Accounted: true}
 		for _, name := range slices.Sorted(maps.Keys(l.deciders)) {
 			l.seen.Members = append(l.seen.Members, gossip.Member{Node: name, Known: true,
-				Facts: gossip.Facts{Serving: l.deciders[name].machine.Serving(), Links: gossipLinks(l.links)}})
+				Facts: gossip.Facts{Serving: l.deciders[name].machine.Serving(), Links: gossipLinks(layer2.Select(l.links, l.deciders[name].named))}})
 		}
 		for name, d := range l.deciders {
 			d.look(seen{synced: true, gossip: l.seen, links: l.links})
@@ -494,6 +494,63 @@ func TestEndpointsThatComeAndGoCostNoMemory(t *testing.T) {
 		t.Errorf("grew by %d kB", (after-before)>>10)
 	}
 	runtime.KeepAlive(l)
+}
+
+func TestWhatChangesNothingTouchesNothing(t *testing.T) {
+	veth := layer2.Link{Name: "veth0", Up: true}
+	for _, row := range []struct {
+		name           string
+		change         func(*lan)
+		decided        bool // all is decided anew
+		touched, again bool // the Service that is served, and the one that is not
+	}{
+		{"a pod's interface comes", func(l *lan) { l.links = append(slices.Clone(lanLinks), veth) }, false, false, false},
+		{"a speaker comes that can't announce it", func(l *lan) {
+			l.put(func(c *cluster) { c.setNode("c", &node{plan: plan.Node{Name: "c", Ready: true}}) })
+		}, true, false, true},
+		{"the interface is named by an advertisement from now on", func(l *lan) {
+			l.links = append(slices.Clone(lanLinks), veth)
+			l.step()
+			l.put(func(c *cluster) {
+				c.setAdvertisement("veth", &plan.Advertisement{Name: "veth", Interfaces: func(name string) bool { return name == "veth0" }})
+			})
+		}, true, false, true},
+	} {
+		t.Run(row.name, func(t *testing.T) {
+			l := newLAN(t, "a", "b")
+			l.service(newService("web", "192.0.2.1"))
+			l.endpoints("web", "a")
+			idle := newService("idle", "192.0.2.2") // without endpoints
+			l.service(idle)
+			l.step()
+			view := l.deciders["a"].view
+			row.change(l)
+			out := l.step()["a"]
+			if decided := l.deciders["a"].view != view; decided != row.decided {
+				t.Errorf("everything decided anew: %v", decided)
+			}
+			if got := out.touched[webKey]; got != row.touched {
+				t.Errorf("touched: %v", got)
+			}
+			if got := out.touched[types.NamespacedName{Namespace: "default", Name: "idle"}]; got != row.again {
+				t.Errorf("the one that is not served touched: %v", got)
+			}
+		})
+	}
+}
+
+func TestAnInterfaceNamedLaterIsAnsweredOn(t *testing.T) {
+	l := newLAN(t, "a")
+	l.links = append(slices.Clone(lanLinks), layer2.Link{Name: "veth0", Up: true})
+	l.service(newService("web", "192.0.2.1"))
+	l.endpoints("web", "a")
+	l.step()
+	d := l.deciders["a"]
+	d.setAdvertisement("veth", &plan.Advertisement{Name: "veth", Interfaces: func(name string) bool { return name == "veth0" }})
+	d.step(l.now)
+	if got, want := l.announced(), "192.0.2.1@a:eth0+veth0"; got != want {
+		t.Errorf("announced %q, want %q", got, want)
+	}
 }
 
 func BenchmarkNodeLost(b *testing.B) {

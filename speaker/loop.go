@@ -149,7 +149,7 @@ func (l *loop) tellGossip(serving bool) {
 		Build:   l.Version,
 		Started: l.started,
 		Serving: serving && !l.Observe,
-		Links:   gossipLinks(layer2.Select(d.seen.links, d.named)),
+		Links:   gossipLinks(d.links),
 	}}
 	bind := l.GossipAddress
 	if self := d.nodes[l.NodeName]; self != nil && len(self.addresses) > 0 {
