@@ -186,12 +186,13 @@ func TestControllerHasAStandInAndRunsOnControlPlanes(t *testing.T) {
 	if !tolerated {
 		t.Error("a cluster of control-plane nodes alone cannot run it")
 	}
-	for _, c := range pod.TopologySpreadConstraints {
-		if c.WhenUnsatisfiable != corev1.ScheduleAnyway {
-			t.Errorf("spreading over %s is demanded, so a cluster of one node cannot run it", c.TopologyKey)
-		}
+	apart := pod.Affinity.PodAntiAffinity
+	if len(apart.RequiredDuringSchedulingIgnoredDuringExecution) > 0 {
+		t.Error("replicas apart from each other are demanded, so a cluster of one node cannot run it")
 	}
-	if len(pod.TopologySpreadConstraints) == 0 {
+	if !slices.ContainsFunc(apart.PreferredDuringSchedulingIgnoredDuringExecution, func(p corev1.WeightedPodAffinityTerm) bool {
+		return p.PodAffinityTerm.TopologyKey == corev1.LabelHostname
+	}) {
 		t.Error("both replicas may land on one node")
 	}
 }
