@@ -18,5 +18,8 @@
 // goroutine each, so that none of them keeps an address waiting.
 //
 // A Service's status is written by one patch: ingress, condition and the pool's name together, under the
-// resourceVersion that was decided on, and only while our own clocks say that the lease is ours.
+// resourceVersion that was decided on, and only while our own clocks say that the lease is ours; a request that is not
+// answered by then is given up, and the lease is given up after the last of them. One hole is left: a request that the
+// API server has taken in may be carried out after we gave it up. It can then come after the next leader's list, and
+// show an address that the next leader takes for free. The resourceVersion shuts it where the Service was written since.
 package controller

@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"testing"
+	"testing/synctest"
 	"time"
 
 	"k8s.io/client-go/tools/leaderelection/resourcelock"
@@ -12,11 +13,15 @@ import (
 // lock is a Lease that lets everything through, or nothing.
 type lock struct {
 	resourcelock.Interface
+	shows string // whom it shows as its holder
 	fails error
 	slow  func()
 }
 
 func (l *lock) Identity() string { return "me" }
+func (l *lock) Get(context.Context) (*resourcelock.LeaderElectionRecord, []byte, error) {
+	return &resourcelock.LeaderElectionRecord{HolderIdentity: l.shows}, nil, l.fails
+}
 func (l *lock) Create(context.Context, resourcelock.LeaderElectionRecord) error {
 	return l.fails
 }
@@ -31,10 +36,14 @@ func TestTheFence(t *testing.T) {
 	now := time.Now()
 	l := &lock{}
 	f := &fence{Interface: l, duration: 8 * time.Second, now: func() time.Time { return now }}
+	ended := make(chan struct{})
+	close(ended)
+	end := func() {}
+	f.begin(end, ended)
 	mine := resourcelock.LeaderElectionRecord{HolderIdentity: "me"}
 	is := func(want bool, when string) {
 		t.Helper()
-		if f.open() != want {
+		if open := f.left() > 0; open != want {
 			t.Errorf("%s it is open: %t", when, !want)
 		}
 	}
@@ -70,8 +79,24 @@ func TestTheFence(t *testing.T) {
 	l.slow = nil
 	must(f.Update(t.Context(), mine))
 	is(true, "won again")
+	l.shows = "me"
+	_, _, err := f.Get(t.Context())
+	must(err)
+	is(true, "looked at")
 	must(f.Update(t.Context(), resourcelock.LeaderElectionRecord{}))
 	is(false, "given up")
+	f.begin(end, ended)
+	must(f.Update(t.Context(), mine))
+	l.shows = "another"
+	_, _, err = f.Get(t.Context())
+	must(err)
+	is(false, "seen to be somebody else's")
+	if f.Update(t.Context(), resourcelock.LeaderElectionRecord{}) == nil {
+		t.Error("somebody else's lease was given up")
+	}
+	if f.Update(t.Context(), mine) == nil {
+		t.Error("the lease was taken again in the same term")
+	}
 }
 
 // A machine that sleeps stops the monotonic clock, not the wall clock.
@@ -82,7 +107,30 @@ func TestTheFenceClosesOverASuspension(t *testing.T) {
 		t.Fatal(err)
 	}
 	now = now.Round(0).Add(time.Hour) // only a wall clock
-	if f.open() {
+	if f.left() > 0 {
 		t.Error("open after an hour's sleep")
 	}
+}
+
+// A write in flight ends with the Lease.
+func TestNoWriteOutlivesTheLease(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		for left, want := range map[time.Duration]time.Duration{time.Hour: requestTimeout, 2 * time.Second: 2 * time.Second} {
+			tm := &term{mayWrite: func() time.Duration { return left }}
+			ctx, cancel, err := tm.toWrite(t.Context())
+			if err != nil {
+				t.Fatal(err)
+			}
+			start := time.Now()
+			<-ctx.Done()
+			cancel()
+			if took := time.Since(start); took != want {
+				t.Errorf("with %v left a write may take %v, want %v", left, took, want)
+			}
+		}
+		tm := &term{mayWrite: func() time.Duration { return 0 }}
+		if _, _, err := tm.toWrite(t.Context()); !errors.Is(err, errNotLeading) {
+			t.Errorf("with nothing left: %v", err)
+		}
+	})
 }

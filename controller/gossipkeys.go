@@ -53,9 +53,11 @@ func (t *term) fillGossipKeys(ctx context.Context) error {
 	err := t.client.Get(ctx, types.NamespacedName{Namespace: t.o.Namespace, Name: gossipSecret}, &s)
 	switch {
 	case apierrors.IsNotFound(err):
-		if !t.mayWrite() {
-			return errNotLeading
+		ctx, cancel, err := t.toWrite(ctx)
+		if err != nil {
+			return err
 		}
+		defer cancel()
 		return t.client.Create(ctx, &corev1.Secret{
 			ObjectMeta: metav1.ObjectMeta{Namespace: t.o.Namespace, Name: gossipSecret},
 			Data:       map[string][]byte{gossipKeys: newGossipKey()},
@@ -72,9 +74,11 @@ func (t *term) fillGossipKeys(ctx context.Context) error {
 	if err != nil {
 		return fmt.Errorf("writing a key as JSON: %w", err)
 	}
-	if !t.mayWrite() {
-		return errNotLeading
+	ctx, cancel, err = t.toWrite(ctx)
+	if err != nil {
+		return err
 	}
+	defer cancel()
 	err = t.client.Patch(ctx, &s, client.RawPatch(types.MergePatchType, body))
 	if apierrors.IsConflict(err) {
 		return nil // somebody else has written to it: looked at next time

@@ -224,16 +224,16 @@ func fields(status any) map[string]json.RawMessage {
 
 // patchStatus sends a merge patch of an object's status.
 func (t *term) patchStatus(ctx context.Context, kind string, o client.Object, patch []byte) error {
-	if !t.mayWrite() {
-		return errNotLeading
+	ctx, cancel, err := t.toWrite(ctx)
+	if err != nil {
+		return err
 	}
-	ctx, cancel := context.WithTimeout(ctx, requestTimeout)
 	defer cancel()
 	out, ok := o.DeepCopyObject().(client.Object) // the cache's own must not be written to
 	if !ok {
 		panic(fmt.Sprintf("a copy of a %T is a %T", o, o.DeepCopyObject()))
 	}
-	err := t.client.Status().Patch(ctx, out, client.RawPatch(types.MergePatchType, patch))
+	err = t.client.Status().Patch(ctx, out, client.RawPatch(types.MergePatchType, patch))
 	countWrite(strings.ToLower(kind), err)
 	if err != nil {
 		return t.tellFailure(ctx, kind, o.GetName(), err)

@@ -210,10 +210,10 @@ func (t *term) holdPool(ctx context.Context, p *clarion.IPAddressPool, inUse boo
 	if err != nil {
 		return err
 	}
-	if !t.mayWrite() {
-		return errNotLeading
+	ctx, cancel, err := t.toWrite(ctx)
+	if err != nil {
+		return err
 	}
-	ctx, cancel := context.WithTimeout(ctx, requestTimeout)
 	defer cancel()
 	out := &clarion.IPAddressPool{ObjectMeta: metav1.ObjectMeta{Name: p.Name}}
 	err = t.client.Patch(ctx, out, client.RawPatch(types.MergePatchType, body))

@@ -66,7 +66,7 @@ func Run(ctx context.Context, o Options) error {
 		}
 		p.synced.Store(true)
 		if o.Mode == Observe || !o.LeaderElect {
-			p.serve(ctx, func() bool { return true })
+			p.serve(ctx, func() time.Duration { return requestTimeout })
 			return nil
 		}
 		return lead(ctx, c, o, p.serve)
@@ -87,7 +87,7 @@ type process struct {
 }
 
 // serve is a term, until ctx ends.
-func (p *process) serve(ctx context.Context, mayWrite func() bool) {
+func (p *process) serve(ctx context.Context, mayWrite func() time.Duration) {
 	t := newTerm(p.cluster, p.o, p.events, mayWrite)
 	p.term.Store(t)
 	termShown.Store(t)

@@ -24,7 +24,7 @@ type term struct {
 	*cluster
 	o        Options
 	log      *slog.Logger
-	mayWrite func() bool
+	mayWrite func() time.Duration // for how long yet; zero or less for not at all
 	events   *eventWriter
 
 	services workqueue.TypedRateLimitingInterface[ipam.Key]
@@ -57,7 +57,7 @@ type service struct {
 // longestWait bounds how long a write that failed waits for its next try.
 const longestWait = 15 * time.Second
 
-func newTerm(c *cluster, o Options, events *eventWriter, mayWrite func() bool) *term {
+func newTerm(c *cluster, o Options, events *eventWriter, mayWrite func() time.Duration) *term {
 	t := &term{
 		cluster:  c,
 		o:        o,
@@ -333,16 +333,26 @@ func (t *term) gone(ctx context.Context, k ipam.Key) error {
 // requestTimeout bounds one request.
 const requestTimeout = 10 * time.Second
 
+// toWrite returns the context for one write, which does not outlive the Lease.
+func (t *term) toWrite(ctx context.Context) (context.Context, context.CancelFunc, error) {
+	left := t.mayWrite()
+	if left <= 0 {
+		return nil, nil, errNotLeading
+	}
+	ctx, cancel := context.WithTimeout(ctx, min(requestTimeout, left))
+	return ctx, cancel, nil
+}
+
 // write sends a patch, and tells the ledger.
 func (t *term) write(ctx context.Context, s *corev1.Service, w *write, d *ipam.Decision) error {
-	if !t.mayWrite() {
-		return errNotLeading
+	ctx, cancel, err := t.toWrite(ctx)
+	if err != nil {
+		return err
 	}
-	ctx, cancel := context.WithTimeout(ctx, requestTimeout)
 	defer cancel()
 	written := &corev1.Service{}
 	written.Namespace, written.Name = s.Namespace, s.Name
-	err := t.client.Status().Patch(ctx, written, client.RawPatch(types.StrategicMergePatchType, w.body()))
+	err = t.client.Status().Patch(ctx, written, client.RawPatch(types.StrategicMergePatchType, w.body()))
 	countWrite("service", err)
 	switch {
 	case err == nil:
