@@ -91,6 +91,9 @@ func (o Options) withDefaults() (Options, error) {
 	if o.RetryPeriod == 0 {
 		o.RetryPeriod = DefaultRetryPeriod
 	}
+	if o.LeaseDuration < time.Second || o.LeaseDuration%time.Second != 0 {
+		return o, fmt.Errorf("lease of %v: give whole seconds, at least 1s, for a Lease counts in seconds", o.LeaseDuration)
+	}
 	if o.LeaseDuration <= o.RenewDeadline || o.RenewDeadline <= o.RetryPeriod*6/5 {
 		return o, fmt.Errorf("lease of %v, to be renewed within %v by tries every %v: each must be longer than the next, by a fifth at least",
 			o.LeaseDuration, o.RenewDeadline, o.RetryPeriod)
