@@ -238,6 +238,8 @@ func (d *decider) announcements() []layer2.Announcement {
 type verdict struct {
 	// writer is whether this speaker is to say it.
 	writer bool
+	// owned is whether any address of the Service has an owner, as this node sees it.
+	owned bool
 	// settled is false while it is not known yet, because this node has only just taken an address.
 	settled   bool
 	condition metav1.Condition
@@ -249,7 +251,8 @@ func (d *decider) verdictOn(key types.NamespacedName, state layer2.State) verdic
 	if s == nil || !d.machine.Serving() {
 		return verdict{}
 	}
-	v := verdict{writer: d.writer(s) == d.self, settled: true, condition: metav1.Condition{
+	writer, owned := d.writer(s)
+	v := verdict{writer: writer == d.self, owned: owned, settled: true, condition: metav1.Condition{
 		Type:    string(v1beta1.ConditionAnnounced),
 		Status:  metav1.ConditionTrue,
 		Reason:  string(v1beta1.ReasonAnnounced),
@@ -291,11 +294,11 @@ func (d *decider) verdictOn(key types.NamespacedName, state layer2.State) verdic
 }
 
 // writer returns who says what there is to say on a Service: the owner of its first address that has one; if
-// there is none, the speaker that would own the first address if all might.
-func (d *decider) writer(s *service) string {
+// there is none, which owned tells, the speaker that would own the first address if all might.
+func (d *decider) writer(s *service) (node string, owned bool) {
 	for _, a := range s.addresses {
 		if owner := d.machine.Owner(unitOf(a.address)); owner != "" {
-			return owner
+			return owner, true
 		}
 	}
 	var serving []string
@@ -304,7 +307,7 @@ func (d *decider) writer(s *service) string {
 			serving = append(serving, m.Node)
 		}
 	}
-	return ownership.Owner(unitOf(s.addresses[0].address), serving)
+	return ownership.Owner(unitOf(s.addresses[0].address), serving), false
 }
 
 // failure returns in words why an address that this node should answer for can't be answered, "" if that is

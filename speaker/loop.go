@@ -10,7 +10,6 @@ import (
 	"time"
 
 	corev1 "k8s.io/api/core/v1"
-	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/apimachinery/pkg/types"
 
 	"github.com/clarion-lb/clarion/api/v1beta1"
@@ -29,8 +28,8 @@ type loop struct {
 	keys []gossip.Key
 	told gossip.Desired // what gossip was last asked for
 
-	said         map[types.NamespacedName]metav1.Condition // by this speaker, and not seen back yet
-	waiting      map[types.NamespacedName]bool             // for layer 2
+	speech       *speech
+	waiting      map[types.NamespacedName]bool // for layer 2
 	statuses     map[segment]layer2.Status
 	missingSince map[string]time.Time
 	hint         string // what was last told to be missing to gossip
@@ -58,7 +57,7 @@ func newLoop(s *speaker) *loop {
 		speaker:      s,
 		decider:      newDecider(s.NodeName, s.IgnoreExcludeLabel),
 		started:      time.Now(),
-		said:         map[types.NamespacedName]metav1.Condition{},
+		speech:       newSpeech(),
 		waiting:      map[types.NamespacedName]bool{},
 		statuses:     map[segment]layer2.Status{},
 		missingSince: map[string]time.Time{},
@@ -124,12 +123,15 @@ func (l *loop) act(now time.Time, state layer2.State) (wakeAt time.Time) {
 		touched := decided.touched
 		maps.Copy(touched, l.waiting)
 		for key := range touched {
-			l.speak(key, state)
+			l.speak(now, key, state)
+		}
+		for _, key := range l.speech.take(now) {
+			l.speak(now, key, state)
 		}
 	}
 	l.tellMoves(now, decided.moves)
 	wakeAt = l.show(now, decided)
-	return soonest(wakeAt, decided.wakeAt)
+	return soonest(soonest(wakeAt, l.speech.waiting()), decided.wakeAt)
 }
 
 func soonest(a, b time.Time) time.Time {
@@ -211,37 +213,35 @@ func (l *loop) stateChanged(state layer2.State) {
 }
 
 // speak has said what there is to say of a Service, if this speaker is to say it.
-func (l *loop) speak(key types.NamespacedName, state layer2.State) {
+func (l *loop) speak(now time.Time, key types.NamespacedName, state layer2.State) {
 	delete(l.waiting, key)
 	s := l.decider.services[key]
-	if s == nil {
-		delete(l.said, key)
-		l.herald.unsay(key)
-		return
+	var v verdict
+	if s != nil {
+		v = l.decider.verdictOn(key, state)
 	}
-	v := l.decider.verdictOn(key, state)
-	if !v.writer {
-		if _, saying := l.said[key]; saying {
-			delete(l.said, key)
+	switch {
+	case !v.writer:
+		if l.speech.forget(key) {
 			l.herald.unsay(key)
 		}
-		return
-	}
-	if !v.settled {
+	case !v.settled:
 		l.waiting[key] = true
-		return
-	}
-	saying, said := l.said[key]
-	switch {
-	case sayTheSame(s.announced, v.condition):
-		delete(l.said, key)
+	case l.speech.holds(now, key, v, len(l.decider.seen.gossip.Missing) > 0):
 		l.herald.unsay(key)
-	case said && sayTheSame(&saying, v.condition):
-		// On its way.
-	default:
-		l.said[key] = v.condition
+	case l.speech.utter(now, key, s.uid, s.announced, v.condition):
 		l.herald.say(key, statement{uid: s.uid, say: v.condition, before: s.announced})
+	case sayTheSame(s.announced, v.condition):
+		l.herald.unsay(key)
 	}
+}
+
+// heraldDone has a Service looked at again that the herald is done with. It is called by the herald.
+func (l *loop) heraldDone(key types.NamespacedName, s statement) {
+	l.feed.put(func(c *cluster) {
+		l.speech.finished(time.Now(), key, s)
+		c.touched[key] = true
+	})
 }
 
 // tellMoves tells what this node has taken, as events and in the metrics.

@@ -27,6 +27,8 @@ type herald struct {
 	queue  workqueue.TypedRateLimitingInterface[types.NamespacedName]
 	now    func() time.Time
 	wrote  func(result string)
+	// done is told, if it is set, when a statement that still holds was written, or can't be.
+	done func(types.NamespacedName, statement)
 
 	mu   sync.Mutex
 	want map[types.NamespacedName]statement
@@ -113,8 +115,9 @@ func (h *herald) write(ctx context.Context, key types.NamespacedName) {
 	switch {
 	case err == nil:
 		h.wrote("ok")
-	case apierrors.IsNotFound(err), apierrors.IsConflict(err):
-		// Deleted, or another Service under this name: the informer will tell.
+	case apierrors.IsNotFound(err), apierrors.IsConflict(err), apierrors.IsInvalid(err):
+		// Deleted, or another Service under this name (a patch that would change the uid is
+		// invalid): the informer will tell.
 		h.wrote("gone")
 	case ctx.Err() != nil:
 		return
@@ -126,9 +129,13 @@ func (h *herald) write(ctx context.Context, key types.NamespacedName) {
 	}
 	h.queue.Forget(key)
 	h.mu.Lock()
-	defer h.mu.Unlock()
-	if h.want[key] == s {
+	holds := h.want[key] == s
+	if holds {
 		delete(h.want, key)
+	}
+	h.mu.Unlock()
+	if holds && h.done != nil {
+		h.done(key, s)
 	}
 }
 

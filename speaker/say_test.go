@@ -8,6 +8,7 @@ import (
 	"slices"
 	"strings"
 	"sync"
+	"sync/atomic"
 	"testing"
 	"testing/synctest"
 	"time"
@@ -132,11 +133,19 @@ func TestHerald(t *testing.T) {
 			time.Sleep(time.Second)
 			s.setFail(nil)
 		}, nil},
+		{"which the API server calls invalid", func(_ *testing.T, h *herald, s *server) {
+			s.setFail(apierrors.NewInvalid(schema.GroupKind{Kind: "Service"}, "web", nil))
+			h.say(webKey, said("one"))
+			time.Sleep(time.Second)
+			s.setFail(nil)
+		}, nil},
 	} {
 		t.Run(row.name, func(t *testing.T) {
 			synctest.Test(t, func(t *testing.T) {
 				s := newServer()
 				h := newHerald(s, discard, func(string) {})
+				var reports atomic.Int32
+				h.done = func(key types.NamespacedName, _ statement) { reports.Add(1) }
 				ctx, stop := context.WithCancel(t.Context())
 				done := make(chan struct{})
 				go func() { h.run(ctx); close(done) }()
@@ -146,6 +155,10 @@ func TestHerald(t *testing.T) {
 				<-done
 				time.Sleep(2 * heraldPause) // the queue's own timers
 
+				// The loop is told of each statement that the herald ended with, and only of those.
+				if got, want := reports.Load() == 1, row.name != "nor what was taken back"; got != want {
+					t.Errorf("%d reports", reports.Load())
+				}
 				var got []string
 				for _, p := range s.patches {
 					var patch struct{ Status corev1.ServiceStatus }

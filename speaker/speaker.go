@@ -153,6 +153,7 @@ func newSpeaker(o Options) (*speaker, error) {
 
 	s.crier = newCrier(c, o.Log, o.NodeName, wrote("event"))
 	s.loop = newLoop(s)
+	s.herald.done = s.loop.heraldDone
 	return s, nil
 }
 
