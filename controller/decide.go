@@ -27,6 +27,12 @@ func (t *term) decide(s *corev1.Service, namespaceLabels map[string]string) (*wr
 		return nil, nil // the cache is behind what we wrote, or listed: the newer one will come
 	}
 	delete(t.unseen, k)
+	if known != nil && known.uid != "" && known.uid != s.UID {
+		// Deleted and made again before we looked: what the one before had is not this one's.
+		t.ledger.Release(k)
+		delete(t.known, k)
+		known = nil
+	}
 	if s.DeletionTimestamp != nil {
 		t.ledger.StopWaiting(k)
 		return nil, nil // it keeps what it has until it is gone, and gets nothing
@@ -44,7 +50,7 @@ func (t *term) decide(s *corev1.Service, namespaceLabels map[string]string) (*wr
 // serveLocked decides on a Service of ours.
 func (t *term) serveLocked(s *corev1.Service, known *service, namespaceLabels map[string]string) (*write, *ipam.Decision) {
 	k := keyOf(s)
-	if known == nil || known.uid != s.UID {
+	if known == nil {
 		known = &service{uid: s.UID}
 		t.known[k] = known
 	}

@@ -290,8 +290,8 @@ func (t *term) reconcile(ctx context.Context, k ipam.Key) error {
 		return err
 	}
 	var namespace corev1.Namespace
-	if err := t.cache.Get(ctx, types.NamespacedName{Name: k.Namespace}, &namespace); err != nil && !apierrors.IsNotFound(err) {
-		return err
+	if err := t.cache.Get(ctx, types.NamespacedName{Name: k.Namespace}, &namespace); err != nil {
+		return err // without its labels we could not tell the pools that are for it; a new one is there in a moment
 	}
 	w, d := t.decide(&s, namespace.Labels)
 	if w == nil {

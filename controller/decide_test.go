@@ -1,0 +1,126 @@
+package controller
+
+import (
+	"context"
+	"log/slog"
+	"testing"
+	"time"
+
+	corev1 "k8s.io/api/core/v1"
+	apierrors "k8s.io/apimachinery/pkg/api/errors"
+	"k8s.io/apimachinery/pkg/types"
+	"sigs.k8s.io/controller-runtime/pkg/cache"
+	"sigs.k8s.io/controller-runtime/pkg/client"
+
+	clarion "github.com/clarion-lb/clarion/api/v1beta1"
+	"github.com/clarion-lb/clarion/controller/ipam"
+)
+
+// termWith is a term with pools, and with no cluster but what from is.
+func termWith(from *cluster, pools ...ipam.Pool) *term {
+	o := Options{Mode: Active, Now: func() time.Time { return noon }, Classes: clarion.ServiceClasses{Unclassed: true},
+		Log: slog.New(slog.DiscardHandler)}
+	t := newTerm(from, o, nil, func() time.Duration { return requestTimeout })
+	t.poolGens = map[string]poolVersion{}
+	for _, p := range pools {
+		t.poolGens[p.Name] = poolVersion{}
+	}
+	t.ledger.SetPools(pools)
+	return t
+}
+
+// asking is a Service that asks for a pool, if not for "".
+func asking(uid types.UID, version, pool string) *corev1.Service {
+	s := bare()
+	s.UID, s.ResourceVersion, s.Spec.ClusterIPs = uid, version, []string{"10.96.0.1"}
+	if pool != "" {
+		s.Annotations = map[string]string{clarion.AnnotationAddressPool: pool}
+	}
+	return s
+}
+
+func TestAServiceMadeAgainInheritsNothing(t *testing.T) {
+	gold := poolOf(somePool("192.0.2.0/29"))
+	gold.Name, gold.AutoAssign = "gold", false
+	for name, tc := range map[string]struct{ asks, want string }{
+		"asking for no pool":              {"", "False NoPool"},
+		"asking for one that is not":      {"nope", "False PoolNotFound"},
+		"asking for what it had, in turn": {"gold", "192.0.2.0 True Assigned"},
+	} {
+		t.Run(name, func(t *testing.T) {
+			tm := termWith(nil, gold)
+			s := asking("first", "5", "gold")
+			w, d := tm.decide(s, nil)
+			if w == nil || shows(apply(t, s, w)) != "192.0.2.0 True Assigned" {
+				t.Fatalf("the first gets %+v", d)
+			}
+			tm.mu.Lock()
+			tm.settleLocked(s, apply(t, s, w), d)
+			tm.mu.Unlock()
+
+			again := asking("second", "9", tc.asks)
+			w, d = tm.decide(again, nil)
+			if w == nil {
+				t.Fatal("the second is not written")
+			}
+			if got := shows(apply(t, again, w)); got != tc.want {
+				t.Errorf("the second shows %q (%s), want %q", got, d.Message, tc.want)
+			}
+			if held := tm.ledger.Holds(keyOf(again)); len(held) != len(d.Grants) {
+				t.Errorf("it holds %v, and was granted %v", held, d.Grants)
+			}
+			if err := tm.ledger.Check(); err != nil {
+				t.Error(err)
+			}
+		})
+	}
+}
+
+// someCache has a Service, and its namespace once that has come.
+type someCache struct {
+	cache.Cache
+	service   *corev1.Service
+	namespace *corev1.Namespace
+}
+
+func (c *someCache) Get(_ context.Context, k client.ObjectKey, o client.Object, _ ...client.GetOption) error {
+	switch o := o.(type) {
+	case *corev1.Service:
+		c.service.DeepCopyInto(o)
+		return nil
+	case *corev1.Namespace:
+		if c.namespace != nil {
+			c.namespace.DeepCopyInto(o)
+			return nil
+		}
+	}
+	return apierrors.NewNotFound(corev1.Resource("any"), k.Name)
+}
+
+// Which pools are for a Service is a matter of its namespace's labels, which come by a watch of their own.
+func TestAServiceWaitsForItsNamespaceInTheCache(t *testing.T) {
+	c := &someCache{service: asking("u", "5", "")}
+	open, theirs := poolOf(somePool("192.0.2.0/29")), poolOf(somePool("198.51.100.0/29"))
+	open.Name, theirs.Name = "open", "theirs"
+	theirs.For = &ipam.Audience{
+		Exclusive: true,
+		Namespace: func(_ string, labels map[string]string) bool { return labels["team"] == "x" },
+	}
+	tm := termWith(&cluster{cache: c}, open, theirs)
+	tm.o.Mode = Observe // decides, and sends nothing
+	k := keyOf(c.service)
+	if err := tm.reconcile(t.Context(), k); err == nil {
+		t.Error("not tried again")
+	}
+	if held := tm.ledger.Holds(k); len(held) > 0 {
+		t.Errorf("decided without the namespace: %v", held)
+	}
+	c.namespace = &corev1.Namespace{}
+	c.namespace.Labels = map[string]string{"team": "x"}
+	if err := tm.reconcile(t.Context(), k); err != nil {
+		t.Error(err)
+	}
+	if held := tm.ledger.Holds(k); len(held) != 1 || held[0].String() != "198.51.100.0" {
+		t.Errorf("with the namespace: %v", held)
+	}
+}
