@@ -303,18 +303,28 @@ func (p *tap) send(frame []byte) {
 // being that. It fails the test if none does within 5 s.
 func (p *tap) until(what string, want func(frame []byte) bool) [][]byte {
 	p.t.Helper()
-	must(p.t, p.conn.SetReadDeadline(time.Now().Add(5*time.Second)))
+	frames, err := p.within(5*time.Second, want)
+	if err != nil {
+		p.t.Fatalf("waiting for %s: %v after %d frames", what, err, len(frames))
+	}
+	return frames
+}
+
+// within reads frames until one is wanted, and returns all it has read.
+func (p *tap) within(patience time.Duration, want func(frame []byte) bool) ([][]byte, error) {
+	p.t.Helper()
+	must(p.t, p.conn.SetReadDeadline(time.Now().Add(patience)))
 	var frames [][]byte
 	b := make([]byte, maxFrame)
 	for {
 		n, _, err := p.conn.ReadFrom(b)
 		if err != nil {
-			p.t.Fatalf("waiting for %s: %v after %d frames", what, err, len(frames))
+			return frames, err
 		}
 		frame := append([]byte(nil), b[:n]...)
 		frames = append(frames, frame)
 		if want(frame) {
-			return frames
+			return frames, nil
 		}
 	}
 }
