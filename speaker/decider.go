@@ -4,6 +4,7 @@ import (
 	"maps"
 	"net/netip"
 	"slices"
+	"strings"
 	"time"
 
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
@@ -33,6 +34,7 @@ type decider struct {
 	machine   *ownership.Machine
 	courtesy  bool // the machine's, that the view was made with
 
+	joined     bool // a speaker has come, or come back
 	announcing bool // what this node announces may be another than when it was last asked
 }
 
@@ -60,6 +62,8 @@ type decided struct {
 	moves   []ownership.Move
 	// touched are Services whose condition may be another now.
 	touched map[types.NamespacedName]bool
+	// joined is whether a speaker has come, or come back.
+	joined bool
 	// announcing is whether announcements may be others now.
 	announcing bool
 	// wakeAt is when to step again in any case; zero for no need.
@@ -82,6 +86,12 @@ func (d *decider) look(s seen) {
 	links := layer2.Select(s.links, d.named)
 	if !slices.EqualFunc(links, d.links, layer2.Link.Equal) || !sameSpeakers(s.gossip, d.seen.gossip) {
 		d.allDirty = true
+	}
+	for _, m := range s.gossip.Members {
+		i, heard := slices.BinarySearchFunc(d.seen.gossip.Members, m.Node, func(b gossip.Member, name string) int { return strings.Compare(b.Node, name) })
+		if known := heard && d.seen.gossip.Members[i].Known; m.Known && !known && m.Node != d.self {
+			d.joined = true
+		}
 	}
 	d.seen, d.links = s, links
 }
@@ -137,8 +147,8 @@ func (d *decider) step(now time.Time) decided {
 			d.touched[key] = true
 		}
 	}
-	t := decided{serving: out.Serving, moves: out.Moves, touched: d.touched, announcing: d.announcing, wakeAt: out.WakeAt}
-	d.touched, d.announcing = map[types.NamespacedName]bool{}, false
+	t := decided{serving: out.Serving, moves: out.Moves, touched: d.touched, joined: d.joined, announcing: d.announcing, wakeAt: out.WakeAt}
+	d.touched, d.joined, d.announcing = map[types.NamespacedName]bool{}, false, false
 	return t
 }
 

@@ -86,6 +86,8 @@ func (p *paper) Apply(desired []layer2.Announcement) layer2.Changes {
 	return layer2.Changes{}
 }
 
+func (p *paper) Reannounce() {}
+
 func (p *paper) Links() ([]layer2.Link, <-chan struct{}) { return lanLinks, nil }
 
 func (p *paper) State() (layer2.State, <-chan struct{}) {

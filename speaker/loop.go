@@ -32,6 +32,7 @@ type loop struct {
 	waiting      map[types.NamespacedName]bool // for layer 2
 	statuses     map[segment]layer2.Status
 	missingSince map[string]time.Time
+	pulse        pulse
 	hint         string // what was last told to be missing to gossip
 
 	others atomic.Bool // whether another speaker serves
@@ -76,12 +77,13 @@ func (l *loop) run(ctx context.Context, hasSynced func() bool) {
 			do(l.decider.cluster)
 		}
 		l.decider.look(seenNow(synced, seen, links))
-		wakeAt := l.act(time.Now(), state)
+		now := time.Now()
+		wakeAt := soonest(l.act(now, state), now.Add(beat))
 
 		var wake <-chan time.Time
 		if !synced {
 			wake = time.After(unsyncedPoll)
-		} else if !wakeAt.IsZero() {
+		} else {
 			wake = time.After(time.Until(wakeAt))
 		}
 		select {
@@ -113,6 +115,11 @@ func (l *loop) act(now time.Time, state layer2.State) (wakeAt time.Time) {
 	decided := d.step(now)
 	if decided.announcing && !l.Observe {
 		l.announcer.Apply(d.announcements())
+	}
+	// Others may have announced meanwhile what this node answers for: those that come back, or while this
+	// node stood still.
+	if stalled := l.pulse.feel(now); (stalled || decided.joined) && decided.serving && !l.Observe {
+		l.announcer.Reannounce()
 	}
 	// Only now are the others told that this node serves: they stop answering for what it has taken.
 	l.tellGossip(decided.serving)

@@ -61,6 +61,7 @@ type Options struct {
 type announcer interface {
 	Run(ctx context.Context) error
 	Apply(desired []layer2.Announcement) layer2.Changes
+	Reannounce()
 	Links() ([]layer2.Link, <-chan struct{})
 	State() (layer2.State, <-chan struct{})
 	Counters() layer2.Counters
