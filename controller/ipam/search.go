@@ -257,7 +257,11 @@ func (s *search) serves(p *pool, asked bool) (*Verdict, Cause) {
 		return v, cause
 	}
 	if f := s.fencing(); f != nil && p.For == nil {
-		return no(clarion.ReasonNoPool, "is closed to this Service, which pool "+f.Name+" keeps to itself (fallback: Denied)")
+		v, cause := no(clarion.ReasonNoPool, "is closed to this Service, which pool "+f.Name+" keeps to itself (fallback: Denied)")
+		if f.For.Namespace != nil { // other labels of the namespace may open it
+			cause = Cause{Kind: CauseNamespace, Namespace: s.r.Service.Namespace}
+		}
+		return v, cause
 	}
 	return nil, Cause{}
 }

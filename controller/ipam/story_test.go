@@ -100,6 +100,17 @@ var stories = map[string][]step{
 			return ""
 		}, news: []string{"s1: 1.2.3.0"}},
 	},
+	"a label that a namespace loses lets its waiting Services out of a fence": {
+		edit(auto("fence", "1.0.1.0/32", forNamespacesWith("team", "x"), exclusive), auto("all", "1.0.0.0/24")),
+		assigns("s1", "1.0.1.0", inNamespace("team", "x")),
+		assigns("s2", "PoolExhausted", inNamespace("team", "x")),
+		step{does: "the namespace is labelled anew", do: func(w *world) string {
+			inNamespace("team", "y")(w.request(key("s2")))
+			w.a.NamespaceChanged("default")
+			w.bringBack()
+			return ""
+		}, news: []string{"s2: 1.0.0.0"}},
+	},
 	"as many Services as there are addresses, then one for each that is given back": {
 		edit(auto("lab", "1.2.3.0/30")),
 		assigns("s1", "1.2.3.0"),
