@@ -63,10 +63,11 @@ type testSpeaker struct {
 
 // paper is an announcer that answers on paper.
 type paper struct {
-	mu      sync.Mutex
-	desired map[netip.Addr]bool
-	applied int
-	changed chan struct{}
+	mu          sync.Mutex
+	desired     map[netip.Addr]bool
+	applied     int
+	reannounced int
+	changed     chan struct{}
 }
 
 func newPaper() *paper { return &paper{desired: map[netip.Addr]bool{}, changed: make(chan struct{})} }
@@ -86,7 +87,11 @@ func (p *paper) Apply(desired []layer2.Announcement) layer2.Changes {
 	return layer2.Changes{}
 }
 
-func (p *paper) Reannounce() {}
+func (p *paper) Reannounce() {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	p.reannounced++
+}
 
 func (p *paper) Links() ([]layer2.Link, <-chan struct{}) { return lanLinks, nil }
 

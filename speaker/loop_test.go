@@ -1,0 +1,106 @@
+package speaker
+
+import (
+	"testing"
+	"time"
+
+	"github.com/prometheus/client_golang/prometheus"
+	"k8s.io/apimachinery/pkg/types"
+
+	"github.com/clarion-lb/clarion/speaker/gossip"
+	"github.com/clarion-lb/clarion/speaker/layer2"
+	"github.com/clarion-lb/clarion/speaker/plan"
+)
+
+// newTestLoop is a loop on node a that announces on paper and serves a Service with an endpoint on every node.
+func newTestLoop(t *testing.T) (*loop, *paper) {
+	t.Helper()
+	p, server := newPaper(), newServer()
+	s := &speaker{Options: Options{NodeName: "a", Log: discard}, announcer: p, feed: newFeed(), ready: &readiness{},
+		gossip: gossip.New(gossip.Options{Node: "a"}), herald: newHerald(server, discard, func(string) {}),
+		portrait: newPortrait(server, discard, "a", func(string) {}), crier: newCrier(server, discard, "a", func(string) {})}
+	t.Cleanup(s.herald.queue.ShutDown)
+	s.meters = newMeters(prometheus.NewRegistry(), func() layer2.Counters { return layer2.Counters{} }, s.gossip.Counters)
+	l := newLoop(s)
+	s.herald.done = l.heraldDone
+	c := l.decider.cluster
+	c.setAdvertisement("everything", &plan.Advertisement{Name: "everything"})
+	c.setNode("a", &node{plan: plan.Node{Name: "a", Ready: true}})
+	c.setService(webKey, serviceOf(newService("web", "192.0.2.1"), allClasses))
+	family := layer2.IPv4
+	c.setSlice(types.NamespacedName{Name: "web-1"}, &slice{service: webKey, family: family, endpoints: plan.Endpoints{"a": {Ready: true}}})
+	return l, p
+}
+
+func (l *loop) lookAt(now time.Time, s gossip.Snapshot) {
+	for _, do := range l.feed.take() {
+		do(l.decider.cluster)
+	}
+	l.decider.look(seen{synced: true, gossip: s, links: lanLinks})
+	state, _ := l.announcer.State()
+	l.act(now, state)
+}
+
+func TestTheLoopAnnouncesAndAnnouncesAgain(t *testing.T) {
+	l, p := newTestLoop(t)
+	links := gossipLinks(lanLinks)
+	a := gossip.Member{Node: "a", Known: true, Facts: gossip.Facts{Links: links}}
+	b := gossip.Member{Node: "b", Known: true}
+	alone := gossip.Snapshot{Running: true, Session: 1, Accounted: true, Members: []gossip.Member{a}}
+	two := alone
+	two.Members = []gossip.Member{a, b}
+
+	now := start
+	for _, row := range []struct {
+		name        string
+		after       time.Duration
+		sees        gossip.Snapshot
+		announces   bool
+		reannounced int
+	}{
+		{"settling", 0, alone, false, 0},
+		{"settled", beat, alone, true, 0},
+		{"a speaker comes", beat, two, true, 1},
+		{"nothing new", beat, two, true, 1},
+		{"the loop stood still", beat + 2*stall, two, true, 2},
+		{"gossip has ended: others take over what it owned", beat, gossip.Snapshot{}, false, 2},
+		{"gossip begins again", beat, gossip.Snapshot{Running: true, Session: 2, Accounted: true, Members: alone.Members}, false, 2},
+		{"settled again", beat, gossip.Snapshot{Running: true, Session: 2, Accounted: true, Members: alone.Members}, true, 2},
+	} {
+		now = now.Add(row.after)
+		l.lookAt(now, row.sees)
+		if got := len(p.desired) == 1; got != row.announces {
+			t.Fatalf("%s: announces %v", row.name, p.desired)
+		}
+		if p.reannounced != row.reannounced {
+			t.Fatalf("%s: announced again %d times, want %d", row.name, p.reannounced, row.reannounced)
+		}
+	}
+}
+
+// The herald's report has the Service looked at again, and so written again if the condition is not seen.
+func TestWhatIsNeverSeenIsSaidAgain(t *testing.T) {
+	l, _ := newTestLoop(t)
+	alone := gossip.Snapshot{Running: true, Session: 1, Accounted: true,
+		Members: []gossip.Member{{Node: "a", Known: true, Facts: gossip.Facts{Links: gossipLinks(lanLinks)}}}}
+	now := time.Now()
+	for range 3 {
+		l.lookAt(now, alone)
+		now = now.Add(beat)
+	}
+	wanted := func() bool {
+		return l.herald.want[webKey].uid == l.decider.services[webKey].uid && len(l.herald.want) == 1
+	}
+	if !wanted() {
+		t.Fatal("not said")
+	}
+	l.herald.write(t.Context(), webKey)
+	l.lookAt(now, alone)
+	if len(l.herald.want) > 0 {
+		t.Fatal("said again at once")
+	}
+	l.lookAt(now.Add(2*seenWithin), alone)
+	if !wanted() {
+		t.Error("not said again")
+	}
+}
