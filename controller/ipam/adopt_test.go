@@ -1,6 +1,7 @@
 package ipam
 
 import (
+	"slices"
 	"testing"
 )
 
@@ -136,5 +137,62 @@ func TestSharedAddressesCountOnce(t *testing.T) {
 	}
 	if err := a.Check(); err != nil {
 		t.Fatal(err)
+	}
+}
+
+// Two Services that share an address, as another provider let them, and one comes to want a port of the other.
+func TestAdoptedSharersKeepToTheirPorts(t *testing.T) {
+	w := newWorld(t)
+	w.a.SetPools([]Pool{auto("lab", "1.2.3.0/24")})
+	for service, port := range map[string]uint16{"s1": 80, "s2": 443} {
+		r := w.request(key(service))
+		ports(port)(r)
+		status("1.2.3.7")(r)
+	}
+	w.a.Adopt([]Request{*w.request(key("s1")), *w.request(key("s2"))})
+	is := func(service, want string, asks ...ask) {
+		t.Helper()
+		if got := w.assign(service, asks...); got != want {
+			t.Errorf("%s: %q (%s), want %q", service, got, w.last[key(service)].Message, want)
+		}
+	}
+	news := func(want ...string) {
+		t.Helper()
+		if !slices.Equal(w.news, want) {
+			t.Errorf("news %q, want %q", w.news, want)
+		}
+		w.news = nil
+	}
+	const refused = "AddressInUse, keeps 1.2.3.7"
+	is("s1", "1.2.3.7")
+	is("s2", "1.2.3.7")
+	is("s2", refused, ports(443, 80))
+	is("s1", "1.2.3.7")
+	is("s1", refused, ports(443))
+	is("s1", "1.2.3.7", ports(8080))
+	news("s2: 1.2.3.7")
+	is("s2", refused, ports(8080))
+	is("s2", "1.2.3.0", wants("1.2.3.0"))
+	is("s2", "AddressInUse, keeps 1.2.3.0", wants("1.2.3.7"))
+	is("s1", "1.2.3.9", wants("1.2.3.9"))
+	news("s2: 1.2.3.7")
+}
+
+// Who has to keep from a port is let have it when the other Service goes.
+func TestAPortIsFreeWhenItsSharerGoes(t *testing.T) {
+	w := newWorld(t)
+	w.a.SetPools([]Pool{auto("lab", "1.2.3.0/24")})
+	for service, port := range map[string]uint16{"s1": 80, "s2": 443} {
+		r := w.request(key(service))
+		ports(port)(r)
+		status("1.2.3.7", "lab")(r)
+	}
+	w.a.Adopt([]Request{*w.request(key("s1")), *w.request(key("s2"))})
+	if got := w.assign("s2", ports(80)); got != "AddressInUse, keeps 1.2.3.7" {
+		t.Errorf("s2: %q", got)
+	}
+	w.release("s1")
+	if want := []string{"s2: 1.2.3.7"}; !slices.Equal(w.news, want) {
+		t.Errorf("news %q, want %q", w.news, want)
 	}
 }

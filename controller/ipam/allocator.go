@@ -64,9 +64,7 @@ func (a *Allocator) assign(r Request) Decision {
 			a.claim(h, g.addr, g.pool, 0) // it is free: nobody has it
 		}
 	}
-	if h != 0 {
-		a.ledger.holders.at(h).setPorts(r.Ports)
-	}
+	a.setPorts(h, r.Ports)
 	return a.decision(r, c)
 }
 
@@ -265,14 +263,49 @@ func (a *Allocator) clashes(first id, r Request) (clash bool) {
 		h := a.ledger.holders.at(c.holder)
 		switch {
 		case h.foreign: // both were so when we came: not ours to judge
-		case h.key() == r.Service, len(h.ports()) == 0, len(r.Ports) == 0:
-			clash = true
 		default:
-			clash = slices.ContainsFunc(h.ports(), func(p Port) bool { return slices.Contains(r.Ports, p) })
+			clash = h.key() == r.Service || common(h.ports(), r.Ports)
 		}
 		return !clash
 	})
 	return clash
+}
+
+// rivals reports whether a Service has an address beside others, one of which has a port of its: both can't be served.
+// A Service without ports has all.
+func (a *Allocator) rivals(h id, n num, ports []Port) (rival bool) {
+	a.ledger.besides(n, func(_ id, c *claim) bool {
+		if o := a.ledger.holders.at(c.holder); c.holder != h && !o.foreign {
+			rival = common(o.ports(), ports)
+		}
+		return !rival
+	})
+	return rival
+}
+
+// common reports whether two Services' ports have one in common. No ports are all ports.
+func common(x, y []Port) bool {
+	return len(x) == 0 || len(y) == 0 || slices.ContainsFunc(x, func(p Port) bool { return slices.Contains(y, p) })
+}
+
+// setPorts notes a Service's ports, unless others have one of them at an address of its: theirs count first.
+func (a *Allocator) setPorts(h id, ports []Port) {
+	if h == 0 || slices.Equal(a.ledger.holders.at(h).ports(), ports) {
+		return
+	}
+	taken := false
+	a.ledger.of(h, func(_ id, c *claim) bool {
+		taken = a.rivals(h, c.addr, ports)
+		return !taken
+	})
+	if taken {
+		return
+	}
+	a.ledger.holders.at(h).setPorts(ports)
+	a.ledger.of(h, func(_ id, c *claim) bool {
+		a.waiting.wakeAll(Cause{Kind: CauseAddress, Address: addrOf(c.addr), Holding: true})
+		return true
+	})
 }
 
 // named returns the pool of a name, which may be one that is gone.
@@ -360,7 +393,9 @@ func (a *Allocator) unclaim(c id) {
 	if it.pool != nil {
 		a.count(c, first, -1)
 	}
-	if !a.ledger.remove(c, first) {
+	if a.ledger.remove(c, first) {
+		a.waiting.wakeAll(Cause{Kind: CauseAddress, Address: addrOf(it.addr), Holding: true})
+	} else {
 		a.freed(it.addr)
 	}
 	if it.pool != nil {

@@ -49,7 +49,7 @@ func (a *Allocator) Check() error {
 		})
 		for i, x := range holders {
 			for _, y := range holders[:i] {
-				if len(x.ports()) == 0 || len(y.ports()) == 0 {
+				if common(x.ports(), y.ports()) {
 					wrong("%s is held by both %s and %s", addrOf(n), x.key(), y.key())
 				}
 			}

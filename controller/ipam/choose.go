@@ -28,7 +28,7 @@ type grant struct {
 // choose decides what a Service should hold. The steps, in order:
 //
 //	read what it asks for                 → InvalidRequest, FamilyMismatch, NoClusterIP, PoolNotFound
-//	keep what it has and may keep
+//	keep what it has and may keep         → AddressInUse, if by an edit it shares a port there
 //	find what is missing
 //	  the addresses that it names         → AddressNotInPool, AddressExcluded, AddressInUse, …
 //	  else both families from one pool, the first that has them
@@ -46,6 +46,9 @@ func (a *Allocator) choose(r Request, h id) choice {
 	var missing []Family
 	for _, f := range wanted {
 		if g, ok := s.kept(f); ok {
+			if v, cause := s.shared(g); v != nil {
+				return a.refuse(r, h, *v, []Cause{cause})
+			}
 			s.grants = append(s.grants, g)
 		} else {
 			missing = append(missing, f)

@@ -122,7 +122,7 @@ const (
 	CauseSpace
 	// CauseQuota: an address of Pool is given back by a Service of Namespace.
 	CauseQuota
-	// CauseAddress: Address gets free.
+	// CauseAddress: Address gets free; for who has it itself, beside others: what these have of it changes.
 	CauseAddress
 )
 
@@ -133,6 +133,7 @@ type Cause struct {
 	Namespace string
 	Family    Family
 	Address   netip.Addr
-	// Holding says that who waits for a quota has an address of the pool itself, which it would exchange.
+	// Holding says that who waits has something of it itself: an address of the pool, which it would exchange for
+	// another within the quota; or the Address.
 	Holding bool
 }

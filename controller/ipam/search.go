@@ -67,6 +67,19 @@ func (s *search) allowed(it *claim) bool {
 	return !it.pool.releases(it.addr)
 }
 
+// shared says why an address that the Service has beside others, as it was adopted, can't serve the ports that it has by
+// now; nil when it can.
+func (s *search) shared(g grant) (*Verdict, Cause) {
+	if !s.a.rivals(s.holder, g.addr, s.r.Ports) {
+		return nil, Cause{}
+	}
+	addr := addrOf(g.addr)
+	return &Verdict{
+		Pool: g.pool.Name, Reason: clarion.ReasonAddressInUse,
+		Text: fmt.Sprintf("another Service has %s too, and a port of this one there: change the port, or ask for another address", addr),
+	}, Cause{Kind: CauseAddress, Address: addr, Holding: true}
+}
+
 // order puts the grants in the order of the Service's families; when they are just what its status shows, in the
 // order there, so that a restart changes nothing.
 func (s *search) order(wanted []Family) {
