@@ -29,7 +29,8 @@
 //
 // Serving is told to the others by gossip, and none of them counts a speaker as a candidate before
 // it has said so: until then they go on answering, so that nothing falls silent in between. A
-// machine that serves does so until the end of its process.
+// machine that serves does so until its gossip ends or is opened again (the node's address has
+// changed, say): then it has heard nobody yet, gives up what it owns and settles anew.
 //
 // Where all start together nobody serves yet, and nobody answers. Then each leaves to the others what will be
 // theirs in a moment ([Machine.Courtesy]), so that not everybody claims everything first.
