@@ -331,10 +331,15 @@ func failure(state layer2.State, a netip.Addr) string {
 		if _, found := slices.BinarySearchFunc(seg.Addresses, a, netip.Addr.Compare); !found {
 			continue
 		}
+		why := seg.Error
 		if seg.Status != layer2.Failed {
-			return ""
+			i, alone := slices.BinarySearchFunc(seg.Failures, a, func(f layer2.Failure, a netip.Addr) int { return f.Address.Compare(a) })
+			if !alone {
+				return ""
+			}
+			why = seg.Failures[i].Error
 		}
-		failed = "the node that should answer for " + a.String() + " can't: " + seg.Interface + ": " + seg.Error
+		failed = "the node that should answer for " + a.String() + " can't: " + seg.Interface + ": " + why
 	}
 	return failed
 }

@@ -174,6 +174,19 @@ func inState(status layer2.Status, announcements ...layer2.Announcement) layer2.
 	return state
 }
 
+// refusedAlone is a state in which other addresses are answered and these are not.
+func refusedAlone(announcements ...layer2.Announcement) layer2.State {
+	state := inState(layer2.Answering, announcements...)
+	for i := range state.Segments {
+		seg := &state.Segments[i]
+		seg.Answered = nil
+		for _, a := range seg.Addresses {
+			seg.Failures = append(seg.Failures, layer2.Failure{Address: a, Error: "no buffer space available"})
+		}
+	}
+	return state
+}
+
 func TestOneNodeAnnounces(t *testing.T) {
 	l := newLAN(t, "a", "b", "c")
 	l.service(newService("web", "192.0.2.1", "2001:db8::1"))
@@ -267,6 +280,7 @@ func TestNothingIsSaidBeforeItIsTrue(t *testing.T) {
 		{"its sockets are being opened", inState(layer2.Opening, d.announcements()...), false, ""},
 		{"its link has just gone down", inState(layer2.LinkDown, d.announcements()...), false, ""},
 		{"the kernel refuses", inState(layer2.Failed, d.announcements()...), true, metav1.ConditionFalse},
+		{"the kernel refuses this address alone", refusedAlone(d.announcements()...), true, metav1.ConditionFalse},
 		{"it answers", answering(d.announcements()...), true, metav1.ConditionTrue},
 	} {
 		t.Run(row.name, func(t *testing.T) {
