@@ -174,8 +174,8 @@ func (t *term) reconcilePool(ctx context.Context, name string) error {
 		return nil
 	}
 
-	if err := t.holdPool(ctx, &p, usage.InUse()); err != nil {
-		return err
+	if written, err := t.holdPool(ctx, &p, usage.InUse()); written || err != nil {
+		return err // written, it comes again by the cache, with the version that its status is to be written under
 	}
 	now := t.o.Now()
 	want := poolStatus(&p, usage, said, now)
@@ -195,10 +195,10 @@ func (t *term) reconcilePool(ctx context.Context, name string) error {
 
 // holdPool adds the finalizer to a pool whose addresses are in use, and takes it away when they are not any more. A
 // pool that nobody uses can be deleted without us.
-func (t *term) holdPool(ctx context.Context, p *clarion.IPAddressPool, inUse bool) error {
+func (t *term) holdPool(ctx context.Context, p *clarion.IPAddressPool, inUse bool) (written bool, err error) {
 	has := controllerutil.ContainsFinalizer(p, clarion.FinalizerAddressesInUse)
 	if has == inUse || inUse && p.DeletionTimestamp != nil {
-		return nil
+		return false, nil
 	}
 	finalizers := slices.DeleteFunc(slices.Clone(p.Finalizers), func(f string) bool { return f == clarion.FinalizerAddressesInUse })
 	if inUse {
@@ -208,21 +208,20 @@ func (t *term) holdPool(ctx context.Context, p *clarion.IPAddressPool, inUse boo
 		"uid": p.UID, "resourceVersion": p.ResourceVersion, "finalizers": finalizers,
 	}})
 	if err != nil {
-		return err
+		return false, err
 	}
 	ctx, cancel, err := t.toWrite(ctx)
 	if err != nil {
-		return err
+		return false, err
 	}
 	defer cancel()
 	out := &clarion.IPAddressPool{ObjectMeta: metav1.ObjectMeta{Name: p.Name}}
 	err = t.client.Patch(ctx, out, client.RawPatch(types.MergePatchType, body))
 	countWrite("pool", err)
 	if err != nil {
-		return t.tellFailure(ctx, "pool", p.Name, err)
+		return false, t.tellFailure(ctx, "pool", p.Name, err)
 	}
-	// The new version comes by the cache, and the status is written then.
-	return nil
+	return true, nil
 }
 
 // tellFailure logs a write that failed, and returns its error.

@@ -1,6 +1,7 @@
 package controller
 
 import (
+	"context"
 	"net/netip"
 	"strings"
 	"testing"
@@ -8,6 +9,8 @@ import (
 
 	"k8s.io/apimachinery/pkg/api/meta"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+	"sigs.k8s.io/controller-runtime/pkg/cache"
+	"sigs.k8s.io/controller-runtime/pkg/client"
 
 	clarion "github.com/clarion-lb/clarion/api/v1beta1"
 	"github.com/clarion-lb/clarion/controller/ipam"
@@ -183,5 +186,64 @@ func TestReadingAService(t *testing.T) {
 	s.Spec.ClusterIPs = []string{"None"}
 	if r := requestOf(s, nil); len(r.Families) != 0 {
 		t.Errorf("families of a headless Service: %v", r.Families)
+	}
+}
+
+// poolServer has one pool, and an API server that notes what is written to it.
+type poolServer struct {
+	pool   *clarion.IPAddressPool
+	writes []string
+}
+
+// serverCache and serverClient are the ways to it.
+type (
+	serverCache struct {
+		cache.Cache
+		*poolServer
+	}
+	serverClient struct {
+		client.Client
+		*poolServer
+	}
+)
+
+func (p serverCache) Get(_ context.Context, _ client.ObjectKey, o client.Object, _ ...client.GetOption) error {
+	p.pool.DeepCopyInto(o.(*clarion.IPAddressPool))
+	return nil
+}
+
+func (p serverClient) Patch(context.Context, client.Object, client.Patch, ...client.PatchOption) error {
+	p.writes = append(p.writes, "pool")
+	p.pool.Finalizers = []string{clarion.FinalizerAddressesInUse}
+	return nil
+}
+
+func (p serverClient) Status() client.SubResourceWriter {
+	return poolStatusWriter{server: p.poolServer}
+}
+
+type poolStatusWriter struct {
+	client.SubResourceWriter
+	server *poolServer
+}
+
+func (w poolStatusWriter) Patch(context.Context, client.Object, client.Patch, ...client.SubResourcePatchOption) error {
+	w.server.writes = append(w.server.writes, "status")
+	return nil
+}
+
+// The status is written under a resourceVersion, which is another one once the finalizer is written.
+func TestAPoolsStatusIsWrittenAfterItsFinalizerHasCome(t *testing.T) {
+	server := &poolServer{pool: somePool("192.0.2.0/29")}
+	tm := termWith(&cluster{cache: serverCache{poolServer: server}, client: serverClient{poolServer: server}}, poolOf(server.pool))
+	tm.poolGens["lab"] = versionOf(server.pool)
+	tm.ledger.Assign(ipam.Request{Service: ipam.Key{Namespace: "default", Name: "s"}, Families: []ipam.Family{ipam.IPv4}})
+	for _, want := range []string{"pool", "pool status"} {
+		if err := tm.reconcilePool(t.Context(), "lab"); err != nil {
+			t.Fatal(err)
+		}
+		if got := strings.Join(server.writes, " "); got != want {
+			t.Errorf("written: %q, want %q", got, want)
+		}
 	}
 }
