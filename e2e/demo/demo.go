@@ -90,7 +90,6 @@ func (d *show) quote(command, said string) {
 }
 
 func (d *show) install(ctx context.Context) error {
-	d.say("%d nodes are Ready", len(d.lab.Nodes()))
 	d.headline("Clarion, as shipped")
 	if err := stage.Install(ctx, d.lab, d.progress); err != nil {
 		return err
@@ -183,7 +182,7 @@ func (d *show) firstAnswer(ctx context.Context) error {
 	for {
 		answer, err := stage.Get(ctx, d.lab, d.address)
 		if err == nil {
-			d.say("first answer after %d ms", time.Since(begin).Milliseconds())
+			d.say("first answer after %d ms; kube-proxy syncs once a second", time.Since(begin).Milliseconds())
 			d.quote("curl http://"+d.address.String()+"/", answer)
 			return nil
 		}
