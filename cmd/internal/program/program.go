@@ -26,9 +26,13 @@ func Signalled() context.Context {
 	return ctx
 }
 
-// FromEnvironment sets the flags that were not given from CLARION_<FLAG>.
+// FromEnvironment sets the flags that were not given from CLARION_<FLAG>, but for those that are questions to the
+// program: CLARION_VERSION is a name that others use too.
 func FromEnvironment(s *pflag.FlagSet, lookup func(string) (string, bool)) (err error) {
 	s.VisitAll(func(f *pflag.Flag) {
+		if f.Name == "help" || f.Name == "version" {
+			return
+		}
 		name := "CLARION_" + strings.ToUpper(strings.ReplaceAll(f.Name, "-", "_"))
 		if value, found := lookup(name); found && !f.Changed && err == nil {
 			if e := s.Set(f.Name, value); e != nil {

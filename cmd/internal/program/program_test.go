@@ -69,6 +69,14 @@ func TestTheEnvironmentSetsWhatFlagsDoNot(t *testing.T) {
 		t.Errorf("%q, %q, %v", name, other, err)
 	}
 
+	var version bool
+	s.BoolVar(&version, "version", false, "")
+	s.BoolP("help", "h", false, "")
+	environment["CLARION_VERSION"], environment["CLARION_HELP"] = "v1.2.3", "me"
+	if err := FromEnvironment(s, lookup); err != nil || version || s.Changed("version") || s.Changed("help") {
+		t.Errorf("what asks the program something is set by the environment: %v", err)
+	}
+
 	var port int
 	s.IntVar(&port, "port", 0, "")
 	environment["CLARION_PORT"] = "many"
