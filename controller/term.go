@@ -108,7 +108,7 @@ func (t *term) run(ctx context.Context) {
 		case <-time.After(wait):
 		}
 	}
-	t.log.Info("leading", "services", len(t.known), "took", t.o.Now().Sub(start))
+	t.log.Info("leading", "services", len(t.known), "took", t.o.Now().Sub(start).Round(time.Millisecond).String())
 	leading.Set(1)
 	defer leading.Set(0)
 	defer t.forgetMetrics()
