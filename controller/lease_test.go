@@ -5,6 +5,7 @@ import (
 	"log/slog"
 	"strconv"
 	"sync"
+	"sync/atomic"
 	"testing"
 	"testing/synctest"
 	"time"
@@ -213,9 +214,9 @@ func TestTheLeaseIsGivenUpAfterTheTerm(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		ctx, cancel := context.WithCancel(t.Context())
 		l := &theLease{}
-		ended := 0
+		var ended atomic.Int32
 		one := stand(ctx, l, "one", 500*time.Millisecond, func() {
-			if ended++; l.holder() != "one" {
+			if ended.Add(1); l.holder() != "one" {
 				t.Errorf("the lease was %q's before the term had ended", l.holder())
 			}
 		})
@@ -229,8 +230,8 @@ func TestTheLeaseIsGivenUpAfterTheTerm(t *testing.T) {
 		}
 		cancel()
 		time.Sleep(time.Minute)
-		if ended == 0 || l.holder() != "" {
-			t.Errorf("%d terms ended, and %q has the lease", ended, l.holder())
+		if ended.Load() == 0 || l.holder() != "" {
+			t.Errorf("%d terms ended, and %q has the lease", ended.Load(), l.holder())
 		}
 	})
 }
