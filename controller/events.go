@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"log/slog"
 	"sync"
+	"sync/atomic"
 	"time"
 
 	corev1 "k8s.io/api/core/v1"
@@ -21,7 +22,8 @@ type eventWriter struct {
 	log      *slog.Logger
 	identity string
 	now      func() time.Time
-	busy     func() bool // addresses are being written
+
+	written atomic.Int64 // when an address was last written, in nanoseconds since 1970
 
 	mu      sync.Mutex
 	waiting []*eventsv1.Event
@@ -40,19 +42,31 @@ const (
 	// eventsWaiting bounds what is remembered. Events beyond that are dropped, and counted.
 	eventsWaiting = 20_000
 
-	// eventPause and busyEventPause lie between one event and the next.
+	// eventPause and busyEventPause lie between one event and the next; the latter for busyFor after an address was
+	// written.
 	eventPause     = 20 * time.Millisecond
 	busyEventPause = 500 * time.Millisecond
+	busyFor        = time.Second
 )
 
 // reportingController is who our events are from.
 const reportingController = "clarion.dev/controller"
 
-func newEventWriter(c creator, o Options, busy func() bool) *eventWriter {
+func newEventWriter(c creator, o Options) *eventWriter {
 	return &eventWriter{
-		client: c, log: o.Log, identity: cut(o.Identity, 128), now: o.Now, busy: busy,
+		client: c, log: o.Log, identity: cut(o.Identity, 128), now: o.Now,
 		more: make(chan struct{}, 1),
 	}
+}
+
+// addressWritten tells that an address has been written, so that events make room.
+func (w *eventWriter) addressWritten() { w.written.Store(w.now().UnixNano()) }
+
+func (w *eventWriter) pause() time.Duration {
+	if w.now().Sub(time.Unix(0, w.written.Load())) < busyFor {
+		return busyEventPause
+	}
+	return eventPause
 }
 
 // say leaves an event about a Service to be written.
@@ -108,14 +122,10 @@ func (w *eventWriter) run(ctx context.Context) {
 			eventsDropped.Inc()
 			w.log.Warn("can't write an event", "service", e.Regarding.Namespace+"/"+e.Regarding.Name, "reason", e.Reason, "error", err)
 		}
-		pause := eventPause
-		if w.busy() {
-			pause = busyEventPause
-		}
 		select {
 		case <-ctx.Done():
 			return
-		case <-time.After(pause):
+		case <-time.After(w.pause()):
 		}
 	}
 }

@@ -40,11 +40,22 @@ func TestEventsAreWrittenApartFromAddresses(t *testing.T) {
 		t.Run(name, func(t *testing.T) {
 			synctest.Test(t, func(t *testing.T) {
 				var b board
-				w := newEventWriter(&b, Options{Log: slog.New(slog.DiscardHandler), Identity: "me", Now: time.Now}, func() bool { return tc.busy })
+				w := newEventWriter(&b, Options{Log: slog.New(slog.DiscardHandler), Identity: "me", Now: time.Now})
 				ctx, cancel := context.WithCancel(t.Context())
 				done := make(chan struct{})
 				go func() { defer close(done); w.run(ctx) }()
 
+				if tc.busy {
+					go func() {
+						for ctx.Err() == nil {
+							w.addressWritten()
+							select {
+							case <-ctx.Done():
+							case <-time.After(busyFor / 2):
+							}
+						}
+					}()
+				}
 				s := &corev1.Service{ObjectMeta: metav1.ObjectMeta{Namespace: "default", Name: "web"}}
 				start := time.Now()
 				for range 100 {
@@ -82,7 +93,7 @@ func TestEventsAreWrittenApartFromAddresses(t *testing.T) {
 func TestEventsNeverPileUp(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		b := board{fails: errors.New("no")}
-		w := newEventWriter(&b, Options{Log: slog.New(slog.DiscardHandler), Now: time.Now}, func() bool { return false })
+		w := newEventWriter(&b, Options{Log: slog.New(slog.DiscardHandler), Now: time.Now})
 		for range 2 * eventsWaiting {
 			w.say(bare(), note{reason: clarion.ReasonAssigned})
 		}

@@ -142,7 +142,7 @@ func (t *term) followPools(ctx context.Context) {
 	}
 }
 
-// poolPause is how long after a write of a pool's status the next one may follow.
+// poolPause is how long after a look at a pool's status the next one may follow.
 const poolPause = 900 * time.Millisecond
 
 // reconcilePool writes what is to be said of a pool, and holds it by the finalizer while Services hold its addresses.
@@ -169,20 +169,12 @@ func (t *term) reconcilePool(ctx context.Context, name string) error {
 		t.pools.AddAfter(name, 20*time.Millisecond) // the ledger will have read it by then
 		return nil
 	}
-	setPoolMetrics(name, usage)
-	if t.o.Mode == Observe {
-		return nil
-	}
-
-	if written, err := t.holdPool(ctx, &p, usage.InUse()); written || err != nil {
-		return err // written, it comes again by the cache, with the version that its status is to be written under
+	if t.o.Mode == Active {
+		if written, err := t.holdPool(ctx, &p, usage.InUse()); written || err != nil {
+			return err // written, it comes again by the cache, with the version that its status is to be written under
+		}
 	}
 	now := t.o.Now()
-	want := poolStatus(&p, usage, said, now)
-	patch, changed := statusPatch(&p, p.Status, want)
-	if !changed {
-		return nil
-	}
 	if wait := poolPause - now.Sub(last); wait > 0 {
 		t.pools.AddAfter(name, wait)
 		return nil
@@ -190,6 +182,15 @@ func (t *term) reconcilePool(ctx context.Context, name string) error {
 	t.mu.Lock()
 	t.writing[name] = now
 	t.mu.Unlock()
+	setPoolMetrics(name, usage)
+	if t.o.Mode == Observe {
+		return nil
+	}
+	want := poolStatus(&p, usage, said, now)
+	patch, changed := statusPatch(&p, p.Status, want)
+	if !changed {
+		return nil
+	}
 	return t.patchStatus(ctx, "pool", &p, patch)
 }
 

@@ -35,7 +35,7 @@ func Run(ctx context.Context, o Options) error {
 		return err
 	}
 	p := &process{cluster: c, o: o}
-	p.events = newEventWriter(c.client, o, p.busy)
+	p.events = newEventWriter(c.client, o)
 
 	health, err := listen(o.HealthBindAddress)
 	if err != nil {
@@ -93,12 +93,6 @@ func (p *process) serve(ctx context.Context, mayWrite func() time.Duration) {
 	termShown.Store(t)
 	defer p.term.Store(nil)
 	t.run(ctx)
-}
-
-// busy reports whether addresses are waiting to be written.
-func (p *process) busy() bool {
-	t := p.term.Load()
-	return t != nil && t.services.Len() > 0
 }
 
 // follow has changes in the cluster go to the term, if there is one. A term begins by looking at everything, so what

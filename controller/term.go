@@ -37,7 +37,7 @@ type term struct {
 	known    map[ipam.Key]*service
 	unseen   map[ipam.Key]bool // listed from the API server, not yet in the cache
 	poolGens map[string]poolVersion
-	writing  map[string]time.Time // when a pool's status was last written
+	writing  map[string]time.Time // when a pool's status was last looked at
 }
 
 // service is what a term remembers of a Service of ours.
@@ -368,6 +368,7 @@ func (t *term) write(ctx context.Context, s *corev1.Service, w *write, d *ipam.D
 	t.mu.Lock()
 	t.settleLocked(s, written, d)
 	t.mu.Unlock()
+	t.events.addressWritten()
 	if w.note != nil {
 		t.events.say(s, *w.note)
 		what := "assigned"
