@@ -36,7 +36,7 @@ func TestServicesGetAddresses(t *testing.T) {
 	if mode := s.Status.LoadBalancer.Ingress[0].IPMode; mode == nil || *mode != corev1.LoadBalancerIPModeVIP {
 		t.Errorf("ipMode is %v", mode)
 	}
-	if got := s.Annotations[clarion.AnnotationAssignedFromPool]; got != "lab" {
+	if got := s.Annotations[clarion.AnnotationAssignedFromPool]; got != "lab=192.0.2.0" {
 		t.Errorf("the pool on the Service is %q", got)
 	}
 	w.service("six", families(corev1.IPFamilyPolicySingleStack, v6))
@@ -407,7 +407,7 @@ func TestPreferDualStackIsCompletedWhenAPoolCan(t *testing.T) {
 	w.sees("s", "192.0.2.0 True Assigned")
 	w.pool("six", "2001:db8::/64")
 	s := w.sees("s", "2001:db8:: 192.0.2.0 True Assigned")
-	if got := s.Annotations[clarion.AnnotationAssignedFromPool]; got != "six,four" {
+	if got := s.Annotations[clarion.AnnotationAssignedFromPool]; got != "six=2001:db8::,four=192.0.2.0" {
 		t.Errorf("the pools on the Service are %q", got)
 	}
 }

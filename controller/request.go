@@ -106,14 +106,19 @@ func statusOf(s *corev1.Service) ipam.Status {
 	if out.Unreadable {
 		return out
 	}
-	if pools, ok := clarion.AssignedPools(s.Annotations, s.Status.Conditions, len(out.Addresses)); ok && wroteAll(s, out.Addresses) {
-		out.Pools = pools
+	mark := clarion.MarkOf(s.Annotations, s.Status.Conditions)
+	if ours := mark.Ours(out.Addresses); len(ours) > 0 && (mark.NamesAddresses() || wroteAll(s, out.Addresses)) {
+		out.Pools = make([]string, len(out.Addresses))
+		for _, a := range ours {
+			out.Pools[slices.Index(out.Addresses, a.Address)] = a.Pool
+		}
 	}
 	return out
 }
 
-// wroteAll reports whether addresses are those that we wrote. Our condition, which is written together with them, names
-// each: an address that it does not name came later and from somebody else, though our marks still stand there.
+// wroteAll reports whether addresses are those that we wrote, where the mark beside them names pools alone. Our
+// condition, which is written together with them, names each: an address that it does not name came later and from
+// somebody else, though our marks still stand there.
 func wroteAll(s *corev1.Service, addrs []netip.Addr) bool {
 	c := meta.FindStatusCondition(s.Status.Conditions, string(clarion.ConditionAddressAssigned))
 	if c == nil {

@@ -82,13 +82,13 @@ func (w *write) ingress(list []corev1.LoadBalancerIngress) {
 	w.status().LoadBalancer = &patchLoadBalancer{Ingress: list}
 }
 
-// annotate sets or removes the annotation with the pools' names, if it is not so already.
-func (w *write) annotate(s *corev1.Service, pools string) {
+// annotate sets or removes our mark on the addresses, if it is not so already.
+func (w *write) annotate(s *corev1.Service, mark string) {
 	switch had, ok := s.Annotations[clarion.AnnotationAssignedFromPool]; {
-	case ok && pools == "":
+	case ok && mark == "":
 		w.patch.Metadata.Annotations = map[string]*string{clarion.AnnotationAssignedFromPool: nil}
-	case had != pools:
-		w.patch.Metadata.Annotations = map[string]*string{clarion.AnnotationAssignedFromPool: &pools}
+	case had != mark:
+		w.patch.Metadata.Annotations = map[string]*string{clarion.AnnotationAssignedFromPool: &mark}
 	}
 }
 
@@ -130,10 +130,10 @@ func writeDecision(s *corev1.Service, d ipam.Decision, now time.Time) *write {
 
 	moved := false
 	if !d.Foreign {
-		var pools []string
+		var ours []clarion.Assigned
 		var ingress []corev1.LoadBalancerIngress
 		for _, g := range d.Grants {
-			pools = append(pools, g.Pool)
+			ours = append(ours, clarion.Assigned{Address: g.Address, Pool: g.Pool})
 			vip := corev1.LoadBalancerIPModeVIP
 			ingress = append(ingress, corev1.LoadBalancerIngress{IP: g.Address.String(), IPMode: &vip})
 		}
@@ -141,7 +141,7 @@ func writeDecision(s *corev1.Service, d ipam.Decision, now time.Time) *write {
 		if !sameIngress(s.Status.LoadBalancer.Ingress, ingress) {
 			w.ingress(ingress)
 		}
-		w.annotate(s, clarion.FormatAssignedPools(pools))
+		w.annotate(s, clarion.FormatAssigned(ours))
 	}
 	changed := w.condition(s, condition, now)
 

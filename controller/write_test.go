@@ -77,22 +77,22 @@ func TestWritingADecision(t *testing.T) {
 		service  *corev1.Service
 		decision ipam.Decision
 		shows    string
-		pools    string
+		mark     string
 		event    clarion.Reason // "" for none
 		nothing  bool           // there is nothing to write
 	}{
 		"a first address": {
-			bare(), granted("192.0.2.1@lab"), "192.0.2.1 True Assigned", "lab", clarion.ReasonAssigned, false,
+			bare(), granted("192.0.2.1@lab"), "192.0.2.1 True Assigned", "lab=192.0.2.1", clarion.ReasonAssigned, false,
 		},
 		"two from two pools": {
-			bare(), granted("2001:db8::1@six", "192.0.2.1@four"), "2001:db8::1 192.0.2.1 True Assigned", "six,four",
+			bare(), granted("2001:db8::1@six", "192.0.2.1@four"), "2001:db8::1 192.0.2.1 True Assigned", "six=2001:db8::1,four=192.0.2.1",
 			clarion.ReasonAssigned, false,
 		},
 		"what is there already": {
-			written(t, granted("192.0.2.1@lab")), granted("192.0.2.1@lab"), "192.0.2.1 True Assigned", "lab", "", true,
+			written(t, granted("192.0.2.1@lab")), granted("192.0.2.1@lab"), "192.0.2.1 True Assigned", "lab=192.0.2.1", "", true,
 		},
 		"another address": {
-			written(t, granted("192.0.2.1@lab")), granted("192.0.2.2@lab"), "192.0.2.2 True Assigned", "lab",
+			written(t, granted("192.0.2.1@lab")), granted("192.0.2.2@lab"), "192.0.2.2 True Assigned", "lab=192.0.2.2",
 			clarion.ReasonAssigned, false,
 		},
 		"a refusal, with nothing held": {
@@ -103,7 +103,7 @@ func TestWritingADecision(t *testing.T) {
 		},
 		"a refusal that keeps what there is": {
 			written(t, granted("192.0.2.1@lab")), refused(clarion.ReasonPoolNotFound, "192.0.2.1@lab"),
-			"192.0.2.1 False PoolNotFound", "lab", clarion.ReasonPoolNotFound, false,
+			"192.0.2.1 False PoolNotFound", "lab=192.0.2.1", clarion.ReasonPoolNotFound, false,
 		},
 		"a status that somebody cleared": {
 			func() *corev1.Service {
@@ -111,7 +111,7 @@ func TestWritingADecision(t *testing.T) {
 				s.Status.LoadBalancer.Ingress = nil
 				return s
 			}(),
-			granted("192.0.2.1@lab"), "192.0.2.1 True Assigned", "lab", clarion.ReasonAssigned, false,
+			granted("192.0.2.1@lab"), "192.0.2.1 True Assigned", "lab=192.0.2.1", clarion.ReasonAssigned, false,
 		},
 		"an address that was adopted without ipMode": {
 			func() *corev1.Service {
@@ -119,10 +119,10 @@ func TestWritingADecision(t *testing.T) {
 				s.Status.LoadBalancer.Ingress = []corev1.LoadBalancerIngress{{IP: "192.0.2.1"}}
 				return s
 			}(),
-			granted("192.0.2.1@lab"), "192.0.2.1 True Assigned", "lab", clarion.ReasonAssigned, false,
+			granted("192.0.2.1@lab"), "192.0.2.1 True Assigned", "lab=192.0.2.1", clarion.ReasonAssigned, false,
 		},
 		"the pool has another name by now": {
-			written(t, granted("192.0.2.1@old")), granted("192.0.2.1@new"), "192.0.2.1 True Assigned", "new",
+			written(t, granted("192.0.2.1@old")), granted("192.0.2.1@new"), "192.0.2.1 True Assigned", "new=192.0.2.1",
 			clarion.ReasonAssigned, false,
 		},
 		"somebody else's addresses": {
@@ -141,8 +141,8 @@ func TestWritingADecision(t *testing.T) {
 				t.Errorf("the patch is %s", w.body())
 			}
 			after := apply(t, tc.service, w)
-			if shows(after) != tc.shows || after.Annotations[clarion.AnnotationAssignedFromPool] != tc.pools {
-				t.Errorf("it shows %q from %q, want %q from %q", shows(after), after.Annotations[clarion.AnnotationAssignedFromPool], tc.shows, tc.pools)
+			if shows(after) != tc.shows || after.Annotations[clarion.AnnotationAssignedFromPool] != tc.mark {
+				t.Errorf("it shows %q from %q, want %q from %q", shows(after), after.Annotations[clarion.AnnotationAssignedFromPool], tc.shows, tc.mark)
 			}
 			var event clarion.Reason
 			if w.note != nil {

@@ -64,24 +64,28 @@ func serviceOf(s *corev1.Service, classes v1beta1.ServiceClasses) *service {
 	return out
 }
 
-// assignedAddresses returns the addresses in a Service's status that bear Clarion's mark: the pools' names beside our
-// condition. The condition need not be True, for a Service keeps what it has while what it asks for can't
+// assignedAddresses returns the addresses in a Service's status that bear Clarion's mark beside our condition. The condition need not be True, for a Service keeps what it has while what it asks for can't
 // be had; but two of its reasons say that the addresses are not ours.
 func assignedAddresses(s *corev1.Service) []assigned {
-	ingress := s.Status.LoadBalancer.Ingress
-	pools, ok := v1beta1.AssignedPools(s.Annotations, s.Status.Conditions, len(ingress))
-	if !ok {
+	switch c := meta.FindStatusCondition(s.Status.Conditions, string(v1beta1.ConditionAddressAssigned)); {
+	case c == nil:
+		return nil
+	case v1beta1.Reason(c.Reason) == v1beta1.ReasonHeldByAnother, v1beta1.Reason(c.Reason) == v1beta1.ReasonAnotherWriter:
 		return nil
 	}
-	switch c := meta.FindStatusCondition(s.Status.Conditions, string(v1beta1.ConditionAddressAssigned)); v1beta1.Reason(c.Reason) {
-	case v1beta1.ReasonHeldByAnother, v1beta1.ReasonAnotherWriter:
-		return nil
+	var shows []netip.Addr
+	for _, in := range s.Status.LoadBalancer.Ingress {
+		a, err := netip.ParseAddr(in.IP)
+		if err != nil && !v1beta1.MarkOf(s.Annotations, s.Status.Conditions).NamesAddresses() {
+			return nil // which pool is which address's can't be told
+		}
+		if err == nil {
+			shows = append(shows, a.Unmap())
+		}
 	}
 	var out []assigned
-	for i, in := range ingress {
-		if a, err := netip.ParseAddr(in.IP); err == nil {
-			out = append(out, assigned{a.Unmap(), pools[i]})
-		}
+	for _, a := range v1beta1.OurAddresses(s.Annotations, s.Status.Conditions, shows) {
+		out = append(out, assigned{a.Address, a.Pool})
 	}
 	return out
 }

@@ -70,6 +70,13 @@ func TestWhichAddressesAreOurs(t *testing.T) {
 			s.Status.LoadBalancer.Ingress = append(s.Status.LoadBalancer.Ingress, corev1.LoadBalancerIngress{IP: "2001:db8::1"})
 			s.Annotations[v1beta1.AnnotationAssignedFromPool] = "lan,six"
 		}, []assigned{{netip.MustParseAddr("192.0.2.1"), "lan"}, {netip.MustParseAddr("2001:db8::1"), "six"}}},
+		{"an address that another wrote beside ours is not ours", func(s *corev1.Service) {
+			s.Status.LoadBalancer.Ingress = append(s.Status.LoadBalancer.Ingress, corev1.LoadBalancerIngress{IP: "192.0.2.99"})
+			s.Annotations[v1beta1.AnnotationAssignedFromPool] = "lan=192.0.2.1"
+		}, []assigned{{netip.MustParseAddr("192.0.2.1"), "lan"}}},
+		{"an address that another wrote in place of ours is not ours", func(s *corev1.Service) {
+			s.Annotations[v1beta1.AnnotationAssignedFromPool] = "lan=192.0.2.2"
+		}, nil},
 		{"pools that do not fit the addresses are not believed", func(s *corev1.Service) {
 			s.Annotations[v1beta1.AnnotationAssignedFromPool] = "lan,six"
 		}, nil},

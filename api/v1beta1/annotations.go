@@ -30,9 +30,9 @@ const (
 
 // Annotations and finalizers that Clarion writes.
 const (
-	// AnnotationAssignedFromPool stands on a Service beside the addresses that Clarion assigned: the
-	// name of the pool of each ingress address, in their order, separated by commas, and a single name
-	// when all come from one pool. It is believed only beside the condition AddressAssigned.
+	// AnnotationAssignedFromPool stands on a Service beside the addresses that Clarion assigned and says
+	// which pool each comes from: "lan=192.0.2.10,lan=2001:db8::10". Addresses that it does not name are
+	// another's. It is believed only beside the condition AddressAssigned. See FormatAssigned, OurAddresses.
 	AnnotationAssignedFromPool = AnnotationPrefix + "assigned-from-pool"
 
 	// FinalizerAddressesInUse keeps a deleted IPAddressPool until no Service holds one of its addresses.

@@ -224,12 +224,12 @@ func (a *Allocator) adopt(r Request, h id) id {
 		h = 0
 	}
 	for i, addr := range r.Status.Addresses {
-		if whyNever(addr) != "" {
+		if whyNever(addr) != "" || r.Status.Pools != nil && r.Status.Pools[i] == "" {
 			continue
 		}
 		n := numOf(addr)
 		var p *pool
-		if i < len(r.Status.Pools) {
+		if r.Status.Pools != nil {
 			p = a.named(r.Status.Pools[i])
 		}
 		first := a.ledger.on(n)

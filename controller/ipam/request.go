@@ -47,7 +47,8 @@ type Unreadable struct {
 // Status is what a Service's status says that it holds.
 type Status struct {
 	Addresses []netip.Addr
-	// Pools names the pool of each address, as we wrote it beside them; nil where our mark is missing.
+	// Pools names the pool of each address, as we wrote it beside them, "" for one that our mark does not name; nil where
+	// none bears it. There are as many as there are addresses.
 	Pools []string
 	// Unreadable says that the status has entries that are not addresses, such as host names.
 	Unreadable bool
