@@ -52,20 +52,27 @@ images: ## both images as OCI archives into bin/images/
 	@go run ./deploy/images/build --repository '$(IMAGE_REPOSITORY)' --tag '$(VERSION)' --revision '$(REVISION)' \
 		--arch "$$(echo $(ARCHITECTURES) | tr ' ' ,)" --output bin/images
 
-GENERATED := api/v1beta1/zz_generated.deepcopy.go config/crd $(IMAGES_SET_IN) deploy/clarion.yaml
+GENERATED := api/v1beta1/zz_generated.deepcopy.go config/crd $(IMAGES_SET_IN) deploy/clarion.yaml deploy/chart/Chart.yaml deploy/chart/files
 
 .PHONY: generate
-generate: ## deepcopy code, CRDs and deploy/clarion.yaml from their sources
+generate: ## deepcopy code, CRDs, deploy/clarion.yaml and the chart's parts from their sources
 	$(TOOL) controller-gen object crd paths=./api/... output:crd:dir=config/crd
 	@$(MAKE) manifests
 
 .PHONY: manifests
-manifests: ## deploy/clarion.yaml from config/
+manifests: ## deploy/clarion.yaml, and what the Helm chart has in common with it, from config/
 	@cd config/default && go tool -modfile=../../tools.mod kustomize edit set image \
 		'clarion-controller=$(IMAGE_REPOSITORY)controller:$(VERSION)' 'clarion-speaker=$(IMAGE_REPOSITORY)speaker:$(VERSION)'
 	@echo 'deploy/clarion.yaml: images $(IMAGE_REPOSITORY)controller:$(VERSION) and $(IMAGE_REPOSITORY)speaker:$(VERSION)'
 	@built=$$($(TOOL) kustomize build config/default); \
 		printf '%s\n' '# All of Clarion. Generated from config/ by `make manifests`; change it there.' "$$built" > deploy/clarion.yaml
+	@sed -i -e 's/^version: .*/version: $(VERSION:v%=%)/' -e 's/^appVersion: .*/appVersion: $(VERSION)/' deploy/chart/Chart.yaml
+	@rm -rf deploy/chart/files && mkdir -p deploy/chart/files/{crd,rbac,admission,controller,speaker} && \
+		cp config/crd/clarion.dev_*.yaml deploy/chart/files/crd/ && \
+		cp config/rbac/{controller,speaker,metrics,viewer}.yaml deploy/chart/files/rbac/ && \
+		cp config/admission/speaker-*.yaml deploy/chart/files/admission/ && \
+		cp config/controller/disruption.yaml deploy/chart/files/controller/ && \
+		cp config/speaker/gossip.yaml deploy/chart/files/speaker/
 
 .PHONY: lint
 lint: ## gofmt, go vet, staticcheck

@@ -271,7 +271,7 @@ func TestRulesAreNarrow(t *testing.T) {
 	for _, r := range all[*rbacv1.Role](t) {
 		rules["role "+r.Name] = r.Rules
 	}
-	if len(rules) != 5 {
+	if len(rules) != 6 {
 		t.Errorf("%d roles: is each of them looked at here?", len(rules))
 	}
 	for role, rules := range rules {
