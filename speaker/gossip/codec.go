@@ -27,6 +27,8 @@ const (
 	typeState = 1 // a whole state
 	typePart  = 2 // part of a state that is too big for a packet
 	typeAsk   = 3 // asks for the receiver's state; the value is the asking node
+	// typeDirect is a Message: node, life and kind, and what is left is its payload.
+	typeDirect = 4
 )
 
 // Fields of a state.
@@ -39,6 +41,9 @@ const (
 	fieldServing
 	fieldCapabilities
 	fieldLink
+	fieldProcess
+	fieldFlags
+	fieldMonitor
 )
 
 // Fields of a link.
@@ -48,6 +53,7 @@ const (
 	linkUp
 	linkPrefix
 	linkLinkLocal
+	linkDeaf
 )
 
 // Bounds on what is sent and believed.
@@ -62,6 +68,7 @@ const (
 	maxLinkName = 15 // IFNAMSIZ without its NUL
 	maxLinks    = 1024
 	maxPrefixes = 64
+	maxMonitors = 8
 	maxSeq      = 1 << 62
 )
 
@@ -75,6 +82,8 @@ type message struct {
 	state *received
 	part  *part
 	ask   string // the node that asks
+	// direct is for the users of gossip.
+	direct *Message
 }
 
 // received is a state and the bytes it came as, which are what is passed on.
@@ -119,6 +128,15 @@ func encodeState(s state) []byte {
 	if s.facts.Capabilities != 0 {
 		b = appendNumber(b, fieldCapabilities, uint64(s.facts.Capabilities))
 	}
+	if s.facts.Life != 0 {
+		b = appendNumber(b, fieldProcess, s.facts.Life)
+	}
+	if f := s.facts.flags(); f != 0 {
+		b = appendNumber(b, fieldFlags, f)
+	}
+	for _, m := range s.facts.Monitors[:min(len(s.facts.Monitors), maxMonitors)] {
+		b = appendField(b, fieldMonitor, []byte(m))
+	}
 	links := 0
 	for _, l := range s.facts.Links {
 		if l.Name == "" || !isText([]byte(l.Name)) {
@@ -149,6 +167,9 @@ func encodeLink(l Link) []byte {
 	}
 	if l.LinkLocal.IsValid() {
 		b = appendField(b, linkLinkLocal, l.LinkLocal.AsSlice())
+	}
+	if f := l.deaf(); f != 0 {
+		b = appendField(b, linkDeaf, []byte{f})
 	}
 	return b
 }
@@ -212,6 +233,12 @@ func decodeFrame(b []byte) ([]message, error) {
 				return fmt.Errorf("question: %w", err)
 			}
 			messages = append(messages, message{ask: node})
+		case typeDirect:
+			m, err := decodeDirect(value)
+			if err != nil {
+				return fmt.Errorf("message: %w", err)
+			}
+			messages = append(messages, message{direct: &m})
 		}
 		return nil
 	})
@@ -278,6 +305,18 @@ func decodeState(b []byte) (state, error) {
 			}
 			l, err = decodeLink(value)
 			s.facts.Links = append(s.facts.Links, l)
+		case fieldProcess:
+			s.facts.Life, err = decodeNumber(value)
+		case fieldFlags:
+			n, err = decodeNumber(value)
+			s.facts.setFlags(n)
+		case fieldMonitor:
+			var m string
+			if len(s.facts.Monitors) == maxMonitors {
+				return fmt.Errorf("more than %d monitors", maxMonitors)
+			}
+			m, err = decodeText(value, maxNode)
+			s.facts.Monitors = append(s.facts.Monitors, m)
 		}
 		return err
 	})
@@ -322,6 +361,11 @@ func decodeLink(b []byte) (Link, error) {
 				return fmt.Errorf("address of %d bytes", len(value))
 			}
 			l.LinkLocal = a
+		case linkDeaf:
+			if len(value) == 0 {
+				return errTruncated
+			}
+			l.setDeaf(value[0])
 		}
 		return err
 	})
@@ -346,6 +390,37 @@ func decodePart(b []byte) (part, error) {
 		return part{}, errors.New("out of bounds")
 	}
 	return p, nil
+}
+
+func directFrame(m Message) []byte {
+	head := appendField(nil, fieldNode, []byte(m.From))
+	head = binary.BigEndian.AppendUint64(head, m.Life)
+	head = binary.AppendUvarint(head, uint64(m.Kind))
+	b := make([]byte, 0, len(head)+len(m.Payload)+16)
+	b = append(b, frameVersion)
+	b = binary.AppendUvarint(b, typeDirect)
+	b = binary.AppendUvarint(b, uint64(len(head)+len(m.Payload)))
+	return append(append(b, head...), m.Payload...)
+}
+
+func decodeDirect(b []byte) (Message, error) {
+	typ, node, rest, err := cutField(b)
+	if err != nil || typ != fieldNode || len(rest) < 8 {
+		return Message{}, errTruncated
+	}
+	m := Message{Life: binary.BigEndian.Uint64(rest)}
+	kind, n := binary.Uvarint(rest[8:])
+	if n <= 0 {
+		return Message{}, errTruncated
+	}
+	if m.From, err = decodeText(node, maxNode); err != nil {
+		return Message{}, err
+	}
+	if m.From == "" || m.Life == 0 {
+		return Message{}, errors.New("no node, or no life")
+	}
+	m.Kind, m.Payload = Kind(kind), slices.Clone(rest[8+n:])
+	return m, nil
 }
 
 func decodeText(b []byte, longest int) (string, error) {

@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"net/netip"
 	"reflect"
+	"slices"
 	"strings"
 	"testing"
 	"time"
@@ -28,6 +29,7 @@ var genLink = rapid.Custom(func(t *rapid.T) Link {
 	if rapid.Bool().Draw(t, "link-local") {
 		l.LinkLocal = netip.MustParseAddr("fe80::1")
 	}
+	l.DeafIPv4, l.DeafIPv6 = rapid.Bool().Draw(t, "deaf to ARP"), rapid.Bool().Draw(t, "deaf to NDP")
 	return l
 })
 
@@ -39,6 +41,12 @@ var genState = rapid.Custom(func(t *rapid.T) state {
 		facts: Facts{
 			Build:        rapid.StringMatching(`[ -~]{0,64}`).Draw(t, "build"),
 			Serving:      rapid.Bool().Draw(t, "serving"),
+			Life:         rapid.Uint64().Draw(t, "process"),
+			Restarting:   rapid.Bool().Draw(t, "restarting"),
+			Leaving:      rapid.Bool().Draw(t, "leaving"),
+			Stale:        rapid.Bool().Draw(t, "stale"),
+			ProxyFailing: rapid.Bool().Draw(t, "kube-proxy failing"),
+			Monitors:     rapid.SliceOfN(rapid.StringMatching(`[a-z]{1,8}`), 0, maxMonitors).Draw(t, "monitors"),
 			Capabilities: Capabilities(rapid.Uint64().Draw(t, "capabilities")),
 			Links:        rapid.SliceOfN(genLink, 0, 80).Draw(t, "links"),
 		},
@@ -93,6 +101,24 @@ func TestStatesSurviveTheTrip(t *testing.T) {
 	})
 }
 
+func TestMessagesSurviveTheTrip(t *testing.T) {
+	rapid.Check(t, func(t *rapid.T) {
+		m := Message{
+			From:    rapid.StringMatching(`[a-z][a-z0-9.-]{0,30}`).Draw(t, "from"),
+			Life:    rapid.Uint64Min(1).Draw(t, "life"),
+			Kind:    Kind(rapid.Uint64().Draw(t, "kind")),
+			Payload: rapid.SliceOfN(rapid.Byte(), 0, 2000).Draw(t, "payload"),
+		}
+		messages, err := decodeFrame(directFrame(m))
+		if err != nil || len(messages) != 1 || messages[0].direct == nil {
+			t.Fatalf("%d messages, %v", len(messages), err)
+		}
+		if got := *messages[0].direct; got.From != m.From || got.Life != m.Life || got.Kind != m.Kind || !bytes.Equal(got.Payload, m.Payload) {
+			t.Fatalf("got %+v", got)
+		}
+	})
+}
+
 // A later version may say more: what this one does not know it skips, and keeps the rest.
 func TestTheUnknownIsSkipped(t *testing.T) {
 	s := state{node: "a", life: 1, seq: 2, facts: Facts{Serving: true, Links: []Link{{Name: "eth0", Up: true}}}}
@@ -119,7 +145,7 @@ func TestTheUnknownIsSkipped(t *testing.T) {
 }
 
 func TestWhatIsRefused(t *testing.T) {
-	good := encodeState(state{node: "a", life: 1})
+	good := encodeState(state{node: "a", life: 1, facts: Facts{Monitors: slices.Repeat([]string{"b"}, maxMonitors)}})
 	many := good
 	for i := range maxLinks + 1 {
 		many = appendField(many, fieldLink, appendField(nil, linkName, fmt.Append(nil, i)))
@@ -165,6 +191,12 @@ func TestWhatIsRefused(t *testing.T) {
 		{"an address of no family", linkWith(linkLinkLocal, []byte{1}), "address of 1 bytes"},
 		{"a part without a head", appendField(frame(), typePart, []byte{fieldNode, 1, 'a'}), "truncated"},
 		{"a part beyond the last", appendField(frame(), typePart, append([]byte{fieldNode, 1, 'a', 7: 1, 18: 0}, 3, 3)), "out of bounds"},
+		{"a message without a life", appendField(frame(), typeDirect, []byte{fieldNode, 1, 'a', 1, 2, 3}), "truncated"},
+		{"a message of no life", appendField(frame(), typeDirect, append([]byte{fieldNode, 1, 'a'}, make([]byte, 9)...)), "no life"},
+		{"a message without a kind", appendField(frame(), typeDirect, []byte{fieldNode, 1, 'a', 0, 0, 0, 0, 0, 0, 0, 1}), "truncated"},
+		{"a message of nobody", appendField(frame(), typeDirect, []byte{fieldNode, 0, 0, 0, 0, 0, 0, 0, 0, 1, 7}), "no node"},
+		{"too many monitors", stateWith(fieldMonitor, []byte("b")), "more than 8 monitors"},
+		{"a link's deafness that says nothing", linkWith(linkDeaf, nil), "truncated"},
 		{"a question from a name that is none", appendField(frame(), typeAsk, []byte{0}), "control characters"},
 	} {
 		t.Run(row.name, func(t *testing.T) {
@@ -203,11 +235,17 @@ func FuzzDecodeFrame(f *testing.F) {
 	f.Add(packets(s, encoded)[0])
 	f.Add(packets(s, append(encoded, make([]byte, 2000)...))[1])
 	f.Add(askFrame("node-b"))
+	f.Add(directFrame(Message{From: "node-b", Life: 9, Kind: 2, Payload: []byte("payload")}))
 	f.Fuzz(func(t *testing.T, b []byte) {
 		messages, _ := decodeFrame(b)
 		book := newBook("me")
 		for _, m := range messages {
 			switch {
+			case m.direct != nil:
+				again, err := decodeFrame(directFrame(*m.direct))
+				if err != nil || len(again) != 1 || !reflect.DeepEqual(again[0].direct, m.direct) {
+					t.Errorf("%+v comes back as %+v, %v", m.direct, again, err)
+				}
 			case m.part != nil:
 				book.joined(m.part.node, m.part.life)
 				book.addPart(*m.part)

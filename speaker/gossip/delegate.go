@@ -8,6 +8,7 @@ import (
 	"net/netip"
 	"strings"
 	"sync"
+	"time"
 
 	"github.com/hashicorp/memberlist"
 )
@@ -34,9 +35,15 @@ func lifeOf(meta []byte) life {
 	return life(binary.BigEndian.Uint64(meta))
 }
 
-// NotifyMsg takes a packet.
+// NotifyMsg takes a packet, or what a stream brought for this speaker alone. Messages for its users go to them from
+// here, past the owner goroutine: some of them count milliseconds.
 func (d *delegate) NotifyMsg(b []byte) {
 	for _, m := range d.decode(b) {
+		if m.direct != nil {
+			m.direct.At = time.Now()
+			d.g.receive(*m.direct)
+			continue
+		}
 		select {
 		case d.inbox <- m:
 		default:
@@ -48,6 +55,9 @@ func (d *delegate) NotifyMsg(b []byte) {
 // MergeRemoteState takes what the other side of a push/pull knows. Streams may wait.
 func (d *delegate) MergeRemoteState(b []byte, _ bool) {
 	for _, m := range d.decode(b) {
+		if m.direct != nil {
+			continue // does not come this way
+		}
 		select {
 		case d.inbox <- m:
 		case <-d.done:

@@ -15,9 +15,16 @@
 //	    guard      drops what memberlist    ▼
 //	      │        would not survive      session ──► Snapshot, changed
 //	      ▼                               ▲     │
-//	  memberlist ──► events, messages ────┘     │
-//	      ▲                                     │
-//	      └──── state, questions, calls ◄───────┘
+//	  memberlist ──► events, states ──────┘     │
+//	      │ ▲                                   │
+//	      │ ├──── state, questions, calls ◄─────┘
+//	      │ └──── post ◄──────────────────────────── Send
+//	      └──────── messages ──────────────────────► Receive
+//
+// Speakers also write to each other ([Gossip.Send], [Message]): heartbeats, votes, who owns what. Gossip carries these and does
+// not read them. They pass by the goroutine that owns the rest, both ways, because some of them count milliseconds: what
+// is sent is on the wire when Send returns, and what came is handed to Options.Receive from where it was read. Those that
+// are marked reliable, or are too big for a packet, go by a stream.
 //
 // # What is gossiped
 //
@@ -27,6 +34,10 @@
 // life is in memberlist's metadata, so a restarted speaker is not taken for the one before.
 // Messages are type-length-value with a version (codec.go); what a speaker does not know it skips and passes on. No packet
 // is longer than 1,232 bytes.
+//
+// A peer that is missing and yet heard has keys that this speaker lacks: the Secret has changed while it was away. The Snapshot
+// says so (Unintelligible), for such a peer is there and must not be taken for lost; at most ten seconds later the others
+// use the new key.
 //
 // # How fast, and how sure
 //

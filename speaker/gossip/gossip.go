@@ -19,6 +19,9 @@ type Options struct {
 	Node string
 	// Log gets a line when a speaker comes or goes, and what memberlist complains about.
 	Log *slog.Logger
+	// Receive is called with each message that another speaker's Send brought. It is called from several goroutines,
+	// the one that reads packets among them, and must not wait. nil takes none.
+	Receive func(Message)
 }
 
 // Desired is what a Gossip should do. Until it has an address and a key nothing is sent or heard.
@@ -58,6 +61,9 @@ type Snapshot struct {
 	// Accounted is true when every peer was heard, with what it says of itself, or was called twice
 	// in vain.
 	Accounted bool
+	// Unintelligible is true while peers that are no members are heard all the same, and not understood: they have keys
+	// that this speaker lacks, because the Secret has changed, and so they are there although they are missing.
+	Unintelligible bool
 }
 
 // A Member is a speaker that is heard.
@@ -74,7 +80,7 @@ func (m Member) equal(n Member) bool {
 }
 
 func (s Snapshot) equal(t Snapshot) bool {
-	return s.Running == t.Running && s.Session == t.Session && s.Accounted == t.Accounted && slices.Equal(s.Missing, t.Missing) &&
+	return s.Running == t.Running && s.Session == t.Session && s.Accounted == t.Accounted && s.Unintelligible == t.Unintelligible && slices.Equal(s.Missing, t.Missing) &&
 		slices.EqualFunc(s.Members, t.Members, Member.equal)
 }
 
@@ -84,17 +90,21 @@ type Counters struct {
 	Refused uint64
 	// Undecodable counts messages of members that could not be read.
 	Undecodable uint64
-	// Overrun counts messages dropped because too many came at once.
+	// Overrun counts messages dropped because too many came, or had to go, at once.
 	Overrun uint64
+	// Undelivered counts messages that a stream did not bring to their receiver.
+	Undelivered uint64
 }
 
 // A Gossip keeps this node's speaker in touch with the others. Make one with New, start it with Run; the
 // other methods may be called at any time, from any goroutine, and do not block, Leave apart.
 type Gossip struct {
-	node string
-	life life // of the first session
-	log  *slog.Logger
-	wake chan struct{} // desired has changed
+	node    string
+	life    life // of the first session
+	log     *slog.Logger
+	receive func(Message)
+	post    *post
+	wake    chan struct{} // desired has changed
 	// sessions opened; it belongs to Run.
 	sessions uint64
 	// listen opens the transport; tests have networks of their own.
@@ -113,14 +123,20 @@ func New(o Options) *Gossip {
 	if o.Log == nil {
 		o.Log = slog.New(slog.DiscardHandler)
 	}
-	return &Gossip{
+	if o.Receive == nil {
+		o.Receive = func(Message) {}
+	}
+	g := &Gossip{
 		life:    life(rand.Uint64()>>1 | 1),
 		node:    o.Node,
 		log:     o.Log,
+		receive: o.Receive,
 		wake:    make(chan struct{}, 1),
 		listen:  listen,
 		changed: make(chan struct{}),
 	}
+	g.post = newPost(g.count)
+	return g
 }
 
 // Apply sets what is to be done from now on, in full. What is passed must not be modified afterwards.

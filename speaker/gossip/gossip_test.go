@@ -74,6 +74,7 @@ func (c *cluster) startOn(i int, at netip.AddrPort, listen func(Desired, *log.Lo
 		Peers:  c.peers,
 		Facts:  Facts{Build: "v" + nodeName(i), Started: time.Now(), Links: []Link{{Name: "eth0", MAC: [6]byte{2, 0, 0, 0, 0, byte(i)}, Up: true}}},
 	}
+	n.desired.Facts.Life = n.Life() // as gossip will say
 	if change != nil {
 		change(&n.desired)
 	}

@@ -23,6 +23,7 @@ type session struct {
 	keyring *memberlist.Keyring
 	chain   keychain
 	keysDue time.Time
+	guard   *guard
 
 	events  events
 	inbox   chan message
@@ -80,7 +81,8 @@ func (g *Gossip) open(d Desired) (*session, error) {
 	c := config(d, g.node)
 	c.Logger = logger
 	c.Keyring = keyring
-	c.Transport = newGuard(transport, func(string) { g.count(func(c *Counters) { c.Refused++ }) })
+	s.guard = newGuard(transport, func(string) { g.count(func(c *Counters) { c.Refused++ }) })
+	c.Transport = s.guard
 	c.Delegate, c.Events, c.Alive = (*delegate)(s), (*delegate)(s), (*delegate)(s)
 	s.setFacts(d)
 	s.list, err = memberlist.Create(c)
@@ -88,6 +90,8 @@ func (g *Gossip) open(d Desired) (*session, error) {
 		c.Transport.Shutdown()
 		return nil, fmt.Errorf("starting memberlist: %w", err)
 	}
+	s.setRoutes()
+	g.post.open(s.list)
 	return s, nil
 }
 
@@ -153,6 +157,7 @@ func (s *session) move(ctx context.Context) {
 // close stops listening. It is quick: memberlist is shut down without a word.
 func (s *session) close() {
 	close(s.done)
+	s.g.post.close()
 	s.list.Shutdown() //nolint:errcheck // never returns one
 	s.helpers.Wait()
 }
@@ -168,6 +173,7 @@ func (s *session) apply(d Desired) {
 		d.Keys = s.desired.Keys // never unencrypted, never silent: the last keys hold
 	}
 	s.desired = d
+	s.setRoutes()
 	s.turnKeys()
 	if s.setFacts(d) {
 		s.tellAll()
@@ -187,6 +193,7 @@ func (s *session) turnKeys() {
 // setFacts takes over what this node says of itself, and reports whether it is something else than before.
 func (s *session) setFacts(d Desired) bool {
 	f := d.Facts
+	f.Life = s.g.Life()
 	f.Serving = f.Serving && (d.Session == 0 || d.Session == s.number)
 	if s.local.seq > 0 && f.Equal(s.local.facts) {
 		return false
@@ -302,6 +309,7 @@ func (s *session) takeEvents() {
 		s.send(e.node, packets(s.local, s.encoded))
 	}
 	s.known.Store(uint32(len(s.members)))
+	s.setRoutes()
 	s.book.forget(func(node string) bool {
 		return slices.ContainsFunc(s.desired.Peers, func(p Peer) bool { return p.Node == node })
 	})
@@ -322,6 +330,7 @@ func (s *session) sayGoodbye(told chan struct{}) {
 }
 
 func (s *session) publish() {
+	now := time.Now()
 	snap := Snapshot{Running: true, Session: s.number, Accounted: true}
 	for node, addr := range s.members {
 		m := Member{Node: node, Addr: addr.Addr()}
@@ -341,6 +350,7 @@ func (s *session) publish() {
 		snap.Missing = append(snap.Missing, p.Node)
 		c := s.dials.calls[p.Node]
 		snap.Accounted = snap.Accounted && c != nil && c.failed >= callsInVain
+		snap.Unintelligible = snap.Unintelligible || s.guard.heard(p.Addr, now)
 	}
 	slices.Sort(snap.Missing)
 	s.g.publish(snap)

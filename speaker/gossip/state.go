@@ -15,6 +15,19 @@ type Facts struct {
 	Started time.Time
 	// Serving is true once it takes what falls to it; until then nobody counts on it.
 	Serving bool
+	// Life tells one run of a speaker from another; it is what its messages have, and gossip sets it.
+	Life uint64
+	// Restarting says that the speaker is about to stop, and that another will follow at once: what is the node's
+	// stays there.
+	Restarting bool
+	// Leaving says that the node is to be left: what it has goes to others.
+	Leaving bool
+	// Stale says that the speaker's view of the cluster is old: the API server is out of its reach.
+	Stale bool
+	// ProxyFailing says that kube-proxy on the node, which once was healthy, says that it is not.
+	ProxyFailing bool
+	// Monitors are the nodes whose speakers watch over this one.
+	Monitors []string
 	// Capabilities are what it can do beyond the first version of the protocol.
 	Capabilities Capabilities
 	// Links of the node, in order of name.
@@ -36,17 +49,62 @@ type Link struct {
 	Prefixes []netip.Prefix
 	// LinkLocal is its IPv6 link-local address, without a zone; invalid when there is none.
 	LinkLocal netip.Addr
+	// DeafIPv4 and DeafIPv6 say that requests of a family can't be answered there, because the kernel refuses the
+	// sockets.
+	DeafIPv4, DeafIPv6 bool
 }
+
+// Bits of the facts' flags. What a speaker does not know it does not take over.
+const (
+	flagRestarting = 1 << iota
+	flagLeaving
+	flagStale
+	flagProxyFailing
+)
+
+func (f Facts) flags() (bits uint64) {
+	for bit, set := range map[uint64]bool{flagRestarting: f.Restarting, flagLeaving: f.Leaving, flagStale: f.Stale, flagProxyFailing: f.ProxyFailing} {
+		if set {
+			bits |= bit
+		}
+	}
+	return bits
+}
+
+func (f *Facts) setFlags(bits uint64) {
+	f.Restarting, f.Leaving = bits&flagRestarting != 0, bits&flagLeaving != 0
+	f.Stale, f.ProxyFailing = bits&flagStale != 0, bits&flagProxyFailing != 0
+}
+
+// Bits of a link's deafness.
+const (
+	deafIPv4 = 1 << iota
+	deafIPv6
+)
+
+func (l Link) deaf() (bits byte) {
+	if l.DeafIPv4 {
+		bits |= deafIPv4
+	}
+	if l.DeafIPv6 {
+		bits |= deafIPv6
+	}
+	return bits
+}
+
+func (l *Link) setDeaf(bits byte) { l.DeafIPv4, l.DeafIPv6 = bits&deafIPv4 != 0, bits&deafIPv6 != 0 }
 
 // Equal reports whether f and g say the same.
 func (f Facts) Equal(g Facts) bool {
 	return f.Build == g.Build && f.Started.Equal(g.Started) && f.Serving == g.Serving &&
+		f.Life == g.Life && f.flags() == g.flags() && slices.Equal(f.Monitors, g.Monitors) &&
 		f.Capabilities == g.Capabilities && slices.EqualFunc(f.Links, g.Links, Link.Equal)
 }
 
 // Equal reports whether l and m say the same.
 func (l Link) Equal(m Link) bool {
 	return l.Name == m.Name && l.MAC == m.MAC && l.Up == m.Up && l.LinkLocal == m.LinkLocal &&
+		l.deaf() == m.deaf() &&
 		slices.Equal(l.Prefixes, m.Prefixes)
 }
 

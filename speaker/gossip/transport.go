@@ -24,6 +24,7 @@ type guard struct {
 	packets chan *memberlist.Packet
 	streams chan net.Conn
 	open    atomic.Int32
+	ears    ears
 	refused func(what string)
 	done    chan struct{}
 	stop    sync.Once
@@ -112,6 +113,7 @@ func (g *guard) pumpPackets() {
 				g.refused("packet")
 				continue
 			}
+			g.ears.hear(p.From, p.Timestamp)
 			select {
 			case g.packets <- p:
 			case <-g.done:
