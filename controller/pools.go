@@ -274,7 +274,7 @@ func poolStatus(p *clarion.IPAddressPool, u ipam.Usage, said ipam.Condition, now
 		"older pools have some of the addresses too and keep them: "+strings.Join(said.Ahead, ", "))
 	var skipped []string
 	for _, s := range said.Skipped {
-		skipped = append(skipped, s.Range+" ("+s.Why+")")
+		skipped = append(skipped, s.String())
 	}
 	c.setIf(len(skipped) > 0, clarion.ConditionAddressesSkipped, clarion.ReasonNeverGivenOut,
 		"never given out: "+strings.Join(skipped, ", "))

@@ -35,6 +35,12 @@ const (
 	// ReasonAssigned (True): the addresses stand in status.loadBalancer.ingress.
 	ReasonAssigned Reason = "Assigned"
 
+	// ReasonSharedAgainstRules (True): the Service has an address together with another one that it may not
+	// share it with. Both had it when Clarion came, and no port of theirs clashes, so both keep it.
+	//
+	// To do: give both the same clarion.dev/allow-shared-ip, or have one of them ask for another address.
+	ReasonSharedAgainstRules Reason = "SharedAgainstRules"
+
 	// ReasonPending (Unknown): the Service, or a change of what it asks for, has been seen and is not
 	// decided yet. Also on Ready.
 	//
@@ -91,8 +97,14 @@ const (
 	// clarion.dev/allow-shared-ip).
 	ReasonAddressInUse Reason = "AddressInUse"
 
+	// ReasonAddressResting (False): another Service gave the requested address up, and its pool's reuseDelay
+	// has not passed yet.
+	//
+	// To do: wait until the time that the message names, or ask for another address.
+	ReasonAddressResting Reason = "AddressResting"
+
 	// ReasonAddressExcluded (False): the requested address lies in a pool but is never given out
-	// (excludeAddresses, avoidBuggyIPs, multicast and the like).
+	// (excludeAddresses, avoidBuggyIPs, addresses of nodes, multicast and the like).
 	//
 	// To do: ask for another address, or take it out of excludeAddresses.
 	ReasonAddressExcluded Reason = "AddressExcluded"
@@ -225,10 +237,16 @@ const (
 	ConditionOrphans ConditionType = "Orphans"
 
 	// ConditionAddressesSkipped (True is bad): some addresses that the pool lists are never given out,
-	// such as loopback or multicast addresses.
+	// such as loopback or multicast addresses, addresses of Nodes, or the network and broadcast addresses of a
+	// network that nodes are on.
 	//
-	// To do: take them out of the pool, so that its numbers are what they seem.
+	// To do: take them out of the pool, or into excludeAddresses, if they are many.
 	ConditionAddressesSkipped ConditionType = "AddressesSkipped"
+
+	// ConditionNearlyFull (True is bad): of the pool's IPv4 or IPv6 addresses less than a tenth is available.
+	//
+	// To do: add addresses to the pool.
+	ConditionNearlyFull ConditionType = "NearlyFull"
 
 	// ConditionUnknownName (True is bad): the object names another object that does not exist. What it
 	// says besides is in force.
@@ -272,6 +290,9 @@ const (
 
 	// ReasonHeldOutsidePool (True, on Orphans): Services hold addresses that the pool does not cover.
 	ReasonHeldOutsidePool Reason = "HeldOutsidePool"
+
+	// ReasonFewAddressesLeft (True, on NearlyFull): Services hold most of the addresses, or they rest.
+	ReasonFewAddressesLeft Reason = "FewAddressesLeft"
 
 	// ReasonNeverGivenOut (True, on AddressesSkipped): no Service can have such addresses.
 	ReasonNeverGivenOut Reason = "NeverGivenOut"

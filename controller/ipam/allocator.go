@@ -4,18 +4,22 @@ import (
 	"net/netip"
 	"slices"
 	"strings"
+	"time"
 
 	clarion "github.com/clarion-lb/clarion/api/v1beta1"
 )
 
 // Allocator decides who gets which address, and remembers who holds what. It is not safe for concurrent use.
 type Allocator struct {
-	pools   map[string]*pool // by name, with those that are gone but have addresses in use
-	order   []*pool          // those that exist, by preference
-	atlas   atlas
-	ledger  *ledger
-	waiting *waiting
-	touched []string // pools whose numbers changed
+	pools    map[string]*pool // by name, with those that are gone but have addresses in use
+	order    []*pool          // those that exist, by preference
+	atlas    atlas
+	ledger   *ledger
+	waiting  *waiting
+	touched  []string // pools whose numbers changed
+	rests    *rests
+	reserved reserved
+	now      time.Time
 }
 
 // New returns an Allocator without pools.
@@ -25,6 +29,7 @@ func New() *Allocator {
 		atlas:   newAtlas(),
 		ledger:  newLedger(),
 		waiting: newWaiting(),
+		rests:   newRests(),
 	}
 }
 
@@ -388,7 +393,7 @@ func (a *Allocator) touch(p *pool) {
 // unclaim takes an address from a Service, and wakes who waits for it.
 func (a *Allocator) unclaim(c id) {
 	it := *a.ledger.claims.at(c)
-	ns := a.ledger.holders.at(it.holder).namespace.name
+	key := a.ledger.holders.at(it.holder).key()
 	first := a.ledger.on(it.addr)
 	if it.pool != nil {
 		a.count(c, first, -1)
@@ -396,12 +401,12 @@ func (a *Allocator) unclaim(c id) {
 	if a.ledger.remove(c, first) {
 		a.waiting.wakeAll(Cause{Kind: CauseAddress, Address: addrOf(it.addr), Holding: true})
 	} else {
-		a.freed(it.addr)
+		a.freed(it.addr, it.pool, key)
 	}
 	if it.pool != nil {
 		if it.pool.PerNamespace > 0 {
-			a.stir(Cause{Kind: CauseQuota, Pool: it.pool.Name, Namespace: ns})
-			a.waiting.wakeAll(Cause{Kind: CauseQuota, Pool: it.pool.Name, Namespace: ns, Holding: true})
+			a.stir(Cause{Kind: CauseQuota, Pool: it.pool.Name, Namespace: key.Namespace})
+			a.waiting.wakeAll(Cause{Kind: CauseQuota, Pool: it.pool.Name, Namespace: key.Namespace, Holding: true})
 		}
 		a.bury(it.pool)
 	}
@@ -425,6 +430,11 @@ func (a *Allocator) clear(h id) {
 
 // taken takes an address that somebody now holds out of free space.
 func (a *Allocator) taken(n num) {
+	if r := a.rests.byAddr[n]; r != nil {
+		a.rests.remove(r)
+		a.touch(r.pool)
+		return
+	}
 	f := familyOf(n)
 	if p := a.atlas.owner(n); p != nil && p.free[f].has(n) {
 		p.free[f].take(n)
@@ -432,13 +442,31 @@ func (a *Allocator) taken(n num) {
 	}
 }
 
-// freed gives an address that nobody holds any more back to free space.
-func (a *Allocator) freed(n num) {
-	f := familyOf(n)
-	if p := a.atlas.owner(n); p != nil && p.gives(n) {
-		p.free[f].put(n)
+// freed gives an address that nobody holds any more back to free space, or lays it to rest. from is the pool that it
+// counted in, nil where the Service had it by somebody else's doing.
+func (a *Allocator) freed(n num, from *pool, k Key) {
+	p := a.atlas.owner(n)
+	if p != nil && !p.gives(n) {
+		p = nil
+	}
+	if p != nil {
+		p.free[familyOf(n)].put(n)
+		if from != nil {
+			a.lay(n, p, k, a.restEnd(p))
+		}
+	}
+	if a.rests.byAddr[n] != nil {
+		a.waiting.rouseKey(k) // nobody but the Service itself may have it
+		return
+	}
+	a.available(n, p)
+}
+
+// available notes that anybody may have an address; p is the pool that gives it out, nil for none.
+func (a *Allocator) available(n num, p *pool) {
+	if p != nil {
 		a.touch(p)
-		a.stir(Cause{Kind: CauseSpace, Pool: p.Name, Family: f})
+		a.stir(Cause{Kind: CauseSpace, Pool: p.Name, Family: familyOf(n)})
 	}
 	a.stir(Cause{Kind: CauseAddress, Address: addrOf(n)})
 }

@@ -119,6 +119,14 @@ func (a *Allocator) Check() error {
 		}
 	}
 
+	rested := 0
+	for _, p := range a.pools {
+		rested += p.rests.Len()
+	}
+	if len(a.rests.byAddr) != rested || a.rests.due.Len() != rested {
+		wrong("%d addresses rest, %d in order of time, the pools count %d", len(a.rests.byAddr), a.rests.due.Len(), rested)
+	}
+
 	// Nobody waits for what is there: whoever has not been tried since the cause changed is on the way, or as many
 	// others are as it can serve.
 	for _, l := range a.waiting.lines {
@@ -150,8 +158,26 @@ func (a *Allocator) checkSpace(p *pool, wrong func(string, ...any)) {
 				if p.free[f].has(n) {
 					wrong("pool %s: %s is held and free", p.Name, addrOf(n))
 				}
+				if a.rests.byAddr[n] != nil {
+					wrong("pool %s: %s is held and rests", p.Name, addrOf(n))
+				}
 			}
 		})
+		var resting Count
+		p.rests.Ascend(func(r *rest) bool {
+			if familyOf(r.addr) != f {
+				return true
+			}
+			resting = resting.next()
+			if p.free[f].has(r.addr) || !p.gives(r.addr) || a.rests.byAddr[r.addr] != r || !r.until.After(a.now) ||
+				!slices.Contains(a.rests.byKey[r.key], r) {
+				wrong("pool %s: %s rests, but should not", p.Name, addrOf(r.addr))
+			}
+			return true
+		})
+		if resting != CountOf(uint64(p.resting[f])) || p.rests.Len() > MaxResting {
+			wrong("pool %s: counts %d that rest, there are %s", p.Name, p.resting[f], resting)
+		}
 		var last *span
 		p.free[f].spans.Ascend(func(s span) bool {
 			free = free.plus(p.rule.count(s))
@@ -164,9 +190,9 @@ func (a *Allocator) checkSpace(p *pool, wrong func(string, ...any)) {
 			last = &s
 			return true
 		})
-		if free != p.free[f].count || capacity != p.capacity[f] || free.plus(used) != capacity {
-			wrong("pool %s: %s capacity %s (counted %s) is not free %s (counted %s) and used %s",
-				p.Name, f, capacity, p.capacity[f], free, p.free[f].count, used)
+		if free != p.free[f].count || capacity != p.capacity[f] || free.plus(used).plus(resting) != capacity {
+			wrong("pool %s: %s capacity %s (counted %s) is not free %s (counted %s), used %s and resting %s",
+				p.Name, f, capacity, p.capacity[f], free, p.free[f].count, used, resting)
 		}
 	}
 	if i := slices.IndexFunc(a.order, func(o *pool) bool { return o.Name == p.Name }); (i >= 0) != p.exists {

@@ -11,6 +11,19 @@
 //	              Settle ──►│           │──► TakeWoken: who to ask again
 //	             Release ──►└───────────┘──► TakeTouched, Usage: pools whose numbers changed
 //
+// What is asked of it, and how:
+//
+//   - Sharing: Request has the key, the ports, whether traffic is Local, the selector and the time of creation;
+//     Pool.ShareAcross lets a key reach across namespaces.
+//   - Resting: Pool.ReuseDelay. Advance tells the time before anything else is asked, and returns when to come again: one
+//     timer. Resting is what the pool's status is to keep, RestoreResting takes it back after a restart. At most
+//     MaxResting addresses of a pool rest.
+//   - Addresses that the cluster's network needs: Node.Reserved makes them of what is known of a node, SetReserved takes
+//     the whole set whenever it changed. Condition tells of each pool what is skipped and why.
+//   - Swapping: Assign, write, Settle. Between the first and the last the Service holds both. Where the write fails it is
+//     Assign again, with the Request as it is by then.
+//   - Adopting: Adopt takes the Services' requests with what their statuses show, the older ones first, after SetPools.
+//
 // What it promises:
 //
 //   - No address is given to two Services. An address that somebody holds, whoever assigned it, is not free.

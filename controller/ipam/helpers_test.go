@@ -2,6 +2,7 @@ package ipam
 
 import (
 	"net/netip"
+	"strconv"
 	"strings"
 	"testing"
 	"time"
@@ -37,13 +38,18 @@ func addrs(list string) (out []netip.Addr) {
 type world struct {
 	t        testing.TB
 	a        *Allocator
+	now      time.Time
 	requests map[Key]*Request
 	last     map[Key]Decision
 	news     []string // what changed for Services that were woken
 }
 
+var newYear = time.Date(2026, 1, 1, 0, 0, 0, 0, time.UTC)
+
 func newWorld(t testing.TB) *world {
-	return &world{t: t, a: New(), requests: map[Key]*Request{}, last: map[Key]Decision{}}
+	a := New()
+	a.Advance(newYear)
+	return &world{t: t, a: a, now: newYear, requests: map[Key]*Request{}, last: map[Key]Decision{}}
 }
 
 // key reads "namespace/name"; the namespace is "default" when it is missing.
@@ -208,6 +214,9 @@ func random(p *Pool)                    { p.Random = true }
 func releasing(p *Pool)                 { p.ReleaseOrphans = true }
 func invalid(why string) func(*Pool)    { return func(p *Pool) { p.Invalid = why } }
 func quota(n int64) func(*Pool)         { return func(p *Pool) { p.PerNamespace = n } }
+func reuseDelay(seconds int) func(*Pool) {
+	return func(p *Pool) { p.ReuseDelay = time.Duration(seconds) * time.Second }
+}
 func made(second int64) func(*Pool) {
 	return func(p *Pool) { p.Created = time.Unix(second, 0) }
 }
@@ -276,8 +285,46 @@ func usage(pool, want string) step {
 			if !f.Capacity.IsZero() || f.Assigned > 0 {
 				parts = append(parts, Family(i).short()+" "+CountOf(uint64(f.Assigned)).String()+"/"+f.Capacity.Short()+
 					", "+f.Available.String()+" free")
+				if f.Resting > 0 {
+					parts[len(parts)-1] += ", " + strconv.FormatInt(f.Resting, 10) + " resting"
+				}
 			}
 		}
 		return strings.Join(parts, "; ")
 	}}
+}
+
+func wait(seconds int) step {
+	return step{does: "time passes", do: func(w *world) string {
+		w.now = w.now.Add(time.Duration(seconds) * time.Second)
+		w.a.Advance(w.now)
+		w.bringBack()
+		return ""
+	}}
+}
+
+func nodes(list ...Node) step {
+	return step{does: "nodes come and go", do: func(w *world) string {
+		var all []Reserved
+		for _, n := range list {
+			all = append(all, n.Reserved()...)
+		}
+		w.a.SetReserved(all)
+		w.bringBack()
+		return ""
+	}}
+}
+
+func skipped(pool, want string) step {
+	return step{does: "what is skipped of " + pool, want: want, do: func(w *world) string {
+		var all []string
+		for _, s := range w.a.Condition(pool).Skipped {
+			all = append(all, s.String())
+		}
+		return strings.Join(all, ", ")
+	}}
+}
+
+func nearlyFull(pool, want string) step {
+	return step{does: "how full " + pool + " is", want: want, do: func(w *world) string { return w.a.Condition(pool).NearlyFull }}
 }

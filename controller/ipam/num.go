@@ -102,6 +102,15 @@ func (c Count) minus(d Count) Count {
 	return Count{hi, lo}
 }
 
+// tenfoldLess reports whether ten times c is less than d.
+func (c Count) tenfoldLess(d Count) bool {
+	if c.hi > ^uint64(0)/16 {
+		return false
+	}
+	eight, two := c.shl(3), c.shl(1)
+	return eight.plus(two).less(d)
+}
+
 func (c Count) next() Count { return c.plus(Count{lo: 1}) }
 func (c Count) prev() Count { return c.minus(Count{lo: 1}) }
 

@@ -32,6 +32,11 @@ type Pool struct {
 	// PerNamespace is how many of the pool's addresses the Services of a namespace may hold; 0 is any number.
 	PerNamespace int64
 
+	// ReuseDelay is how long an address that is given up rests before another Service may have it.
+	ReuseDelay time.Duration
+	// ShareAcross lets Services of several namespaces share an address (sharing: Cluster).
+	ShareAcross bool
+
 	// Deleting pools give out nothing new.
 	Deleting bool
 	// ReleaseOrphans takes addresses that the pool does not cover any more from the Services that hold them.
@@ -58,7 +63,7 @@ type pool struct {
 	exists bool // there is such a Pool; a pool that is gone may still have addresses that Services hold
 
 	claims    []span // what it lists and does not exclude
-	territory []span // its claims without what pools ahead of it have
+	territory []span // its claims without what pools ahead of it have and what is reserved
 	rule      usable
 	free      [2]*freeSpace // by Family
 	capacity  [2]Count
@@ -69,14 +74,19 @@ type pool struct {
 	orphans int64
 	touched bool // its numbers changed since they were last asked for
 
-	ahead   []string  // pools that keep parts of what it lists
-	skipped []Skipped // parts that are never assigned
+	// rests are the addresses that rest, those that end first, first; resting counts them by Family.
+	rests   *btree.BTreeG[*rest]
+	resting [2]int64
+
+	ahead   []string   // pools that keep parts of what it lists
+	skipped []Reserved // parts that are never given out
 }
 
 func newPool(name string) *pool {
 	return &pool{
-		Pool: Pool{Name: name},
-		free: [2]*freeSpace{newFreeSpace(usable{}), newFreeSpace(usable{})},
+		Pool:  Pool{Name: name},
+		free:  [2]*freeSpace{newFreeSpace(usable{}), newFreeSpace(usable{})},
+		rests: newDue(),
 	}
 }
 

@@ -1,6 +1,10 @@
 package ipam
 
-import "slices"
+import (
+	"fmt"
+	"slices"
+	"strings"
+)
 
 // SetPools makes pools the pools there are. Services keep what they hold, whatever the edit. Those whose addresses
 // count in another pool by it (a pool renamed, split, or made over orphans) or stand differently with their pool (it
@@ -14,12 +18,19 @@ func (a *Allocator) SetPools(pools []Pool) {
 		p := a.named(want.Name)
 		p.Pool, p.exists = want, true
 		a.order = append(a.order, p)
+	}
+	a.survey()
+}
+
+// survey works out what the pools and what is reserved come to.
+func (a *Allocator) survey() {
+	for _, p := range a.order {
 		a.touch(p)
 	}
-
-	a.survey()
+	a.divide()
 	moved := a.reattribute()
 	a.occupy()
+	a.resettle()
 
 	for _, p := range a.pools {
 		if !p.exists {
@@ -34,8 +45,8 @@ func (a *Allocator) SetPools(pools []Pool) {
 	a.waiting.woken = append(a.waiting.woken, slices.Compact(moved)...)
 }
 
-// survey gives every pool its territory: the pools in order of precedence, each what is left of what it lists.
-func (a *Allocator) survey() {
+// divide gives every pool its territory: the pools in order of precedence, each what is left of what it lists.
+func (a *Allocator) divide() {
 	a.atlas = newAtlas()
 	slices.SortFunc(a.order, precedence)
 	for _, p := range a.pools {
@@ -46,12 +57,13 @@ func (a *Allocator) survey() {
 			p.settle(nil)
 		}
 	}
+	reserved := a.reserved.spans()
 	for _, p := range a.order {
 		p.claims = subtract(subtract(spansOf(p.Ranges), spansOf(p.Exclude)), neverAssignedSpans)
-		p.skipped = skippedOf(p.Ranges)
+		p.skipped = skippedOf(p.Ranges, p.claims, a.reserved)
 		territory, ahead := a.atlas.settle(p)
 		p.ahead = ahead
-		p.settle(territory)
+		p.settle(subtract(normalize(territory), reserved))
 	}
 }
 
@@ -112,7 +124,7 @@ func (a *Allocator) transfer(n num, ours []id, to *pool) {
 	}
 }
 
-// occupy takes every held address out of the free space that survey made.
+// occupy takes every held address out of the free space that divide made.
 func (a *Allocator) occupy() {
 	a.ledger.addresses(func(n num) {
 		if p := a.atlas.owner(n); p != nil && p.gives(n) {
@@ -133,6 +145,7 @@ type FamilyUsage struct {
 	Capacity  Count // what it may give out
 	Available Count // what of that is free
 	Assigned  int64 // what Services hold; a shared address counts once
+	Resting   int64 // what was given up and waits before another Service may have it
 }
 
 // InUse reports whether Services hold addresses of the pool.
@@ -143,8 +156,11 @@ type Condition struct {
 	Invalid string
 	// Ahead names the pools that keep parts of what the pool lists, because they are older.
 	Ahead []string
-	// Skipped are parts that are never assigned.
-	Skipped []Skipped
+	// Skipped are parts that are never given out.
+	Skipped []Reserved
+	// NearlyFull tells of the families of which less than a tenth is available: "3 of 256 IPv4 addresses are left". It is
+	// empty when there are none.
+	NearlyFull string
 }
 
 // Usage returns how much of a pool is in use; ok is false when there is no such pool.
@@ -154,7 +170,7 @@ func (a *Allocator) Usage(name string) (u Usage, ok bool) {
 		return Usage{}, false
 	}
 	of := func(f Family) FamilyUsage {
-		return FamilyUsage{Capacity: p.capacity[f], Available: p.free[f].count, Assigned: p.held[f]}
+		return FamilyUsage{Capacity: p.capacity[f], Available: p.free[f].count, Assigned: p.held[f], Resting: p.resting[f]}
 	}
 	u = Usage{IPv4: of(IPv4), IPv6: of(IPv6), Orphans: p.orphans}
 	return u, true
@@ -166,5 +182,22 @@ func (a *Allocator) Condition(name string) Condition {
 	if p == nil {
 		return Condition{}
 	}
-	return Condition{Invalid: p.Invalid, Ahead: p.ahead, Skipped: p.skipped}
+	return Condition{Invalid: p.Invalid, Ahead: p.ahead, Skipped: p.skipped, NearlyFull: p.nearlyFull()}
+}
+
+// nearlyFull tells of the families that the pool has little left of.
+func (p *pool) nearlyFull() string {
+	var parts []string
+	for _, f := range bothFamilies {
+		left, all := p.free[f].count, p.capacity[f]
+		if all.IsZero() || !left.tenfoldLess(all) {
+			continue
+		}
+		text := fmt.Sprintf("%s of %s %s addresses are left", left.Short(), all.Short(), f)
+		if p.resting[f] > 0 {
+			text += fmt.Sprintf(", %d more rest", p.resting[f])
+		}
+		parts = append(parts, text)
+	}
+	return strings.Join(parts, "; ")
 }

@@ -2,6 +2,7 @@ package ipam
 
 import (
 	"net/netip"
+	"time"
 
 	clarion "github.com/clarion-lb/clarion/api/v1beta1"
 )
@@ -22,6 +23,15 @@ type Request struct {
 	Labels          map[string]string
 	NamespaceLabels map[string]string
 	Ports           []Port
+	// Created decides between Services that can't both have an address: the older one keeps it.
+	Created time.Time
+
+	// SharingKey lets the Service have an address together with others that give the same key; "" is not at all.
+	SharingKey string
+	// Local says that externalTrafficPolicy is Local: the Service's traffic goes to the Pods on the node alone that
+	// answers, so it shares only with Services that have the same Pods, those that Selector selects.
+	Local    bool
+	Selector map[string]string
 
 	// Families are those of the Service's cluster IPs, in their order.
 	Families []Family

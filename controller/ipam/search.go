@@ -129,7 +129,14 @@ func (s *search) named(f Family) (*Verdict, []Cause) {
 	if !p.rule.holds(n) {
 		return no(p, clarion.ReasonAddressExcluded, "pool %s avoids addresses that end in .0 or .255 (avoidBuggyIPs)", p.Name), nil
 	}
-	if !p.free[f].has(n) {
+	if why := s.a.reserved.why(n); why != "" {
+		return no(p, clarion.ReasonAddressExcluded, "it is %s", why), nil
+	}
+	switch rest := s.a.rests.byAddr[n]; {
+	case rest != nil && rest.key != s.r.Service:
+		return no(p, clarion.ReasonAddressResting, "another Service gave it up and pool %s lets it rest until %s (reuseDelay)",
+			p.Name, rest.until.UTC().Format(timeFormat)), []Cause{{Kind: CauseAddress, Address: addr}}
+	case rest == nil && !p.free[f].has(n):
 		return no(p, clarion.ReasonAddressInUse, "another Service has it"), []Cause{{Kind: CauseAddress, Address: addr}}
 	}
 	if !s.quotaLeft(p, 1) {
@@ -229,7 +236,10 @@ func (s *search) first(candidates []*pool, f Family) *pool {
 }
 
 func (s *search) grant(p *pool, f Family) {
-	n, _ := p.pick(f, s.r.Service)
+	n, ok := s.a.rests.own(s.r.Service, p, f)
+	if !ok {
+		n, _ = p.pick(f, s.r.Service)
+	}
 	s.grants = append(s.grants, grant{addr: n, pool: p})
 }
 
@@ -319,16 +329,20 @@ func (s *search) space(p *pool, f Family) *familyVerdict {
 	}
 	switch {
 	case p.capacity[f].IsZero():
-		return no(clarion.ReasonFamilyMismatch, "has no "+f.String(), Cause{Kind: CausePools})
-	case p.free[f].count.IsZero():
-		c := p.capacity[f].Short()
-		return no(clarion.ReasonPoolExhausted, fmt.Sprintf("full (%s %s/%s)", f.short(), c, c),
-			Cause{Kind: CauseSpace, Pool: p.Name, Family: f})
+		return no(clarion.ReasonFamilyMismatch, p.lacksText(f), Cause{Kind: CausePools})
+	case p.free[f].count.IsZero() && !s.comesBack(p, f):
+		return no(clarion.ReasonPoolExhausted, "full ("+p.fullText(f)+")", Cause{Kind: CauseSpace, Pool: p.Name, Family: f})
 	case !s.quotaLeft(p, 1):
 		v, cause := s.quotaVerdict(p)
 		return no(v.Reason, v.Text, cause)
 	}
 	return nil
+}
+
+// comesBack reports whether a pool has an address that rests for the Service.
+func (s *search) comesBack(p *pool, f Family) bool {
+	_, ok := s.a.rests.own(s.r.Service, p, f)
+	return ok
 }
 
 func (s *search) quotaVerdict(p *pool) (Verdict, Cause) {

@@ -123,3 +123,23 @@ func summary(story []Verdict, asked bool) clarion.Reason {
 	}
 	return best
 }
+
+// timeFormat is how messages tell a time (RFC 3339).
+const timeFormat = "2006-01-02T15:04:05Z"
+
+// fullText tells how much of a full pool is in use: "v4 256/256", "v4 250/256, 6 resting".
+func (p *pool) fullText(f Family) string {
+	all := p.capacity[f]
+	if p.resting[f] == 0 {
+		return fmt.Sprintf("%s %s/%s", f.short(), all.Short(), all.Short())
+	}
+	return fmt.Sprintf("%s %s/%s, %d resting", f.short(), all.minus(CountOf(uint64(p.resting[f]))).Short(), all.Short(), p.resting[f])
+}
+
+// lacksText tells that a pool has nothing of a family to give: "family IPv6 ≠ IPv4".
+func (p *pool) lacksText(f Family) string {
+	if other := IPv4 + IPv6 - f; !p.capacity[other].IsZero() {
+		return fmt.Sprintf("family %s ≠ %s", other, f)
+	}
+	return "has no address to give"
+}

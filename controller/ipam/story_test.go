@@ -1,7 +1,9 @@
 package ipam
 
 import (
+	"net/netip"
 	"slices"
+	"strconv"
 	"strings"
 	"testing"
 
@@ -163,7 +165,7 @@ var stories = map[string][]step{
 		message("s3", "no IPv4 address: a: full (v4 1/1); b: full (v4 1/1); c: is only for Services that ask for it (autoAssign is false)"),
 		assigns("s4", "fd00::", v6),
 		assigns("s5", "PoolExhausted", v6),
-		message("s5", "no IPv6 address: a: has no IPv6; b: full (v6 1/1); c: is only for Services that ask for it (autoAssign is false)"),
+		message("s5", "no IPv6 address: a: family IPv4 ≠ IPv6; b: full (v6 1/1); c: is only for Services that ask for it (autoAssign is false)"),
 	},
 	"both families come from one pool where one has both, else from two": {
 		edit(auto("a", "1.2.3.0/24"), auto("b", "1.2.4.0/32 fd00:b::/128"), auto("c", "fd00:c::/120")),
@@ -319,7 +321,7 @@ var stories = map[string][]step{
 	"PreferDualStack takes what there is and is completed later": {
 		edit(auto("four", "1.2.3.0/24")),
 		assigns("s1", "1.2.3.0", prefer),
-		message("s1", "1.2.3.0 from pool four; no IPv6 address: four: has no IPv6"),
+		message("s1", "1.2.3.0 from pool four; no IPv6 address: four: family IPv4 ≠ IPv6"),
 		edit(auto("four", "1.2.3.0/24"), auto("six", "fd00::/120")).then("s1: 1.2.3.0 fd00::"),
 	},
 	"PreferDualStack with IPv6 first is completed in front": {
@@ -481,6 +483,80 @@ var stories = map[string][]step{
 		edit(auto("lab", "1.2.3.0/24")),
 		assigns("s1", "1.2.3.7", status("1.2.3.7 1.2.3.8 1.2.3.9")),
 		usage("lab", "v4 1/256, 255 free"),
+	},
+	"an address that is given up rests, and its Service may have it back": {
+		edit(auto("lab", "1.2.3.0/31", reuseDelay(10))),
+		assigns("s1", "1.2.3.0"),
+		assigns("s2", "1.2.3.1"),
+		goes("s1"),
+		usage("lab", "v4 1/2, 0 free, 1 resting"),
+		assigns("s3", "PoolExhausted"),
+		message("s3", "no IPv4 address: lab: full (v4 1/2, 1 resting)"),
+		assigns("s4", "AddressResting", wants("1.2.3.0")),
+		message("s4", "1.2.3.0 is asked for, but another Service gave it up and pool lab lets it rest until 2026-01-01T00:00:10Z (reuseDelay)"),
+		goes("s4"),
+		assigns("s1", "1.2.3.0"),
+		goes("s1"),
+		wait(9),
+		wait(1).then("s3: 1.2.3.0"),
+	},
+	"a Service that swapped back has what it gave up at once": {
+		edit(auto("lab", "1.2.3.0/24", reuseDelay(10))),
+		assigns("s1", "1.2.3.7", wants("1.2.3.7")),
+		assigns("s1", "1.2.3.8", wants("1.2.3.8")),
+		assigns("s2", "AddressResting", wants("1.2.3.7")),
+		assigns("s1", "1.2.3.7", wants("1.2.3.7")),
+	},
+	"a Service made again gets what rests for it before anything else": {
+		edit(auto("lab", "1.2.3.0/24", reuseDelay(10))),
+		assigns("s1", "1.2.3.7", wants("1.2.3.7")),
+		goes("s1"),
+		assigns("s1", "1.2.3.7", wants("")),
+	},
+	"a shorter reuseDelay counts for what rests already": {
+		edit(auto("lab", "1.2.3.0/32", reuseDelay(100))),
+		assigns("s1", "1.2.3.0"),
+		goes("s1"),
+		assigns("s2", "PoolExhausted"),
+		edit(auto("lab", "1.2.3.0/32", reuseDelay(5))),
+		wait(5).then("s2: 1.2.3.0"),
+		goes("s2"),
+		assigns("s3", "PoolExhausted"),
+		edit(auto("lab", "1.2.3.0/32")).then("s3: 1.2.3.0"),
+	},
+	"addresses of nodes and of their networks are not given out, and who has one keeps it": {
+		edit(auto("lab", "10.0.0.0/29 fd00::/125")),
+		assigns("s1", "10.0.0.2", wants("10.0.0.2")),
+		nodes(Node{Name: "a", Addresses: addrs("10.0.0.1 10.0.0.2 fd00::1"), Gateways: addrs("10.0.0.6"),
+			OnLink: []netip.Prefix{netip.MustParsePrefix("10.0.0.1/29"), netip.MustParsePrefix("fd00::1/64")}}),
+		assigns("s1", "10.0.0.2"),
+		message("s1", "10.0.0.2 from pool lab, which does not give it out any more"),
+		usage("lab", "v4 1/3, 3 free; v6 0/6, 6 free"),
+		skipped("lab", "10.0.0.0 (the network address of 10.0.0.0/29, which nodes are on), "+
+			"10.0.0.1 (an address of node a), 10.0.0.2 (an address of node a), 10.0.0.6 (a gateway of nodes), "+
+			"10.0.0.7 (the broadcast address of 10.0.0.0/29, which nodes are on), "+
+			"fd00:: (the routers' anycast address of fd00::/64, which nodes are on), fd00::1 (an address of node a)"),
+		assigns("s2", "10.0.0.3", wants("")),
+		assigns("s3", "fd00::2", v6),
+		assigns("s4", "AddressExcluded", wants("10.0.0.1")),
+		message("s4", "10.0.0.1 is asked for, but it is an address of node a"),
+		nodes().then("s4: 10.0.0.1"),
+		usage("lab", "v4 3/8, 5 free; v6 1/8, 7 free"),
+	},
+	"a pool of which less than a tenth is left says so": {
+		edit(auto("lab", "1.2.3.0-1.2.3.10 fd00::/64", reuseDelay(10))),
+		nearlyFull("lab", ""),
+		step{does: "nine Services ask", do: func(w *world) string {
+			for i := range 9 {
+				w.assign("many/" + strconv.Itoa(i))
+			}
+			return ""
+		}},
+		nearlyFull("lab", ""),
+		assigns("s10", "1.2.3.9"),
+		nearlyFull("lab", "1 of 11 IPv4 addresses are left"),
+		goes("many/3"),
+		nearlyFull("lab", "1 of 11 IPv4 addresses are left, 1 more rest"),
 	},
 	"a hand-edited status of our own Service does not count": {
 		edit(auto("lab", "1.2.3.0/24")),

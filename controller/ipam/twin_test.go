@@ -5,6 +5,7 @@ import (
 	"net/netip"
 	"slices"
 	"strings"
+	"time"
 
 	"go4.org/netipx"
 
@@ -16,6 +17,14 @@ type twin struct {
 	pools   []Pool
 	holds   map[Key][]hold
 	foreign map[Key][]netip.Addr
+
+	now      time.Time
+	rests    map[netip.Addr]Rest
+	reserved []netip.Addr
+}
+
+func newTwin(pools []Pool) *twin {
+	return &twin{pools: pools, holds: map[Key][]hold{}, foreign: map[Key][]netip.Addr{}, rests: map[netip.Addr]Rest{}}
 }
 
 type hold struct {
@@ -99,19 +108,62 @@ func (w *twin) held(a netip.Addr) bool {
 	return false
 }
 
+// gives: the pool gives the address out, if nobody has it.
+func (w *twin) gives(p Pool, a netip.Addr) bool {
+	o := w.owner(a)
+	return o != nil && o.Name == p.Name && !p.avoids(a) && !slices.Contains(w.reserved, a)
+}
+
+// tidy ends rests that are over, and those of addresses that are held or that no pool gives out.
+func (w *twin) tidy() {
+	for a, r := range w.rests {
+		o := w.owner(a)
+		if w.held(a) || o == nil || !w.gives(*o, a) {
+			delete(w.rests, a)
+			continue
+		}
+		if longest := w.now.Add(o.ReuseDelay); longest.Before(r.Until) {
+			r.Until = longest
+		}
+		if w.rests[a] = r; !r.Until.After(w.now) {
+			delete(w.rests, a)
+		}
+	}
+}
+
+// gaveUp lays what a Service held and nobody does any more to rest.
+func (w *twin) gaveUp(k Key, had []hold) {
+	for _, h := range had {
+		if o := w.owner(h.addr); !w.held(h.addr) && o != nil {
+			w.rests[h.addr] = Rest{h.addr, k, w.now.Add(o.ReuseDelay)}
+		}
+	}
+	w.tidy()
+}
+
 // free lists the free addresses of a pool, lowest first.
 func (w *twin) free(p Pool, f Family) (out []netip.Addr) {
 	for _, a := range universe {
-		if o := w.owner(a); FamilyOf(a) == f && o != nil && o.Name == p.Name && !p.avoids(a) && !w.held(a) {
+		if _, rests := w.rests[a]; FamilyOf(a) == f && w.gives(p, a) && !w.held(a) && !rests {
 			out = append(out, a)
 		}
 	}
 	return out
 }
 
+// open lists what a Service may have: what rests for it, then what is free.
+func (w *twin) open(p Pool, f Family, k Key) (out []netip.Addr) {
+	for _, a := range universe {
+		if r, rests := w.rests[a]; FamilyOf(a) == f && rests && r.Service == k && w.gives(p, a) {
+			out = append(out, a)
+		}
+	}
+	return append(out, w.free(p, f)...)
+}
+
 func (w *twin) capacity(p Pool, f Family) (n int) {
 	for _, a := range universe {
-		if o := w.owner(a); FamilyOf(a) == f && o != nil && o.Name == p.Name && !p.avoids(a) {
+		if FamilyOf(a) == f && w.gives(p, a) {
 			n++
 		}
 	}
@@ -136,6 +188,7 @@ func (w *twin) setPools(pools []Pool) {
 			h.pool = w.attribute(h.addr, h.pool)
 		}
 	}
+	w.tidy()
 }
 
 func (w *twin) adoptable(s Status) bool {
@@ -156,16 +209,26 @@ func (w *twin) adopt(r Request) {
 		if i < len(r.Status.Pools) {
 			pool = r.Status.Pools[i]
 		}
+		if r.Status.Pools != nil && pool == "" {
+			continue
+		}
 		if pool = w.attribute(a, pool); pool != "" && !w.heldByOurs(a) {
 			w.holds[r.Service] = append(w.holds[r.Service], hold{addr: a, pool: pool, written: true})
 		}
 	}
 }
 
-func (w *twin) release(k Key) { delete(w.holds, k); delete(w.foreign, k) }
+func (w *twin) release(k Key) {
+	had := w.holds[k]
+	delete(w.holds, k)
+	delete(w.foreign, k)
+	w.gaveUp(k, had)
+}
 
 func (w *twin) settle(k Key) {
+	had := slices.Clone(w.holds[k])
 	w.holds[k] = slices.DeleteFunc(w.holds[k], func(h hold) bool { return h.leaving })
+	defer w.gaveUp(k, had)
 	for i := range w.holds[k] {
 		w.holds[k][i].written = true
 	}
@@ -198,6 +261,7 @@ func (w *twin) assign(r Request) string {
 		h := &w.holds[r.Service][i]
 		h.leaving = !slices.ContainsFunc(target, func(t hold) bool { return t.addr == h.addr })
 	}
+	defer w.tidy()
 	var got []string
 	for _, t := range target {
 		got = append(got, t.addr.String())
@@ -251,7 +315,7 @@ func (w *twin) decide(r Request) (target []hold, reason clarion.Reason) {
 		var keep hold
 		for _, h := range w.holds[r.Service] {
 			p := w.pool(h.pool)
-			gives := p != nil && func() bool { o := w.owner(h.addr); return o != nil && o.Name == p.Name && !p.avoids(h.addr) }()
+			gives := p != nil && w.gives(*p, h.addr)
 			switch {
 			case FamilyOf(h.addr) != f,
 				r.Addresses != nil && !slices.Contains(r.Addresses, h.addr),
@@ -285,8 +349,10 @@ func (w *twin) decide(r Request) (target []hold, reason clarion.Reason) {
 				return nil, reason
 			}
 			switch {
-			case o.avoids(a):
+			case o.avoids(a), slices.Contains(w.reserved, a):
 				return nil, clarion.ReasonAddressExcluded
+			case w.rests[a].Until.After(w.now) && w.rests[a].Service != r.Service:
+				return nil, clarion.ReasonAddressResting
 			case w.held(a):
 				return nil, clarion.ReasonAddressInUse
 			case !w.quotaLeft(*o, r, target, 1):
@@ -339,7 +405,7 @@ func (w *twin) decide(r Request) (target []hold, reason clarion.Reason) {
 		switch {
 		case w.capacity(p, f) == 0:
 			return clarion.ReasonFamilyMismatch
-		case len(w.free(p, f)) == 0:
+		case len(w.open(p, f, r.Service)) == 0:
 			return clarion.ReasonPoolExhausted
 		case !w.quotaLeft(p, r, target, 1):
 			return clarion.ReasonQuotaReached
@@ -347,7 +413,7 @@ func (w *twin) decide(r Request) (target []hold, reason clarion.Reason) {
 		return ""
 	}
 	give := func(p Pool, f Family) {
-		target = append(target, hold{addr: w.free(p, f)[0], pool: p.Name})
+		target = append(target, hold{addr: w.open(p, f, r.Service)[0], pool: p.Name})
 	}
 	if len(missing) == 2 {
 		for _, p := range candidates {

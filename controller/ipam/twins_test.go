@@ -36,7 +36,7 @@ func TestTwins(t *testing.T) {
 		m := &twins{
 			T:        t,
 			a:        New(),
-			w:        &twin{holds: map[Key][]hold{}, foreign: map[Key][]netip.Addr{}},
+			w:        newTwin(nil),
 			requests: map[Key]*Request{},
 		}
 		m.edit(t)
@@ -51,6 +51,8 @@ func TestTwins(t *testing.T) {
 			"restart":       m.restart,
 			"another's":     m.another,
 			"status edited": m.statusEdited,
+			"time passes":   m.timePasses,
+			"nodes come":    m.reserve,
 		})
 	})
 }
@@ -93,6 +95,7 @@ func anyPools(t *rapid.T) (out []Pool) {
 				p.For.Service = func(l map[string]string) bool { return l["tier"] == "gold" }
 			}
 		}
+		p.ReuseDelay = time.Duration(rapid.SampledFrom([]int{0, 0, 3, 10}).Draw(t, "reuseDelay")) * time.Second
 		p.ReleaseOrphans = rapid.IntRange(0, 3).Draw(t, "releases") == 0
 		if rapid.IntRange(0, 7).Draw(t, "invalid") == 0 {
 			p.Ranges, p.Exclude, p.Invalid = nil, nil, fmt.Sprintf("reason %d", i)
@@ -193,6 +196,35 @@ func (m *twins) another(t *rapid.T) {
 	if len(has) > 0 {
 		m.w.foreign[k] = has
 	}
+	m.w.tidy()
+}
+
+func (m *twins) timePasses(t *rapid.T) {
+	m.w.now = m.w.now.Add(time.Duration(rapid.IntRange(0, 6).Draw(t, "seconds")) * time.Second)
+	m.w.tidy()
+	var want time.Time
+	for _, r := range m.w.rests {
+		if want.IsZero() || r.Until.Before(want) {
+			want = r.Until
+		}
+	}
+	if next := m.a.Advance(m.w.now); !next.Equal(want) {
+		m.Fatalf("the next address is free at %s, the twin says %s", next, want)
+	}
+}
+
+// reserve has the cluster's own network need other addresses.
+func (m *twins) reserve(t *rapid.T) {
+	m.w.reserved = rapid.SliceOfNDistinct(rapid.SampledFrom(universe), 0, 3, rapid.ID[netip.Addr]).Draw(t, "reserved")
+	m.a.SetReserved(reservedOf(m.w.reserved))
+	m.w.setPools(m.w.pools)
+}
+
+func reservedOf(addrs []netip.Addr) (out []Reserved) {
+	for _, a := range addrs {
+		out = append(out, Node{Name: "n", Addresses: []netip.Addr{a}}.Reserved()...)
+	}
+	return out
 }
 
 // statusEdited has somebody write into the status of a Service.
@@ -204,10 +236,20 @@ func (m *twins) statusEdited(t *rapid.T) {
 
 // restart forgets everything and rebuilds it from the statuses, in any order.
 func (m *twins) restart(t *rapid.T) {
-	pools := m.w.pools
-	m.a = New()
-	m.a.SetPools(pools)
-	m.w = &twin{pools: pools, holds: map[Key][]hold{}, foreign: map[Key][]netip.Addr{}}
+	before := m.w
+	var rests []Rest
+	for _, p := range before.pools {
+		rests = append(rests, m.a.Resting(p.Name)...)
+	}
+	m.a, m.w = New(), newTwin(before.pools)
+	m.w.now, m.w.reserved, m.w.rests = before.now, before.reserved, before.rests
+	m.a.SetPools(before.pools)
+	m.a.SetReserved(reservedOf(before.reserved))
+	m.a.Advance(before.now)
+	early := rapid.Bool().Draw(t, "rests first")
+	if early {
+		m.a.RestoreResting(rests)
+	}
 
 	var all []Request
 	for _, r := range m.requests {
@@ -216,6 +258,9 @@ func (m *twins) restart(t *rapid.T) {
 	slices.SortFunc(all, func(x, y Request) int { return x.Service.Compare(y.Service) })
 	all = rapid.Permutation(all).Draw(t, "order")
 	m.a.Adopt(all)
+	if !early {
+		m.a.RestoreResting(rests)
+	}
 	slices.SortStableFunc(all, func(x, y Request) int { return b2i(y.Status.Pools != nil) - b2i(x.Status.Pools != nil) })
 	for _, r := range all {
 		if m.w.adoptable(r.Status) {
@@ -224,6 +269,7 @@ func (m *twins) restart(t *rapid.T) {
 			m.w.foreign[r.Service] = r.Status.Addresses
 		}
 	}
+	m.w.tidy()
 	for _, r := range all { // then everybody is looked at once
 		before := r.Status
 		d := m.compare(r)

@@ -52,34 +52,6 @@ func whyNever(a netip.Addr) string {
 	return ""
 }
 
-// Skipped is a part of a pool that is never given out, and why.
-type Skipped struct {
-	Range string
-	Why   string
-}
-
-// skippedOf lists which of the ranges meet addresses that are never assigned.
-func skippedOf(ranges []netipx.IPRange) []Skipped {
-	var out []Skipped
-	for _, never := range neverAssigned {
-		n := netipx.RangeOfPrefix(never.prefix)
-		for _, r := range ranges {
-			if r.From().BitLen() != n.From().BitLen() || !r.Overlaps(n) {
-				continue
-			}
-			from, to := r.From(), r.To()
-			if from.Less(n.From()) {
-				from = n.From()
-			}
-			if n.To().Less(to) {
-				to = n.To()
-			}
-			out = append(out, Skipped{Range: netipx.IPRangeFrom(from, to).String(), Why: never.what})
-		}
-	}
-	return out
-}
-
 // spansOf returns ranges as normalized spans. A range that spans IPv4-mapped addresses loses them.
 func spansOf(ranges []netipx.IPRange) []span {
 	spans := make([]span, 0, len(ranges))

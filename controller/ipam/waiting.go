@@ -142,3 +142,10 @@ func (w *waiting) rouse(it *waiter) {
 	}
 	w.woken = append(w.woken, it.key)
 }
+
+// rouseKey wakes a Service, if it waits.
+func (w *waiting) rouseKey(k Key) {
+	if it := w.byKey[k]; it != nil && !it.woken {
+		w.rouse(it)
+	}
+}
