@@ -1,16 +1,11 @@
 package controller
 
 import (
-	"bytes"
 	"context"
 	"fmt"
 	"os"
-	"os/exec"
-	"path/filepath"
 	"slices"
-	"strings"
 	"sync"
-	"syscall"
 	"testing"
 	"time"
 
@@ -21,8 +16,6 @@ import (
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/apimachinery/pkg/types"
 	"k8s.io/client-go/rest"
-	"k8s.io/client-go/tools/clientcmd"
-	clientcmdapi "k8s.io/client-go/tools/clientcmd/api"
 	"sigs.k8s.io/controller-runtime/pkg/client"
 
 	clarion "github.com/clarion-lb/clarion/api/v1beta1"
@@ -30,16 +23,18 @@ import (
 
 // BenchmarkServices compares the controller, as a process of its own, with a loop that only patches the same statuses:
 // the best that this API server can do. Both write as many Services at once, and the clock stops when a watch has shown
-// all of them. Each figure is the median of three.
+// all of them. Each figure is the median of three. A tenth of the Services share an address with another one, a fifth
+// are dual-stack, half of them have externalTrafficPolicy Local.
 //
 //	create    Services are created as fast as the API server takes them; until the last one has its address
 //	backlog   Services are there, a pool appears; until the last one has its address
 //	restart   the controller is killed and started with all Services assigned; from the Lease to the next assignment
+//	churn     with all Services assigned, a thousand are deleted and made again; from each one's creation to its address
 func BenchmarkServices(b *testing.B) {
 	if apiServer == nil || os.Getenv("CLARION_BENCH") == "" {
 		b.Skip("takes minutes: set CLARION_BENCH=1, and KUBEBUILDER_ASSETS to the directory with kube-apiserver and etcd")
 	}
-	for _, n := range []int{5000} {
+	for _, n := range []int{10_000} {
 		b.Run(fmt.Sprint(n), func(b *testing.B) {
 			for range b.N {
 				measure(b, n)
@@ -55,7 +50,7 @@ const (
 
 func measure(b *testing.B, n int) {
 	r := newRig(b, n)
-	var create, createRef, backlog, backlogRef, restart []time.Duration
+	var create, createRef, backlog, backlogRef, restart, churn []time.Duration
 	var memory []float64
 	for range rounds {
 		r.pool(true)
@@ -65,9 +60,12 @@ func measure(b *testing.B, n int) {
 		c := r.start()
 		c.leads()
 		create = append(create, r.createAndWait())
+		before := r.versions()
 		c.kill()
 		c = r.start()
 		restart = append(restart, r.nextAssignment())
+		r.untouched(before)
+		churn = append(churn, r.churn(min(1000, n)))
 		memory = append(memory, c.peakMemory())
 		c.stop()
 		r.pool(false)
@@ -83,9 +81,9 @@ func measure(b *testing.B, n int) {
 		memory = append(memory, c.peakMemory())
 		c.stop()
 		r.clear()
-		b.Logf("round: create %v, patches only %v; backlog %v, patches only %v; restart %v; RSS %.0f MiB",
+		b.Logf("round: create %v, patches only %v; backlog %v, patches only %v; restart %v; churn %v; RSS %.0f MiB",
 			create[len(create)-1], createRef[len(createRef)-1], backlog[len(backlog)-1], backlogRef[len(backlogRef)-1],
-			restart[len(restart)-1], slices.Max(memory))
+			restart[len(restart)-1], churn[len(churn)-1], slices.Max(memory))
 	}
 	mid := func(d []time.Duration) float64 { slices.Sort(d); return d[len(d)/2].Seconds() }
 	b.ReportMetric(mid(create), "s/create")
@@ -93,29 +91,21 @@ func measure(b *testing.B, n int) {
 	b.ReportMetric(mid(backlog), "s/backlog")
 	b.ReportMetric(mid(backlog)/mid(backlogRef), "x/backlog")
 	b.ReportMetric(mid(restart), "s/restart")
+	b.ReportMetric(mid(churn), "s/churn")
 	b.ReportMetric(slices.Max(memory), "MiB(RSS)")
 }
 
 // rig is an API server with Services on it.
 type rig struct {
 	*testing.B
-	client     client.WithWatch
-	ctx        context.Context
-	n          int
-	namespace  string
-	kubeconfig string
-	program    string
+	client    client.WithWatch
+	ctx       context.Context
+	n         int
+	namespace string
 }
 
 func newRig(b *testing.B, n int) *rig {
 	r := &rig{B: b, ctx: b.Context(), n: n}
-	dir := b.TempDir()
-	r.program = filepath.Join(dir, "clarion-controller")
-	if out, err := exec.Command("go", "build", "-o", r.program, "../cmd/clarion-controller").CombinedOutput(); err != nil {
-		b.Fatalf("building the controller: %v\n%s", err, out)
-	}
-	r.kubeconfig = filepath.Join(dir, "kubeconfig")
-	r.must(clientcmd.WriteToFile(kubeconfigOf(apiServer), r.kubeconfig))
 	config := rest.CopyConfig(apiServer)
 	var err error
 	r.client, err = client.NewWithWatch(config, client.Options{Scheme: scheme(), Mapper: testMapper()})
@@ -125,15 +115,6 @@ func newRig(b *testing.B, n int) *rig {
 	r.namespace = ns.Name
 	b.Cleanup(func() { r.ctx = context.Background(); r.pool(false); r.clear() })
 	return r
-}
-
-func kubeconfigOf(c *rest.Config) clientcmdapi.Config {
-	k := clientcmdapi.NewConfig()
-	k.Clusters["c"] = &clientcmdapi.Cluster{Server: c.Host, CertificateAuthorityData: c.CAData}
-	k.AuthInfos["u"] = &clientcmdapi.AuthInfo{ClientCertificateData: c.CertData, ClientKeyData: c.KeyData, Token: c.BearerToken}
-	k.Contexts["c"] = &clientcmdapi.Context{Cluster: "c", AuthInfo: "u"}
-	k.CurrentContext = "c"
-	return *k
 }
 
 func (r *rig) must(err error) {
@@ -147,7 +128,7 @@ func (r *rig) must(err error) {
 func (r *rig) pool(there bool) {
 	p := &clarion.IPAddressPool{ObjectMeta: metav1.ObjectMeta{Name: "bench"}}
 	if there {
-		p.Spec.Addresses = []clarion.AddressRange{"198.18.0.0/16"}
+		p.Spec.Addresses = []clarion.AddressRange{"198.18.0.0/16", "2001:db8::/64"}
 		if err := r.client.Create(r.ctx, p); !apierrors.IsAlreadyExists(err) {
 			r.must(err)
 		}
@@ -158,9 +139,10 @@ func (r *rig) pool(there bool) {
 	r.must(client.IgnoreNotFound(r.client.Delete(r.ctx, p)))
 }
 
+// service is the i-th of the mix.
 func (r *rig) service(i int) *corev1.Service {
 	no := false
-	return &corev1.Service{
+	s := &corev1.Service{
 		ObjectMeta: metav1.ObjectMeta{Namespace: r.namespace, Name: fmt.Sprintf("s%05d", i)},
 		Spec: corev1.ServiceSpec{
 			Type:                          corev1.ServiceTypeLoadBalancer,
@@ -169,6 +151,32 @@ func (r *rig) service(i int) *corev1.Service {
 			Selector:                      map[string]string{"app": "web"},
 		},
 	}
+	if i%2 == 1 {
+		s.Spec.ExternalTrafficPolicy = corev1.ServiceExternalTrafficPolicyLocal
+	}
+	switch {
+	case i%10 == 0:
+		s.Annotations = map[string]string{clarion.AnnotationAllowSharedIP: fmt.Sprintf("pair-%d", i/20)}
+		s.Spec.Ports[0].Port = int32(80 + i%20)
+	case i%5 == 1:
+		policy := corev1.IPFamilyPolicyRequireDualStack
+		s.Spec.IPFamilyPolicy = &policy
+	}
+	return s
+}
+
+// number is the place of a Service in the mix, -1 for none.
+func number(s *corev1.Service) int {
+	var i int
+	if _, err := fmt.Sscanf(s.Name, "s%d", &i); err != nil {
+		return -1
+	}
+	return i
+}
+
+// served reports whether a Service has all that it is due.
+func served(s *corev1.Service) bool {
+	return len(s.Status.LoadBalancer.Ingress) > 0 && len(s.Status.LoadBalancer.Ingress) == len(s.Spec.ClusterIPs)
 }
 
 // parallel calls f for 0…n-1, many at once.
@@ -210,18 +218,25 @@ func (r *rig) create(then chan<- *corev1.Service) {
 
 // patch is what the loop does: the write that the controller would do, and nothing else.
 func (r *rig) patch(s *corev1.Service) error {
-	var i int
-	if _, err := fmt.Sscanf(s.Name, "s%d", &i); err != nil {
-		return err
-	}
+	i := number(s)
 	vip := corev1.LoadBalancerIPModeVIP
-	ip := fmt.Sprintf("198.18.%d.%d", i/256, i%256)
+	has := i
+	if _, shares := s.Annotations[clarion.AnnotationAllowSharedIP]; shares {
+		has -= i % 20
+	}
+	text := fmt.Sprintf("198.18.%d.%d", has/256, has%256)
+	ingress := []corev1.LoadBalancerIngress{{IP: text, IPMode: &vip}}
+	if len(s.Spec.ClusterIPs) > 1 {
+		six := fmt.Sprintf("2001:db8::%x", i)
+		ingress = append(ingress, corev1.LoadBalancerIngress{IP: six, IPMode: &vip})
+		text += " and " + six
+	}
 	w := newWrite(s)
-	w.ingress([]corev1.LoadBalancerIngress{{IP: ip, IPMode: &vip}})
+	w.ingress(ingress)
 	w.annotate(s, "bench")
 	w.condition(s, metav1.Condition{
 		Type: string(clarion.ConditionAddressAssigned), Status: metav1.ConditionTrue,
-		Reason: string(clarion.ReasonAssigned), Message: ip + " from pool bench",
+		Reason: string(clarion.ReasonAssigned), Message: text + " from pool bench",
 	}, time.Now())
 	return r.client.Status().Patch(r.ctx, s, client.RawPatch(types.StrategicMergePatchType, w.body()))
 }
@@ -271,7 +286,7 @@ func (r *rig) assigned() (done <-chan struct{}) {
 		seen := map[string]bool{}
 		for e := range watching.ResultChan() {
 			s, ok := e.Object.(*corev1.Service)
-			if ok && strings.HasPrefix(s.Name, "s") && len(s.Status.LoadBalancer.Ingress) == 1 {
+			if ok && number(s) >= 0 && served(s) {
 				if seen[s.Name] = true; len(seen) == r.n {
 					return
 				}
@@ -310,29 +325,106 @@ func (r *rig) wait(done <-chan struct{}) {
 	}
 }
 
-// unique checks that no address is there twice.
+// unique checks that no address is there twice, but for those that are shared.
 func (r *rig) unique() {
 	var list corev1.ServiceList
 	r.must(r.client.List(r.ctx, &list, client.InNamespace(r.namespace)))
-	has := map[string]string{}
+	type holder struct{ name, key string }
+	has := map[string]holder{}
 	for _, s := range list.Items {
+		is := holder{s.Name, s.Annotations[clarion.AnnotationAllowSharedIP]}
 		for _, in := range s.Status.LoadBalancer.Ingress {
-			if other, ok := has[in.IP]; ok {
-				r.Fatalf("%s and %s both have %s", other, s.Name, in.IP)
+			if other, ok := has[in.IP]; ok && (is.key == "" || is.key != other.key) {
+				r.Fatalf("%s and %s both have %s", other.name, s.Name, in.IP)
 			}
-			has[in.IP] = s.Name
+			has[in.IP] = is
 		}
 	}
 }
 
-// leads waits until the controller leads and has adopted.
-func (c *controllerProcess) leads() {
-	for deadline := time.Now().Add(time.Minute); time.Now().Before(deadline); time.Sleep(20 * time.Millisecond) {
-		if strings.Contains(c.logs.String(), "msg=leading") {
-			return
+// versions are the resource versions of all Services.
+func (r *rig) versions() map[string]string {
+	var list corev1.ServiceList
+	r.must(r.client.List(r.ctx, &list, client.InNamespace(r.namespace)))
+	out := make(map[string]string, len(list.Items))
+	for _, s := range list.Items {
+		out[s.Name] = s.ResourceVersion
+	}
+	return out
+}
+
+// untouched checks that no Service was written since.
+func (r *rig) untouched(before map[string]string) {
+	r.Helper()
+	now := r.versions()
+	for name, version := range before {
+		if now[name] != version {
+			r.Fatalf("%s was written", name)
 		}
 	}
-	c.r.Fatalf("nobody leads\n%s", c.logs.String())
+}
+
+// churn deletes Services and makes them again, and returns the median of how long each was without an address.
+func (r *rig) churn(n int) time.Duration {
+	var list corev1.ServiceList
+	r.must(r.client.List(r.ctx, &list, client.InNamespace(r.namespace), client.Limit(1)))
+	watching, err := r.client.Watch(r.ctx, &corev1.ServiceList{}, client.InNamespace(r.namespace),
+		&client.ListOptions{Raw: &metav1.ListOptions{ResourceVersion: list.ResourceVersion}})
+	r.must(err)
+	defer watching.Stop()
+
+	var mu sync.Mutex
+	made := map[types.UID]time.Time{}
+	shown := map[types.UID]time.Time{}
+	go func() {
+		for e := range watching.ResultChan() {
+			if s, ok := e.Object.(*corev1.Service); ok && served(s) {
+				mu.Lock()
+				if _, ok := shown[s.UID]; !ok {
+					shown[s.UID] = time.Now()
+				}
+				mu.Unlock()
+			}
+		}
+	}()
+	all := r.n
+	r.n = n
+	r.parallel(func(i int) error {
+		one := i * 7919 % all // from all over the mix
+		if err := r.client.Delete(r.ctx, r.service(one)); err != nil {
+			return err
+		}
+		s := r.service(one)
+		start := time.Now()
+		if err := r.client.Create(r.ctx, s); err != nil {
+			return err
+		}
+		mu.Lock()
+		made[s.UID] = start
+		mu.Unlock()
+		return nil
+	})
+	r.n = all
+	for deadline := time.Now().Add(time.Minute); time.Now().Before(deadline); time.Sleep(20 * time.Millisecond) {
+		mu.Lock()
+		var took []time.Duration
+		for uid, start := range made {
+			if at, ok := shown[uid]; ok {
+				took = append(took, at.Sub(start))
+			}
+		}
+		mu.Unlock()
+		if len(took) == n {
+			slices.Sort(took)
+			return took[n/2]
+		}
+	}
+	r.Fatal("not all Services that were made again get an address")
+	return 0
+}
+
+func (r *rig) start() *program {
+	return startProgram(r, apiServer, "--namespace="+r.namespace)
 }
 
 // won is when the controller won the Lease.
@@ -368,64 +460,4 @@ func (r *rig) clear() {
 	r.n = len(list.Items)
 	r.parallel(func(i int) error { return client.IgnoreNotFound(r.client.Delete(r.ctx, &list.Items[i])) })
 	r.n = n
-}
-
-// controllerProcess is a controller that runs as users run it.
-type controllerProcess struct {
-	r    *rig
-	cmd  *exec.Cmd
-	logs lockedBuffer
-}
-
-// lockedBuffer is written by a process and read by the test.
-type lockedBuffer struct {
-	mu sync.Mutex
-	b  bytes.Buffer
-}
-
-func (l *lockedBuffer) Write(p []byte) (int, error) {
-	l.mu.Lock()
-	defer l.mu.Unlock()
-	return l.b.Write(p)
-}
-
-func (l *lockedBuffer) String() string {
-	l.mu.Lock()
-	defer l.mu.Unlock()
-	return l.b.String()
-}
-
-func (r *rig) start() *controllerProcess {
-	c := &controllerProcess{r: r}
-	c.cmd = exec.Command(r.program, "--kubeconfig="+r.kubeconfig, "--namespace="+r.namespace,
-		"--metrics-bind-address=0", "--health-bind-address=0", "--log-format=text")
-	c.cmd.Stdout, c.cmd.Stderr = &c.logs, &c.logs
-	r.must(c.cmd.Start())
-	return c
-}
-
-func (c *controllerProcess) stop() { c.end(syscall.SIGTERM) }
-func (c *controllerProcess) kill() { c.end(syscall.SIGKILL) }
-
-func (c *controllerProcess) end(s os.Signal) {
-	c.r.Helper()
-	if err := c.cmd.Process.Signal(s); err != nil {
-		c.r.Fatalf("the controller has ended by itself: %v\n%s", err, c.logs.String())
-	}
-	if err := c.cmd.Wait(); err != nil && s != syscall.SIGKILL {
-		c.r.Fatalf("the controller ended with %v\n%s", err, c.logs.String())
-	}
-}
-
-// peakMemory is the most that the process had resident, in MiB.
-func (c *controllerProcess) peakMemory() float64 {
-	status, err := os.ReadFile(fmt.Sprintf("/proc/%d/status", c.cmd.Process.Pid))
-	c.r.must(err)
-	for line := range strings.Lines(string(status)) {
-		var kib float64
-		if n, _ := fmt.Sscanf(line, "VmHWM: %f kB", &kib); n == 1 {
-			return kib / 1024
-		}
-	}
-	return 0
 }

@@ -27,6 +27,9 @@ func (t *term) decide(s *corev1.Service, namespaceLabels map[string]string) (*wr
 		return nil, nil // the cache is behind what we wrote, or listed: the newer one will come
 	}
 	delete(t.unseen, k)
+	if on, ok := t.unanswered[k]; ok && older(on, s.ResourceVersion) {
+		delete(t.unanswered, k) // it came through, or meets a conflict
+	}
 	if known != nil && known.uid != "" && known.uid != s.UID {
 		// Deleted and made again before we looked: what the one before had is not this one's.
 		t.ledger.Release(k)

@@ -20,7 +20,7 @@ import (
 func termWith(from *cluster, pools ...ipam.Pool) *term {
 	o := Options{Mode: Active, Now: func() time.Time { return noon }, Classes: clarion.ServiceClasses{Unclassed: true},
 		Log: slog.New(slog.DiscardHandler)}
-	t := newTerm(from, o, nil, func() time.Duration { return requestTimeout })
+	t := newTerm(from, o, nil, tenure{left: func() time.Duration { return requestTimeout }})
 	t.poolGens = map[string]poolVersion{}
 	for _, p := range pools {
 		t.poolGens[p.Name] = poolVersion{}

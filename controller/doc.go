@@ -3,10 +3,11 @@
 // Of all replicas one leads, by a Lease. Every replica follows the cluster through caches; the leader alone decides and
 // writes. A term of leadership goes like this:
 //
-//	lease won ─► list Services ─► adopt what they hold ─► look at every Service ─► follow changes ─► lease lost, or stop
-//	             (from the API                             ▲                          │
-//	              server, not                              └── woken: what stood ─────┘
-//	              the cache)                                   in the way changed
+//	lease won ─► list Services ─► adopt what ─► bar late writes ─► look at every ─► follow changes ─► lease lost,
+//	             (from the API    they hold     of a leader that   Service          │                 or stop
+//	              server, not                   vanished           ▲                │
+//	              the cache)                                       └── woken: what ─┘
+//	                                                                   stood in the way changed
 //
 // Nothing is granted before everything is adopted, and what is adopted comes from a list newer than anything that a
 // leader before this one can have written. A term keeps nothing for the next one: who holds what stands in the
@@ -17,9 +18,11 @@
 // without it, each Service by one worker at a time. Pools' status, conditions of other objects, and events have a
 // goroutine each, so that none of them keeps an address waiting.
 //
-// A Service's status is written by one patch: ingress, condition and the pool's name together, under the
-// resourceVersion that was decided on, and only while our own clocks say that the lease is ours; a request that is not
-// answered by then is given up, and the lease is given up after the last of them. One hole is left: a request that the
-// API server has taken in may be carried out after we gave it up. It can then come after the next leader's list, and
-// show an address that the next leader takes for free. The resourceVersion shuts it where the Service was written since.
+// A Service's status is written by one patch: ingress, condition and our mark together, under the resourceVersion that
+// was decided on, and only while our own clocks say that the lease is ours; a request that is not answered by then is
+// given up. A leader that ends gives the lease up when all its writes have been answered. Where one vanished instead, a
+// write of its may still come: it may have been stopped between a look at its clocks and the write, or the API server
+// may have taken the request in. So the next leader, before it grants anything, writes to every Service that is not
+// served as it would serve it that it is about to decide (Unknown, Pending), and what comes after that meets a conflict
+// (predecessor.go). While no pool exists that waits, too, for the first pool.
 package controller

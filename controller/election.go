@@ -33,8 +33,11 @@ type fence struct {
 	end    context.CancelFunc // ends the term
 	ended  <-chan struct{}    // closed when the term has ended
 	won    bool
-	lost   bool   // the Lease was seen to be no more ours after it was won
-	holder string // whom the last Get showed
+	before predecessor // how the leader before ended, once won
+	clean  bool        // no write of the term can come through any more; of the term until ended is closed
+	there  bool        // the last Get found a Lease
+	lost   bool        // the Lease was seen to be no more ours after it was won
+	holder string      // whom the last Get showed
 
 	mu    sync.Mutex
 	until time.Time // with the monotonic clock and the wall clock; zero when the Lease is not ours
@@ -43,21 +46,22 @@ type fence struct {
 var (
 	errLost   = errors.New("the lease is no more ours: a new term must begin before it is taken again")
 	errOthers = errors.New("the lease is not ours to give up")
+	errUnsure = errors.New("a write was not answered, so the lease is left to run out")
 )
 
 // begin forgets the campaign before. There is no term yet; end ends the one that may come, and ended is closed then.
 func (f *fence) begin(end context.CancelFunc, ended <-chan struct{}) {
 	f.end, f.ended = end, ended
-	f.won, f.lost, f.holder = false, false, ""
+	f.won, f.lost, f.holder, f.there, f.clean = false, false, "", false, false
 	f.set(time.Time{})
 }
 
 // Get reads the Lease. Once it is somebody else's, nobody's or gone, the term that it was won for is over.
 func (f *fence) Get(ctx context.Context) (*resourcelock.LeaderElectionRecord, []byte, error) {
-	f.holder = ""
+	f.holder, f.there = "", false
 	r, raw, err := f.Interface.Get(ctx)
 	if err == nil {
-		f.holder = r.HolderIdentity
+		f.holder, f.there = r.HolderIdentity, true
 	} else if !apierrors.IsNotFound(err) {
 		return r, raw, err
 	}
@@ -105,12 +109,25 @@ func (f *fence) giveUp(ctx context.Context, r resourcelock.LeaderElectionRecord)
 	case <-ctx.Done():
 		return fmt.Errorf("the term does not end, the lease is left to run out: %w", ctx.Err())
 	}
+	if !f.clean {
+		return errUnsure
+	}
 	return f.Interface.Update(ctx, r)
 }
 
 // renewed counts the Lease from when the renewal was asked for, which is before the API server noted it.
 func (f *fence) renewed(asked time.Time, err error) {
 	if err == nil {
+		if !f.won {
+			switch {
+			case !f.there:
+				f.before = unknown
+			case f.holder == "":
+				f.before = resigned
+			default:
+				f.before = vanished
+			}
+		}
 		f.won = true
 		f.set(asked.Add(f.duration))
 	}
@@ -134,7 +151,7 @@ func (f *fence) left() time.Duration {
 
 // lead stands for election until ctx ends, and runs a term for each time that the Lease is won. A Lease that is lost,
 // because the API server was away for too long, is stood for again.
-func lead(ctx context.Context, c *cluster, o Options, term func(ctx context.Context, mayWrite func() time.Duration)) error {
+func lead(ctx context.Context, c *cluster, o Options, term func(context.Context, tenure) (resigns bool)) error {
 	client, err := coordinationclient.NewForConfigAndClient(c.config, c.http)
 	if err != nil {
 		return fmt.Errorf("making a client for the lease: %w", err)
@@ -161,7 +178,7 @@ func lead(ctx context.Context, c *cluster, o Options, term func(ctx context.Cont
 }
 
 // campaign runs one election, and the term if it is won.
-func campaign(ctx context.Context, f *fence, o Options, term func(ctx context.Context, mayWrite func() time.Duration)) (led bool, err error) {
+func campaign(ctx context.Context, f *fence, o Options, term func(context.Context, tenure) (resigns bool)) (led bool, err error) {
 	// The elector gives the Lease back when its context ends; that must be after the term's last write, so the context
 	// is not ctx.
 	electing, stop := context.WithCancel(context.WithoutCancel(ctx))
@@ -191,8 +208,9 @@ func campaign(ctx context.Context, f *fence, o Options, term func(ctx context.Co
 				defer stop()
 				leading.Store(true)
 				defer context.AfterFunc(holding, end)()
+				f.clean = f.before != vanished
 				if inTerm.Err() == nil && holding.Err() == nil {
-					term(inTerm, f.left)
+					f.clean = term(inTerm, tenure{f.left, f.before})
 				}
 			},
 			OnStoppedLeading: func() {},

@@ -7,6 +7,7 @@ import (
 	"testing/synctest"
 	"time"
 
+	apierrors "k8s.io/apimachinery/pkg/api/errors"
 	"k8s.io/client-go/tools/leaderelection/resourcelock"
 )
 
@@ -83,6 +84,10 @@ func TestTheFence(t *testing.T) {
 	_, _, err := f.Get(t.Context())
 	must(err)
 	is(true, "looked at")
+	if f.Update(t.Context(), resourcelock.LeaderElectionRecord{}) == nil {
+		t.Error("given up though a write was not answered")
+	}
+	f.clean = true
 	must(f.Update(t.Context(), resourcelock.LeaderElectionRecord{}))
 	is(false, "given up")
 	f.begin(end, ended)
@@ -96,6 +101,31 @@ func TestTheFence(t *testing.T) {
 	}
 	if f.Update(t.Context(), mine) == nil {
 		t.Error("the lease was taken again in the same term")
+	}
+}
+
+// How the last leader ended says whether writes of its may still come.
+func TestHowTheLastLeaderEnded(t *testing.T) {
+	for name, tc := range map[string]struct {
+		fails error
+		shows string
+		want  predecessor
+	}{
+		"there was none":                 {apierrors.NewNotFound(leaseResource, LeaseName), "", unknown},
+		"it gave the lease up":           {nil, "", resigned},
+		"its lease ran out":              {nil, "another", vanished},
+		"it had our name and is no more": {nil, "me", vanished},
+	} {
+		t.Run(name, func(t *testing.T) {
+			l := &lock{fails: tc.fails, shows: tc.shows}
+			f := &fence{Interface: l, duration: 8 * time.Second, now: time.Now}
+			f.begin(func() {}, nil)
+			_, _, _ = f.Get(t.Context())
+			l.fails = nil
+			if err := f.Update(t.Context(), resourcelock.LeaderElectionRecord{HolderIdentity: "me"}); err != nil || f.before != tc.want {
+				t.Errorf("%v, %d", err, f.before)
+			}
+		})
 	}
 }
 
@@ -116,7 +146,7 @@ func TestTheFenceClosesOverASuspension(t *testing.T) {
 func TestNoWriteOutlivesTheLease(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		for left, want := range map[time.Duration]time.Duration{time.Hour: requestTimeout, 2 * time.Second: 2 * time.Second} {
-			tm := &term{mayWrite: func() time.Duration { return left }}
+			tm := &term{lease: tenure{left: func() time.Duration { return left }}}
 			ctx, cancel, err := tm.toWrite(t.Context())
 			if err != nil {
 				t.Fatal(err)
@@ -128,7 +158,7 @@ func TestNoWriteOutlivesTheLease(t *testing.T) {
 				t.Errorf("with %v left a write may take %v, want %v", left, took, want)
 			}
 		}
-		tm := &term{mayWrite: func() time.Duration { return 0 }}
+		tm := &term{lease: tenure{left: func() time.Duration { return 0 }}}
 		if _, _, err := tm.toWrite(t.Context()); !errors.Is(err, errNotLeading) {
 			t.Errorf("with nothing left: %v", err)
 		}

@@ -155,7 +155,7 @@ func stand(ctx context.Context, l *theLease, name string, windDown time.Duration
 	}
 	go func() {
 		for ctx.Err() == nil {
-			_, err := campaign(klog.NewContext(ctx, logr.Discard()), c.fence, o, func(ctx context.Context, _ func() time.Duration) {
+			_, err := campaign(klog.NewContext(ctx, logr.Discard()), c.fence, o, func(ctx context.Context, _ tenure) bool {
 				c.mu.Lock()
 				c.terms, c.in = c.terms+1, true
 				c.mu.Unlock()
@@ -165,6 +165,7 @@ func stand(ctx context.Context, l *theLease, name string, windDown time.Duration
 				c.mu.Lock()
 				c.in = false
 				c.mu.Unlock()
+				return true
 			})
 			if err != nil {
 				panic(err)

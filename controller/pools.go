@@ -79,6 +79,9 @@ func (t *term) readPools(ctx context.Context) error {
 	for i := range list.Items {
 		versions[list.Items[i].Name] = versionOf(&list.Items[i])
 	}
+	if len(versions) > 0 && !t.barred.Load() && t.adopted.Load() {
+		t.barLateWrites(ctx) // the first pool: from now on addresses are granted
+	}
 	t.mu.Lock()
 	defer t.mu.Unlock()
 	if t.poolGens != nil && maps.Equal(versions, t.poolGens) {

@@ -66,7 +66,7 @@ func Run(ctx context.Context, o Options) error {
 		}
 		p.synced.Store(true)
 		if o.Mode == Observe || !o.LeaderElect {
-			p.serve(ctx, func() time.Duration { return requestTimeout })
+			p.serve(ctx, tenure{left: func() time.Duration { return requestTimeout }, predecessor: unknown})
 			return nil
 		}
 		return lead(ctx, c, o, p.serve)
@@ -86,13 +86,14 @@ type process struct {
 	term   atomic.Pointer[term] // nil while we do not lead
 }
 
-// serve is a term, until ctx ends.
-func (p *process) serve(ctx context.Context, mayWrite func() time.Duration) {
-	t := newTerm(p.cluster, p.o, p.events, mayWrite)
+// serve is a term, until ctx ends. It reports whether the next leader need not fear a write of this one.
+func (p *process) serve(ctx context.Context, lease tenure) (resigns bool) {
+	t := newTerm(p.cluster, p.o, p.events, lease)
 	p.term.Store(t)
 	termShown.Store(t)
 	defer p.term.Store(nil)
 	t.run(ctx)
+	return t.resigns()
 }
 
 // follow has changes in the cluster go to the term, if there is one. A term begins by looking at everything, so what

@@ -7,6 +7,7 @@ import (
 	"log/slog"
 	"slices"
 	"sync"
+	"sync/atomic"
 	"time"
 
 	corev1 "k8s.io/api/core/v1"
@@ -22,15 +23,19 @@ import (
 // term is one term of leadership.
 type term struct {
 	*cluster
-	o        Options
-	log      *slog.Logger
-	mayWrite func() time.Duration // for how long yet; zero or less for not at all
-	events   *eventWriter
+	o      Options
+	log    *slog.Logger
+	lease  tenure
+	events *eventWriter
 
 	services workqueue.TypedRateLimitingInterface[ipam.Key]
 	pools    workqueue.TypedRateLimitingInterface[string]
 	objects  workqueue.TypedRateLimitingInterface[object]
 	poolsSet chan struct{} // holds one: the pools are to be read again
+
+	suspects []suspect   // see barLateWrites; of the goroutine that does that
+	adopted  atomic.Bool // the ledger holds what Services hold
+	barred   atomic.Bool // nothing of the leader before us can come through any more
 
 	mu       sync.Mutex
 	ledger   *ipam.Allocator
@@ -38,6 +43,8 @@ type term struct {
 	unseen   map[ipam.Key]bool // listed from the API server, not yet in the cache
 	poolGens map[string]poolVersion
 	writing  map[string]time.Time // when a pool's status was last looked at
+	// unanswered are writes of which we do not know whether they came through: by Service, the version written on.
+	unanswered map[ipam.Key]string
 }
 
 // service is what a term remembers of a Service of ours.
@@ -57,12 +64,12 @@ type service struct {
 // longestWait bounds how long a write that failed waits for its next try.
 const longestWait = 15 * time.Second
 
-func newTerm(c *cluster, o Options, events *eventWriter, mayWrite func() time.Duration) *term {
+func newTerm(c *cluster, o Options, events *eventWriter, lease tenure) *term {
 	t := &term{
 		cluster:  c,
 		o:        o,
 		log:      o.Log,
-		mayWrite: mayWrite,
+		lease:    lease,
 		events:   events,
 		services: newQueue[ipam.Key]("services"),
 		pools:    newQueue[string]("pools"),
@@ -72,6 +79,8 @@ func newTerm(c *cluster, o Options, events *eventWriter, mayWrite func() time.Du
 		known:    map[ipam.Key]*service{},
 		unseen:   map[ipam.Key]bool{},
 		writing:  map[string]time.Time{},
+
+		unanswered: map[ipam.Key]string{},
 	}
 	return t
 }
@@ -107,6 +116,12 @@ func (t *term) run(ctx context.Context) {
 			return
 		case <-time.After(wait):
 		}
+	}
+	if t.hasPools() {
+		t.barLateWrites(ctx) // else when one appears, for nothing is written before that
+	}
+	if ctx.Err() != nil {
+		return
 	}
 	t.log.Info("leading", "services", len(t.known), "took", t.o.Now().Sub(start).Round(time.Millisecond).String())
 	leading.Set(1)
@@ -173,11 +188,12 @@ func (t *term) adopt(ctx context.Context) error {
 	slices.SortFunc(all, olderFirst)
 
 	t.mu.Lock()
-	defer t.mu.Unlock()
 	t.ledger.Adopt(t.adoptions(all))
+	led := false
 	for _, s := range all {
 		k := keyOf(s)
 		side := sideOf(s, t.o.Classes)
+		led = led || marked(s)
 		if side == ours || marked(s) {
 			t.known[k] = &service{uid: s.UID, version: s.ResourceVersion}
 		}
@@ -185,7 +201,20 @@ func (t *term) adopt(ctx context.Context) error {
 			t.unseen[k] = true
 		}
 	}
+	t.mu.Unlock()
+	if t.o.Mode == Active && (t.lease.predecessor == vanished || t.lease.predecessor == unknown && led) {
+		t.suspects = t.suspectsAmong(ctx, all)
+	}
+	t.barred.Store(len(t.suspects) == 0)
+	t.adopted.Store(true)
 	return nil
+}
+
+// hasPools reports whether there is a pool.
+func (t *term) hasPools() bool {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	return len(t.poolGens) > 0
 }
 
 // olderFirst orders Services by who keeps an address that two of them have.
@@ -325,6 +354,7 @@ func (t *term) gone(ctx context.Context, k ipam.Key) error {
 	defer t.mu.Unlock()
 	delete(t.unseen, k)
 	delete(t.known, k)
+	delete(t.unanswered, k)
 	t.ledger.Release(k)
 	t.wakeLocked()
 	return nil
@@ -333,13 +363,14 @@ func (t *term) gone(ctx context.Context, k ipam.Key) error {
 // requestTimeout bounds one request.
 const requestTimeout = 10 * time.Second
 
-// toWrite returns the context for one write, which does not outlive the Lease.
+// toWrite returns the context for one write, which does not outlive the Lease. It outlives the term, for a write that
+// is broken off may or may not come through.
 func (t *term) toWrite(ctx context.Context) (context.Context, context.CancelFunc, error) {
-	left := t.mayWrite()
+	left := t.lease.left()
 	if left <= 0 {
 		return nil, nil, errNotLeading
 	}
-	ctx, cancel := context.WithTimeout(ctx, min(requestTimeout, left))
+	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), min(requestTimeout, left))
 	return ctx, cancel, nil
 }
 
@@ -354,6 +385,7 @@ func (t *term) write(ctx context.Context, s *corev1.Service, w *write, d *ipam.D
 	written.Namespace, written.Name = s.Namespace, s.Name
 	err = t.client.Status().Patch(ctx, written, client.RawPatch(types.StrategicMergePatchType, w.body()))
 	countWrite("service", err)
+	t.answered(s, err)
 	switch {
 	case err == nil:
 	case apierrors.IsConflict(err), apierrors.IsNotFound(err):

@@ -31,6 +31,7 @@ var apiServer *rest.Config
 func TestMain(m *testing.M) {
 	ctrllog.SetLogger(logr.Discard())
 	os.Exit(func() int {
+		defer func() { _ = os.RemoveAll(builtIn) }() // "" is nothing
 		if os.Getenv("KUBEBUILDER_ASSETS") == "" {
 			return m.Run()
 		}
@@ -40,6 +41,7 @@ func TestMain(m *testing.M) {
 		}
 		env.ControlPlane.GetAPIServer().Configure().
 			Set("service-cluster-ip-range", "10.96.0.0/14,fd96::/108").
+			Set("service-node-port-range", "10000-30000"). // a health check port for each Service with the policy Local
 			Set("max-requests-inflight", "2000").
 			Set("max-mutating-requests-inflight", "2000")
 		env.ControlPlane.Etcd = &envtest.Etcd{}
