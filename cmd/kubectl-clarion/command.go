@@ -22,6 +22,10 @@ func command(streams genericiooptions.IOStreams) *cobra.Command {
 		Short: "See and run Clarion, the LoadBalancer for clusters that have no cloud",
 		Long: `See and run Clarion, the LoadBalancer for clusters that have no cloud.
 
+Is it well, and if not, what is wrong:
+
+  kubectl clarion status
+
 What MetalLB's configuration is in Clarion's words:
 
   kubectl clarion migrate metallb`,
@@ -35,7 +39,7 @@ What MetalLB's configuration is in Clarion's words:
 	c.SetErr(streams.ErrOut)
 	p.config.AddFlags(c.PersistentFlags())
 	c.PersistentFlags().StringVar(&p.installedIn, "clarion-namespace", "clarion-system", "Namespace that Clarion is installed in.")
-	c.AddCommand(p.migrate())
+	c.AddCommand(p.status(), p.pools(), p.speakers(), p.peers(), p.migrate())
 	return c
 }
 

@@ -1,0 +1,290 @@
+package view
+
+import (
+	"cmp"
+	"fmt"
+	"io"
+	"slices"
+	"strings"
+	"time"
+
+	appsv1 "k8s.io/api/apps/v1"
+	coordinationv1 "k8s.io/api/coordination/v1"
+	corev1 "k8s.io/api/core/v1"
+	"k8s.io/apimachinery/pkg/api/meta"
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+
+	"github.com/clarion-lb/clarion/api/v1beta1"
+)
+
+// A Cluster is what was seen of one. A nil pointer or list was not seen; Unseen says which those are, and why.
+type Cluster struct {
+	Controller        *appsv1.Deployment
+	Lease             *coordinationv1.Lease
+	Services          []corev1.Service
+	Pools             []v1beta1.IPAddressPool
+	L2Advertisements  []v1beta1.L2Advertisement
+	BGPAdvertisements []v1beta1.BGPAdvertisement
+	Peers             []v1beta1.BGPPeer
+	BFDProfiles       []v1beta1.BFDProfile
+	Communities       []v1beta1.Community
+	Speakers          []v1beta1.Speaker
+	Unseen            []string
+}
+
+// A Finding is something that needs looking at.
+type Finding struct {
+	Object  string
+	Text    string
+	Serious bool
+}
+
+// A Summary is the whole system on one screen.
+type Summary struct {
+	Lines    []Line
+	Findings []Finding
+	Unseen   []string
+}
+
+// A Line says how one part is.
+type Line struct {
+	Part string
+	Text Cell
+}
+
+// Summarize looks at everything.
+func Summarize(now time.Time, c Cluster) Summary {
+	s := Summary{Unseen: c.Unseen}
+	s.controller(now, c)
+	s.speakers(c)
+	s.pools(c)
+	s.services(c)
+	s.sessions(c)
+	s.objects(c)
+	slices.SortStableFunc(s.Findings, func(a, b Finding) int {
+		if a.Serious != b.Serious {
+			if a.Serious {
+				return -1
+			}
+			return 1
+		}
+		return cmp.Compare(a.Object, b.Object)
+	})
+	return s
+}
+
+// Healthy is whether nothing serious was found.
+func (s Summary) Healthy() bool {
+	return !slices.ContainsFunc(s.Findings, func(f Finding) bool { return f.Serious })
+}
+
+func (s *Summary) line(part string, text Cell) { s.Lines = append(s.Lines, Line{part, text}) }
+
+func (s *Summary) find(serious bool, object, format string, args ...any) {
+	s.Findings = append(s.Findings, Finding{Object: object, Text: fmt.Sprintf(format, args...), Serious: serious})
+}
+
+func (s *Summary) controller(now time.Time, c Cluster) {
+	text := Cell{Text: "not seen"}
+	if d := c.Controller; d != nil {
+		wanted := int32(1)
+		if d.Spec.Replicas != nil {
+			wanted = *d.Spec.Replicas
+		}
+		text = Good.cell(fmt.Sprintf("%d/%d replicas ready", d.Status.ReadyReplicas, wanted))
+		if d.Status.ReadyReplicas < wanted {
+			text.Mood = Doubtful
+		}
+		if d.Status.ReadyReplicas == 0 {
+			text.Mood = Bad
+			s.find(true, "Deployment/"+d.Namespace+"/"+d.Name, "no replica is ready: Services get no addresses; see kubectl -n %s describe deployment,pod", d.Namespace)
+		}
+	}
+	if l := c.Lease; l != nil {
+		switch {
+		case l.Spec.HolderIdentity == nil || *l.Spec.HolderIdentity == "":
+			text.Text += ", none leads"
+		case l.Spec.RenewTime == nil || l.Spec.LeaseDurationSeconds == nil ||
+			now.Sub(l.Spec.RenewTime.Time) > time.Duration(*l.Spec.LeaseDurationSeconds)*time.Second:
+			text.Text += ", the leader has not been heard of in time"
+			text.Mood = Bad
+			s.find(true, "Lease/"+l.Namespace+"/"+l.Name, "%s has not renewed it: the controller does not run or can't reach the API server", *l.Spec.HolderIdentity)
+		default:
+			text.Text += ", " + *l.Spec.HolderIdentity + " leads"
+			if l.Spec.AcquireTime != nil {
+				text.Text += " for " + ago(now, l.Spec.AcquireTime.Time)
+			}
+		}
+	}
+	s.line("Controller", text)
+}
+
+func (s *Summary) speakers(c Cluster) {
+	good := 0
+	for _, o := range c.Speakers {
+		if meta.IsStatusConditionTrue(o.Status.Conditions, conditionReady) {
+			good++
+		}
+	}
+	mood := Good
+	if good < len(c.Speakers) || good == 0 {
+		mood = Bad
+	}
+	s.line("Speakers", mood.cell(fmt.Sprintf("%d of %d ready", good, len(c.Speakers))))
+}
+
+func (s *Summary) pools(c Cluster) {
+	var usages []string
+	for _, p := range c.Pools {
+		if p.Status.Usage != "" {
+			usages = append(usages, p.Name+" "+p.Status.Usage)
+		}
+	}
+	slices.Sort(usages)
+	text, mood := "none: no Service gets an address before there is one", Bad
+	if n := len(c.Pools); n > 0 {
+		text, mood = fmt.Sprintf("%d", n), Good
+		if len(usages) > 0 {
+			text += ": " + strings.Join(usages, ", ")
+		}
+	}
+	s.line("Pools", mood.cell(text))
+	if len(c.Pools) > 0 && len(c.L2Advertisements)+len(c.BGPAdvertisements) == 0 && c.L2Advertisements != nil {
+		s.find(true, "IPAddressPool", "no advertisement covers any pool: addresses are assigned and not announced; create an L2Advertisement or BGPAdvertisement")
+	}
+}
+
+func (s *Summary) services(c Cluster) {
+	var total, assigned, announced int
+	for _, svc := range c.Services {
+		if svc.Spec.Type != corev1.ServiceTypeLoadBalancer {
+			continue
+		}
+		name := "Service/" + svc.Namespace + "/" + svc.Name
+		has := meta.FindStatusCondition(svc.Status.Conditions, string(v1beta1.ConditionAddressAssigned))
+		said := meta.FindStatusCondition(svc.Status.Conditions, string(v1beta1.ConditionAnnounced))
+		if has == nil && said == nil {
+			continue // nobody's, or another provider's
+		}
+		total++
+		if has != nil && has.Status == metav1.ConditionTrue {
+			assigned++
+		} else if has != nil {
+			s.find(has.Status == metav1.ConditionFalse && len(svc.Status.LoadBalancer.Ingress) == 0, name, "%s: %s", has.Reason, has.Message)
+		}
+		if said != nil && said.Status == metav1.ConditionTrue {
+			announced++
+		} else if said != nil && len(svc.Status.LoadBalancer.Ingress) > 0 {
+			s.find(true, name, "%s: %s", said.Reason, said.Message)
+		}
+	}
+	mood := Good
+	if assigned < total || announced < assigned {
+		mood = Doubtful
+	}
+	s.line("Services", mood.cell(fmt.Sprintf("%d served, %d with their addresses, %d announced", total, assigned, announced)))
+}
+
+func (s *Summary) sessions(c Cluster) {
+	var up, wanted int32
+	for _, sp := range c.Speakers {
+		if b := sp.Status.BGP; b != nil {
+			up, wanted = up+b.SessionsUp, wanted+b.SessionsWanted
+			for _, session := range b.Sessions {
+				if session.State != v1beta1.BGPEstablished {
+					why := session.LastError
+					if why == "" {
+						why = "no error seen yet"
+					}
+					s.find(true, "BGPPeer/"+session.Peer, "node %s: %s: %s", sp.Name, session.State, why)
+				}
+			}
+		}
+	}
+	if wanted == 0 && len(c.Peers) == 0 {
+		return
+	}
+	mood := Good
+	if up < wanted {
+		mood = Bad
+	}
+	s.line("BGP sessions", mood.cell(fmt.Sprintf("%d of %d up", up, wanted)))
+}
+
+// objects finds what conditions say of Clarion's own objects.
+func (s *Summary) objects(c Cluster) {
+	look := func(kind, name string, conditions []metav1.Condition) {
+		for _, condition := range conditions {
+			abnormal := condition.Type != conditionReady && condition.Status == metav1.ConditionTrue
+			unready := condition.Type == conditionReady && condition.Status != metav1.ConditionTrue
+			if abnormal || unready {
+				s.find(unready && condition.Status == metav1.ConditionFalse, kind+"/"+name, "%s: %s", condition.Reason, condition.Message)
+			}
+		}
+	}
+	for _, o := range c.Pools {
+		look("IPAddressPool", o.Name, o.Status.Conditions)
+	}
+	for _, o := range c.L2Advertisements {
+		look("L2Advertisement", o.Name, o.Status.Conditions)
+	}
+	for _, o := range c.BGPAdvertisements {
+		look("BGPAdvertisement", o.Name, o.Status.Conditions)
+	}
+	for _, o := range c.Peers {
+		look("BGPPeer", o.Name, o.Status.Conditions)
+	}
+	for _, o := range c.BFDProfiles {
+		look("BFDProfile", o.Name, o.Status.Conditions)
+	}
+	for _, o := range c.Communities {
+		look("Community", o.Name, o.Status.Conditions)
+	}
+	for _, o := range c.Speakers {
+		look("Speaker", o.Name, o.Status.Conditions)
+	}
+}
+
+// findings is how many are printed unless all are asked for.
+const findings = 20
+
+// Print prints the summary.
+func (s Summary) Print(w io.Writer, style Style) error {
+	t := Table{Columns: []Column{{Name: "CLARION"}, {Name: ""}}}
+	for _, l := range s.Lines {
+		t.Rows = append(t.Rows, []Cell{{Text: l.Part}, l.Text})
+	}
+	if err := t.Print(w, style); err != nil {
+		return err
+	}
+	if len(s.Findings) > 0 {
+		found := Table{Columns: []Column{{Name: "TO LOOK AT"}, {Name: ""}}}
+		for i, f := range s.Findings {
+			if i == findings && !style.Wide {
+				found.Rows = append(found.Rows, []Cell{cell("and %d more (-o wide)", len(s.Findings)-i), {}})
+				break
+			}
+			mood := Doubtful
+			if f.Serious {
+				mood = Bad
+			}
+			found.Rows = append(found.Rows, []Cell{mood.cell(f.Object), {Text: f.Text}})
+		}
+		if _, err := fmt.Fprintln(w); err != nil {
+			return err
+		}
+		if err := found.Print(w, style); err != nil {
+			return err
+		}
+	}
+	for _, u := range s.Unseen {
+		if _, err := fmt.Fprintf(w, "\nNot seen: %s", u); err != nil {
+			return err
+		}
+	}
+	if len(s.Unseen) > 0 {
+		_, err := fmt.Fprintln(w)
+		return err
+	}
+	return nil
+}

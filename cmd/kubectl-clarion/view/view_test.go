@@ -1,0 +1,177 @@
+package view
+
+import (
+	"strings"
+	"testing"
+	"time"
+
+	appsv1 "k8s.io/api/apps/v1"
+	coordinationv1 "k8s.io/api/coordination/v1"
+	corev1 "k8s.io/api/core/v1"
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+
+	"github.com/clarion-lb/clarion/api/v1beta1"
+)
+
+var now = time.Date(2026, 3, 1, 12, 0, 0, 0, time.UTC)
+
+func condition(kind string, status metav1.ConditionStatus, reason, message string) metav1.Condition {
+	return metav1.Condition{Type: kind, Status: status, Reason: reason, Message: message, LastTransitionTime: metav1.NewTime(now.Add(-time.Hour))}
+}
+
+func isReady(status metav1.ConditionStatus, reason, message string) []metav1.Condition {
+	return []metav1.Condition{condition(conditionReady, status, reason, message)}
+}
+
+func pool(name, capacity, available string, assigned int64) v1beta1.IPAddressPool {
+	p := v1beta1.IPAddressPool{ObjectMeta: metav1.ObjectMeta{Name: name}}
+	p.Spec.Addresses = []v1beta1.AddressRange{"192.0.2.0/24"}
+	p.Status.IPv4 = &v1beta1.FamilyUsage{Capacity: capacity, Available: available, Assigned: assigned}
+	p.Status.Usage = "used"
+	p.Status.Conditions = isReady(metav1.ConditionTrue, "Ready", "")
+	return p
+}
+
+func text(t *testing.T, table Table, s Style) string {
+	t.Helper()
+	var b strings.Builder
+	if err := table.Print(&b, s); err != nil {
+		t.Fatal(err)
+	}
+	return b.String()
+}
+
+func TestPoolsShowHowFullTheyAre(t *testing.T) {
+	huge := pool("huge", "256", "256", 0)
+	huge.Status.IPv6 = &v1beta1.FamilyUsage{Capacity: "18446744073709551616", Available: "18446744073709551615", Assigned: 1}
+	unused := v1beta1.IPAddressPool{ObjectMeta: metav1.ObjectMeta{Name: "new"}}
+	got := text(t, Pools([]v1beta1.IPAddressPool{pool("half", "256", "128", 128), pool("full", "4", "0", 3), huge, unused}), Style{})
+	want := `POOL   IPV4                                IPV6                               ASSIGNED   READY     MESSAGE
+full   [####################]   100% of 4     -                                  3          True      
+half   [##########..........]   50% of 256    -                                  128        True      
+huge   [....................]   0% of 256     [#...................]   0% of 2^64   1          True      
+new    -                                      -                                  0          Unknown   
+`
+	if strings.Join(strings.Fields(got), " ") != strings.Join(strings.Fields(want), " ") {
+		t.Errorf("got\n%s\nwant\n%s", got, want)
+	}
+	if wide := text(t, Pools([]v1beta1.IPAddressPool{huge}), Style{Wide: true}); !strings.Contains(wide, "192.0.2.0/24") {
+		t.Errorf("wide:\n%s", wide)
+	}
+}
+
+func TestAnEmptyTableSaysWhatThatMeans(t *testing.T) {
+	for what, table := range map[string]Table{"IPAddressPool": Pools(nil), "Speaker": Speakers(now, nil), "BGPPeer": Peers(now, nil, nil)} {
+		if got := text(t, table, Style{}); !strings.Contains(got, what) {
+			t.Errorf("%s: %q", what, got)
+		}
+	}
+}
+
+func TestColumnsStayInLineWithColors(t *testing.T) {
+	table := Table{Columns: []Column{{Name: "A"}, {Name: "B"}}, Rows: [][]Cell{{Good.cell("yes"), cell("x")}, {Bad.cell("no"), cell("y")}}}
+	got := text(t, table, Style{Color: true})
+	plain := strings.NewReplacer("\x1b[32m", "", "\x1b[31m", "", "\x1b[0m", "").Replace(got)
+	if plain != text(t, table, Style{}) || plain == got {
+		t.Errorf("got %q", got)
+	}
+}
+
+func speaker(name string, up, wanted int32, sessions ...v1beta1.BGPSession) v1beta1.Speaker {
+	s := v1beta1.Speaker{ObjectMeta: metav1.ObjectMeta{Name: name}}
+	s.Status.Conditions = isReady(metav1.ConditionTrue, "Ready", "")
+	s.Status.Layer2 = &v1beta1.SpeakerLayer2{AddressesOwned: 3}
+	s.Status.Membership = &v1beta1.SpeakerMembership{Alive: 2, Expected: 3}
+	s.Status.BGP = &v1beta1.SpeakerBGP{SessionsUp: up, SessionsWanted: wanted, Sessions: sessions}
+	return s
+}
+
+func TestPeersShowEverySessionAndThoseWithoutOne(t *testing.T) {
+	down := v1beta1.BGPSession{Peer: "tor1", Address: "10.0.0.1", State: v1beta1.BGPActive, Since: metav1.NewTime(now.Add(-3 * time.Minute)), LastError: "connection refused"}
+	up := v1beta1.BGPSession{Peer: "tor1", Address: "10.0.0.1", State: v1beta1.BGPEstablished, Since: metav1.NewTime(now.Add(-26 * time.Hour)), RoutesSent: 7}
+	peers := []v1beta1.BGPPeer{{ObjectMeta: metav1.ObjectMeta{Name: "tor1"}}, {ObjectMeta: metav1.ObjectMeta{Name: "nobody"}, Spec: v1beta1.BGPPeerSpec{Interface: "eth1"}}}
+	got := text(t, Peers(now, peers, []v1beta1.Speaker{speaker("b", 1, 1, up), speaker("a", 0, 1, down)}), Style{})
+	for _, row := range []string{"tor1 a 10.0.0.1 Active 3m 0 connection refused", "tor1 b 10.0.0.1 Established 26h 7", "nobody - on eth1 - - - no node has a session"} {
+		if !strings.Contains(strings.Join(strings.Fields(got), " "), row) {
+			t.Errorf("no %q in\n%s", row, got)
+		}
+	}
+}
+
+func service(name string, conditions ...metav1.Condition) corev1.Service {
+	s := corev1.Service{ObjectMeta: metav1.ObjectMeta{Namespace: "shop", Name: name}}
+	s.Spec.Type = corev1.ServiceTypeLoadBalancer
+	s.Status.Conditions = conditions
+	return s
+}
+
+func TestASummaryTellsWhatNeedsLookingAt(t *testing.T) {
+	replicas, duration := int32(2), int32(8)
+	holder := "controller-1"
+	good := Cluster{
+		Controller: &appsv1.Deployment{Spec: appsv1.DeploymentSpec{Replicas: &replicas}, Status: appsv1.DeploymentStatus{ReadyReplicas: 2}},
+		Lease: &coordinationv1.Lease{Spec: coordinationv1.LeaseSpec{HolderIdentity: &holder, LeaseDurationSeconds: &duration,
+			RenewTime: &metav1.MicroTime{Time: now.Add(-time.Second)}, AcquireTime: &metav1.MicroTime{Time: now.Add(-time.Hour)}}},
+		Services: []corev1.Service{service("web", condition(string(v1beta1.ConditionAddressAssigned), metav1.ConditionTrue, "Assigned", ""),
+			condition(string(v1beta1.ConditionAnnounced), metav1.ConditionTrue, "Announced", "")), service("anothers")},
+		Pools:            []v1beta1.IPAddressPool{pool("lan", "256", "255", 1)},
+		L2Advertisements: []v1beta1.L2Advertisement{{ObjectMeta: metav1.ObjectMeta{Name: "lan"}, Status: v1beta1.L2AdvertisementStatus{Conditions: isReady(metav1.ConditionTrue, "Ready", "")}}},
+		Speakers:         []v1beta1.Speaker{speaker("a", 0, 0)},
+	}
+	s := Summarize(now, good)
+	if !s.Healthy() || len(s.Findings) != 0 {
+		t.Errorf("a cluster that is well: %+v", s.Findings)
+	}
+	var b strings.Builder
+	if err := s.Print(&b, Style{}); err != nil {
+		t.Fatal(err)
+	}
+	for _, line := range []string{"2/2 replicas ready, controller-1 leads for 60m", "1 of 1 ready", "1: lan used", "1 served, 1 with their addresses, 1 announced"} {
+		if !strings.Contains(b.String(), line) {
+			t.Errorf("no %q in\n%s", line, b.String())
+		}
+	}
+
+	for name, test := range map[string]struct {
+		breaks  func(*Cluster)
+		finds   string
+		serious bool
+	}{
+		"a Service waits": {func(c *Cluster) {
+			c.Services = []corev1.Service{service("web", condition(string(v1beta1.ConditionAddressAssigned), metav1.ConditionFalse, "PoolExhausted", "lan is full"))}
+		}, "Service/shop/web PoolExhausted: lan is full", true},
+		"the leader is gone": {func(c *Cluster) {
+			lease := *c.Lease
+			lease.Spec.RenewTime = &metav1.MicroTime{Time: now.Add(-time.Minute)}
+			c.Lease = &lease
+		}, "controller-1 has not renewed it", true},
+		"no controller runs": {func(c *Cluster) {
+			c.Controller = &appsv1.Deployment{Spec: appsv1.DeploymentSpec{Replicas: &replicas}}
+		}, "no replica is ready", true},
+		"a session is down": {func(c *Cluster) {
+			c.Speakers = []v1beta1.Speaker{speaker("a", 0, 1, v1beta1.BGPSession{Peer: "tor", State: v1beta1.BGPActive, LastError: "wrong password"})}
+		}, "BGPPeer/tor node a: Active: wrong password", true},
+		"a pool is nearly full": {func(c *Cluster) {
+			p := pool("lan", "10", "1", 9)
+			p.Status.Conditions = append(p.Status.Conditions, condition("NearlyFull", metav1.ConditionTrue, "NearlyFull", "9 of 10"))
+			c.Pools = []v1beta1.IPAddressPool{p}
+		}, "IPAddressPool/lan NearlyFull: 9 of 10", false},
+		"nothing announces": {func(c *Cluster) { c.L2Advertisements = []v1beta1.L2Advertisement{} }, "no advertisement covers any pool", true},
+	} {
+		t.Run(name, func(t *testing.T) {
+			c := good
+			test.breaks(&c)
+			s := Summarize(now, c)
+			if s.Healthy() == test.serious {
+				t.Errorf("healthy: %v", s.Healthy())
+			}
+			var found []string
+			for _, f := range s.Findings {
+				found = append(found, f.Object+" "+f.Text)
+			}
+			if !strings.Contains(strings.Join(found, "\n"), test.finds) {
+				t.Errorf("no %q in %q", test.finds, found)
+			}
+		})
+	}
+}
