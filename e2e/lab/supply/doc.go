@@ -4,6 +4,8 @@
 //	                                          the module in e2e/kubernetes
 //	<cache>/containers-<codename>/            containerd, runc and CNI plugins,
 //	                                          unpacked from Debian's packages
+//	<cache>/routers-<codename>/               FRR and BIRD with their libraries,
+//	                                          likewise; only for tests of BGP
 //	<cache>/pause-<source>.tar                the pause image
 //
 // and installs the few tools that Kubernetes calls by name (ip, nft, iptables).
