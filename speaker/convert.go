@@ -142,16 +142,32 @@ func (s *slice) equal(t *slice) bool {
 // node is what matters of a Node.
 type node struct {
 	uid       types.UID
-	plan      plan.Node // without its speaker
+	plan      plan.Node // without its speaker; Signals are those seen, not those that count
 	addresses []netip.Addr
 }
 
 func nodeOf(n *corev1.Node) *node {
-	out := &node{uid: n.UID, plan: plan.Node{Name: n.Name, Labels: n.Labels}}
+	out := &node{uid: n.UID, plan: plan.Node{Name: n.Name, Labels: n.Labels, Signals: plan.NotReady}}
+	if n.Spec.Unschedulable {
+		out.plan.Signals |= plan.Cordoned
+	}
+	if _, drained := n.Labels[v1beta1.LabelDrain]; drained {
+		out.plan.Signals |= plan.Draining
+	}
+	for _, t := range n.Spec.Taints {
+		switch t.Key {
+		case v1beta1.TaintToBeDeleted:
+			out.plan.Signals |= plan.BeingRemoved
+		case v1beta1.TaintOutOfService:
+			out.plan.Signals |= plan.OutOfService
+		}
+	}
 	for _, c := range n.Status.Conditions {
 		switch c.Type {
 		case corev1.NodeReady:
-			out.plan.Ready = c.Status == corev1.ConditionTrue
+			if c.Status == corev1.ConditionTrue {
+				out.plan.Signals &^= plan.NotReady
+			}
 		case corev1.NodeNetworkUnavailable:
 			out.plan.NetworkUnavailable = c.Status == corev1.ConditionTrue
 		}
@@ -168,7 +184,7 @@ func nodeOf(n *corev1.Node) *node {
 }
 
 func (n *node) equal(o *node) bool {
-	return n.uid == o.uid && n.plan.Ready == o.plan.Ready && n.plan.NetworkUnavailable == o.plan.NetworkUnavailable &&
+	return n.uid == o.uid && n.plan.Signals == o.plan.Signals && n.plan.NetworkUnavailable == o.plan.NetworkUnavailable &&
 		maps.Equal(n.plan.Labels, o.plan.Labels) && slices.Equal(n.addresses, o.addresses)
 }
 
@@ -193,18 +209,42 @@ func advertisementOf(ad *v1beta1.L2Advertisement, poolLabels func(pool string) m
 		Pools:    func(pool string) bool { return selection.Pool(pool, poolLabels(pool)) },
 		Services: selection.Service,
 		Nodes:    selection.Node,
+		Created:  ad.CreationTimestamp.Time,
+		Settings: settingsOf(ad.Spec),
 	}
 	if spec := ad.Spec; len(spec.Interfaces) > 0 {
 		out.Interfaces = spec.MatchesInterface
 	}
+	if len(ad.Spec.PreferredNodeSelectors) > 0 {
+		out.Preference = selection.Preference
+	}
 	return out, nil
+}
+
+// settingsOf returns an advertisement's settings. What is not set, or of a later version of the API, is the default.
+func settingsOf(spec v1beta1.L2AdvertisementSpec) plan.Settings {
+	s := plan.DefaultSettings
+	if f := spec.Failback; f != nil {
+		switch f.Policy {
+		case v1beta1.FailbackDelayed, v1beta1.FailbackImmediate, v1beta1.FailbackNever:
+			s.Failback = f.Policy
+		}
+		if f.After != nil {
+			s.After = f.After.Duration
+		}
+	}
+	switch spec.ConflictDetection {
+	case v1beta1.ConflictEnforce, v1beta1.ConflictReport, v1beta1.ConflictOff:
+		s.Conflicts = spec.ConflictDetection
+	}
+	return s
 }
 
 // speakerOf is what a member says of itself, as the plan needs it.
 func speakerOf(m gossip.Member) plan.Speaker {
 	s := plan.Speaker{Alive: true, Serving: m.Known && m.Facts.Serving}
 	for _, l := range m.Facts.Links {
-		s.Links = append(s.Links, plan.Link{Name: l.Name, Up: l.Up, Prefixes: l.Prefixes})
+		s.Links = append(s.Links, plan.Link{Name: l.Name, Up: l.Up, Prefixes: l.Prefixes, DeafIPv4: l.DeafIPv4, DeafIPv6: l.DeafIPv6})
 	}
 	return s
 }

@@ -4,6 +4,7 @@ import (
 	"net/netip"
 	"reflect"
 	"testing"
+	"time"
 
 	corev1 "k8s.io/api/core/v1"
 	discoveryv1 "k8s.io/api/discovery/v1"
@@ -197,15 +198,66 @@ func TestNodeOf(t *testing.T) {
 		t.Fatal(err)
 	}
 	n := nodeOf(trimmed.(*corev1.Node))
-	if n.uid != "u" || !n.plan.Ready || !n.plan.NetworkUnavailable || n.plan.Name != "a" ||
+	if n.uid != "u" || n.plan.Signals != 0 || !n.plan.NetworkUnavailable || n.plan.Name != "a" ||
 		n.reachedAt(netip.MustParseAddr("10.0.0.9")) != netip.MustParseAddr("10.0.0.1") ||
 		n.reachedAt(netip.MustParseAddr("::1")) != netip.MustParseAddr("2001:db8::1") {
 		t.Errorf("got %+v", n)
 	}
 	for _, status := range []corev1.ConditionStatus{corev1.ConditionFalse, corev1.ConditionUnknown} {
 		o.Status.Conditions[0].Status = status
-		if nodeOf(o).plan.Ready {
+		if nodeOf(o).plan.Signals&plan.NotReady == 0 {
 			t.Errorf("Ready is %s, and that counts as ready", status)
+		}
+	}
+}
+
+func TestWhatSpeaksAgainstANode(t *testing.T) {
+	for _, row := range []struct {
+		name   string
+		change func(*corev1.Node)
+		want   plan.Signals
+	}{
+		{"nothing", func(*corev1.Node) {}, 0},
+		{"cordoned", func(n *corev1.Node) { n.Spec.Unschedulable = true }, plan.Cordoned},
+		{"drained, whatever the label says", func(n *corev1.Node) { n.Labels = map[string]string{"clarion.dev/drain": "no"} }, plan.Draining},
+		{"the autoscaler's taint", func(n *corev1.Node) {
+			n.Spec.Taints = []corev1.Taint{{Key: "other"}, {Key: "ToBeDeletedByClusterAutoscaler", Value: "1700000000", Effect: corev1.TaintEffectNoSchedule}}
+		}, plan.BeingRemoved},
+		{"out of service", func(n *corev1.Node) {
+			n.Spec.Taints = []corev1.Taint{{Key: "node.kubernetes.io/out-of-service", Value: "nodeshutdown", Effect: corev1.TaintEffectNoExecute}}
+		}, plan.OutOfService},
+		{"a node that has said nothing yet", func(n *corev1.Node) { n.Status.Conditions = nil }, plan.NotReady},
+	} {
+		o := &corev1.Node{ObjectMeta: metav1.ObjectMeta{Name: "a"},
+			Status: corev1.NodeStatus{Conditions: []corev1.NodeCondition{{Type: corev1.NodeReady, Status: corev1.ConditionTrue}}}}
+		row.change(o)
+		trimmed, err := trimNode(o)
+		if err != nil {
+			t.Fatal(err)
+		}
+		if got := nodeOf(trimmed.(*corev1.Node)).plan.Signals; got != row.want {
+			t.Errorf("%s: %07b, want %07b", row.name, got, row.want)
+		}
+	}
+}
+
+func TestSettingsOf(t *testing.T) {
+	never := plan.DefaultSettings
+	never.Failback, never.Conflicts = v1beta1.FailbackNever, v1beta1.ConflictOff
+	later := plan.DefaultSettings
+	later.After = time.Minute
+	for _, row := range []struct {
+		name string
+		spec v1beta1.L2AdvertisementSpec
+		want plan.Settings
+	}{
+		{"none set", v1beta1.L2AdvertisementSpec{}, plan.DefaultSettings},
+		{"all set", v1beta1.L2AdvertisementSpec{Failback: &v1beta1.Failback{Policy: v1beta1.FailbackNever}, ConflictDetection: v1beta1.ConflictOff}, never},
+		{"later", v1beta1.L2AdvertisementSpec{Failback: &v1beta1.Failback{After: &metav1.Duration{Duration: time.Minute}}}, later},
+		{"words of a later version", v1beta1.L2AdvertisementSpec{Failback: &v1beta1.Failback{Policy: "OnFullMoon"}, ConflictDetection: "Duel"}, plan.DefaultSettings},
+	} {
+		if got := settingsOf(row.spec); got != row.want {
+			t.Errorf("%s: %+v", row.name, got)
 		}
 	}
 }

@@ -32,7 +32,9 @@ type decider struct {
 	view      *plan.View
 	addresses map[netip.Addr]*address
 	machine   *ownership.Machine
-	courtesy  bool // the machine's, that the view was made with
+	holdDown  plan.HoldDown
+	heldUntil time.Time // when held signals may count, or cease to
+	courtesy  bool      // the machine's, that the view was made with
 
 	joined     bool // a speaker has come, or come back
 	announcing bool // what this node announces may be another than when it was last asked
@@ -42,7 +44,7 @@ type decider struct {
 type address struct {
 	sharers    []types.NamespacedName
 	candidates []plan.Candidate
-	names      []string
+	names      []string       // of the best of them
 	outcomes   []plan.Outcome // by sharer
 	ignored    plan.Reason
 }
@@ -105,12 +107,15 @@ func sameSpeakers(s, t gossip.Snapshot) bool {
 
 // step decides what has changed.
 func (d *decider) step(now time.Time) decided {
+	if !d.heldUntil.IsZero() && !now.Before(d.heldUntil) {
+		d.allDirty = true
+	}
 	if courtesy := d.machine.Courtesy(now); courtesy != d.courtesy {
 		d.courtesy, d.allDirty = courtesy, true
 	}
 	rebuilt := d.view == nil || d.allDirty
 	if rebuilt {
-		d.rebuild()
+		d.rebuild(now)
 	}
 	wasServing := d.machine.Serving()
 	in := ownership.Input{
@@ -147,7 +152,7 @@ func (d *decider) step(now time.Time) decided {
 			d.touched[key] = true
 		}
 	}
-	t := decided{serving: out.Serving, moves: out.Moves, touched: d.touched, joined: d.joined, announcing: d.announcing, wakeAt: out.WakeAt}
+	t := decided{serving: out.Serving, moves: out.Moves, touched: d.touched, joined: d.joined, announcing: d.announcing, wakeAt: soonest(out.WakeAt, d.heldUntil)}
 	d.touched, d.joined, d.announcing = map[types.NamespacedName]bool{}, false, false
 	return t
 }
@@ -158,7 +163,8 @@ func unitOf(a netip.Addr) ownership.Unit {
 }
 
 // rebuild makes a new view.
-func (d *decider) rebuild() {
+func (d *decider) rebuild(now time.Time) {
+	d.heldUntil = time.Time{}
 	d.links = layer2.Select(d.seen.links, d.named)
 	speakers := map[string]plan.Speaker{}
 	for _, m := range d.seen.gossip.Members {
@@ -174,11 +180,20 @@ func (d *decider) rebuild() {
 	for name, n := range d.nodes {
 		p := n.plan
 		p.Speaker = speakers[name]
+		seen := p.Signals
+		if i, heard := slices.BinarySearchFunc(d.seen.gossip.Members, name, func(m gossip.Member, name string) int { return strings.Compare(m.Node, name) }); heard &&
+			d.seen.gossip.Members[i].Facts.ProxyFailing {
+			seen |= plan.ProxyUnhealthy
+		}
+		var until time.Time
+		p.Signals, until = d.holdDown.See(now, name, seen)
+		d.heldUntil = soonest(d.heldUntil, until)
 		c.Nodes = append(c.Nodes, p)
 	}
 	for _, ad := range d.ads {
 		c.Advertisements = append(c.Advertisements, *ad)
 	}
+	d.holdDown.Keep(func(name string) bool { return d.nodes[name] != nil })
 	d.view = plan.New(c)
 	for a := range d.sharers {
 		d.dirty[a] = true
@@ -195,7 +210,7 @@ func (d *decider) decide(a netip.Addr) (names []string, changed bool) {
 		return nil, before != nil && len(before.names) > 0
 	}
 	decision := d.view.Decide(a, sharers)
-	now := &address{candidates: decision.Candidates, names: decision.Names, outcomes: decision.Outcomes, ignored: decision.Ignored}
+	now := &address{candidates: decision.Candidates, names: decision.Best(), outcomes: decision.Outcomes, ignored: decision.Ignored}
 	for _, s := range services {
 		now.sharers = append(now.sharers, s.key)
 	}
@@ -297,7 +312,7 @@ func (d *decider) verdictOn(key types.NamespacedName, state layer2.State) verdic
 			v.settled = false
 		}
 		if a.ignored != "" {
-			v.condition.Message = "every address is answered at layer 2, though no node that can do it is Ready"
+			v.condition.Message = "every address is answered at layer 2, although of each node that can do it holds: " + plan.InWords(a.ignored)
 		}
 	}
 	return v

@@ -39,7 +39,7 @@ func newLAN(t testing.TB, names ...string) *lan {
 	l := &lan{t: t, now: time.Unix(1_700_000_000, 0), deciders: map[string]*decider{}, links: lanLinks}
 	l.put(func(c *cluster) { c.setAdvertisement("everything", &plan.Advertisement{Name: "everything"}) })
 	for _, name := range names {
-		l.put(func(c *cluster) { c.setNode(name, &node{plan: plan.Node{Name: name, Ready: true}}) })
+		l.put(func(c *cluster) { c.setNode(name, &node{plan: plan.Node{Name: name}}) })
 		l.start(name)
 	}
 	l.now = l.now.Add(5 * time.Second)
@@ -222,9 +222,9 @@ func TestWhatIsSaid(t *testing.T) {
 		{"announced", func(*lan) {}, "True Announced", "every address is answered at layer 2"},
 		{"no node is Ready, which is ignored", func(l *lan) {
 			for _, n := range []string{"a", "b"} {
-				l.put(func(c *cluster) { c.setNode(n, &node{plan: plan.Node{Name: n}}) })
+				l.put(func(c *cluster) { c.setNode(n, &node{plan: plan.Node{Name: n, Signals: plan.NotReady}}) })
 			}
-		}, "True Announced", "no node that can do it is Ready"},
+		}, "True Announced", "the Node's condition Ready is not True"},
 		{"no endpoint", func(l *lan) { l.endpoints("web") }, "False NoEndpoint", "no endpoint that is ready"},
 		{"no advertisement", func(l *lan) { l.put(func(c *cluster) { c.setAdvertisement("everything", nil) }) },
 			"False NoAdvertisement", `no L2Advertisement covers pool "lan"`},
@@ -248,6 +248,8 @@ func TestWhatIsSaid(t *testing.T) {
 			l.endpoints("web", "a")
 			l.step()
 			row.change(l)
+			l.step()
+			l.now = l.now.Add(10 * time.Second) // signals are held for a while
 			l.step()
 			// Whatever it is, one speaker says it.
 			got := l.says("web")
@@ -333,7 +335,7 @@ func TestInANewSessionNothingIsClaimedUntilSettledAgain(t *testing.T) {
 
 func TestNothingIsDecidedBeforeAllObjectsAreIn(t *testing.T) {
 	d := newDecider("a", false)
-	d.setNode("a", &node{plan: plan.Node{Name: "a", Ready: true}})
+	d.setNode("a", &node{plan: plan.Node{Name: "a"}})
 	d.setAdvertisement("everything", &plan.Advertisement{})
 	d.setService(types.NamespacedName{Name: "web"}, serviceOf(newService("web", "192.0.2.1"), allClasses))
 	snapshot := gossip.Snapshot{Running: true, Accounted: true, Members: []gossip.Member{{Node: "a"}}}
@@ -364,7 +366,7 @@ func TestOnlyWhatChangedIsDecided(t *testing.T) {
 		{"the same again", func() {
 			l.service(newService("web-7", "192.0.2.8"))
 			l.endpoints("web-7", "a")
-			l.put(func(c *cluster) { c.setNode("a", &node{plan: plan.Node{Name: "a", Ready: true}}) })
+			l.put(func(c *cluster) { c.setNode("a", &node{plan: plan.Node{Name: "a"}}) })
 			l.put(func(c *cluster) { c.setPool("gone", false, nil) })
 		}, nil},
 		{"a condition", func() {
@@ -520,7 +522,7 @@ func TestWhatChangesNothingTouchesNothing(t *testing.T) {
 	}{
 		{"a pod's interface comes", func(l *lan) { l.links = append(slices.Clone(lanLinks), veth) }, false, false, false},
 		{"a speaker comes that can't announce it", func(l *lan) {
-			l.put(func(c *cluster) { c.setNode("c", &node{plan: plan.Node{Name: "c", Ready: true}}) })
+			l.put(func(c *cluster) { c.setNode("c", &node{plan: plan.Node{Name: "c"}}) })
 		}, true, false, true},
 		{"the interface is named by an advertisement from now on", func(l *lan) {
 			l.links = append(slices.Clone(lanLinks), veth)

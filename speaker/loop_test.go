@@ -25,7 +25,7 @@ func newTestLoop(t *testing.T) (*loop, *paper) {
 	s.herald.done = l.heraldDone
 	c := l.decider.cluster
 	c.setAdvertisement("everything", &plan.Advertisement{Name: "everything"})
-	c.setNode("a", &node{plan: plan.Node{Name: "a", Ready: true}})
+	c.setNode("a", &node{plan: plan.Node{Name: "a"}})
 	c.setService(webKey, serviceOf(newService("web", "192.0.2.1"), allClasses))
 	family := layer2.IPv4
 	c.setSlice(types.NamespacedName{Name: "web-1"}, &slice{service: webKey, family: family, endpoints: plan.Endpoints{"a": {Ready: true}}})

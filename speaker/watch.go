@@ -298,6 +298,10 @@ func trimNode(in any) (any, error) {
 	}
 	out := &corev1.Node{ObjectMeta: trimMeta(n.ObjectMeta)}
 	out.Labels = n.Labels
+	out.Spec.Unschedulable = n.Spec.Unschedulable
+	for _, t := range n.Spec.Taints {
+		out.Spec.Taints = append(out.Spec.Taints, corev1.Taint{Key: t.Key, Effect: t.Effect})
+	}
 	out.Status.Addresses = n.Status.Addresses
 	for _, c := range n.Status.Conditions {
 		if c.Type == corev1.NodeReady || c.Type == corev1.NodeNetworkUnavailable {

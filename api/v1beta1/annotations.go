@@ -49,6 +49,18 @@ const (
 // DefaultLoadBalancerClass is the spec.loadBalancerClass that Clarion serves unless told otherwise.
 const DefaultLoadBalancerClass = Group + "/clarion"
 
+// LabelDrain on a Node, with any value, moves the addresses that it announces to other nodes, if there are any,
+// without losing a connection attempt.
+const LabelDrain = AnnotationPrefix + "drain"
+
+// Taints of Nodes that are about to go: their addresses are moved to others before.
+const (
+	// TaintToBeDeleted is the cluster autoscaler's, on a Node that it is about to delete.
+	TaintToBeDeleted = "ToBeDeletedByClusterAutoscaler"
+	// TaintOutOfService is set by an operator on a Node that is shut down and stays so.
+	TaintOutOfService = "node.kubernetes.io/out-of-service"
+)
+
 // LabelExcludeNode on a Node, with any value, keeps Clarion from announcing anything there. It is
 // Kubernetes' own label.
 const LabelExcludeNode = "node.kubernetes.io/exclude-from-external-load-balancers"

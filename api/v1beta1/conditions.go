@@ -190,7 +190,7 @@ const (
 	// ReasonEligible (may): nothing speaks against the node.
 	ReasonEligible Reason = "Eligible"
 
-	// ReasonNodeNotReady (may not): the Node's condition Ready is not True.
+	// ReasonNodeNotReady (as a last resort): the Node's condition Ready is not True.
 	ReasonNodeNotReady Reason = "NodeNotReady"
 
 	// ReasonNodeExcluded (may not): the Node bears the label
@@ -215,6 +215,38 @@ const (
 
 	// ReasonLinkDown (may not): the interface that would announce the address has no carrier.
 	ReasonLinkDown Reason = "LinkDown"
+
+	// ReasonLinkFailed (may not): the kernel refuses the sockets that answering on the interface needs.
+	//
+	// To do: see the log of the node's speaker.
+	ReasonLinkFailed Reason = "LinkFailed"
+
+	// ReasonNodeCordoned (as a last resort): the Node is cordoned. Nodes that are not come first; where all candidates are,
+	// that is ignored, and so with each reason below.
+	ReasonNodeCordoned Reason = "NodeCordoned"
+
+	// ReasonProxyUnhealthy (as a last resort): kube-proxy on the node answered its health check once and now says that it is
+	// not healthy.
+	//
+	// To do: see the log of kube-proxy on the node.
+	ReasonProxyUnhealthy Reason = "ProxyUnhealthy"
+
+	// ReasonNodeDraining (as a last resort): the Node bears the label clarion.dev/drain.
+	//
+	// To do: remove the label when the node is to announce again.
+	ReasonNodeDraining Reason = "NodeDraining"
+
+	// ReasonNodeBeingRemoved (as a last resort): the Node bears the taint ToBeDeletedByClusterAutoscaler.
+	ReasonNodeBeingRemoved Reason = "NodeBeingRemoved"
+
+	// ReasonNodeOutOfService (as a last resort): the Node bears the taint node.kubernetes.io/out-of-service.
+	//
+	// To do: remove the taint when the node is back.
+	ReasonNodeOutOfService Reason = "NodeOutOfService"
+
+	// ReasonEndpointTerminating (as a last resort): externalTrafficPolicy is Local, and the last endpoint on the node is
+	// terminating, though still serving.
+	ReasonEndpointTerminating Reason = "EndpointTerminating"
 )
 
 // Conditions of Clarion's objects

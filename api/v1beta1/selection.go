@@ -14,11 +14,29 @@ type Selection struct {
 	poolSelectors anyOf
 	services      anyOf
 	nodes         anyOf
+	preferred     []preference
+}
+
+// preference is a compiled PreferredNodeSelector.
+type preference struct {
+	weight int32
+	nodes  anyOf
 }
 
 // Selection compiles what the advertisement selects. The error names the selector that can't be read.
 func (s *L2AdvertisementSpec) Selection() (*Selection, error) {
-	return newSelection(s.IPAddressPools, s.IPAddressPoolSelectors, s.ServiceSelectors, s.NodeSelectors)
+	selection, err := newSelection(s.IPAddressPools, s.IPAddressPoolSelectors, s.ServiceSelectors, s.NodeSelectors)
+	if err != nil {
+		return nil, err
+	}
+	for _, p := range s.PreferredNodeSelectors {
+		nodes, err := compileSelectors("preferredNodeSelectors", []LabelSelector{p.Preference})
+		if err != nil {
+			return nil, err
+		}
+		selection.preferred = append(selection.preferred, preference{p.Weight, nodes})
+	}
+	return selection, nil
 }
 
 // Selection compiles what the advertisement selects. The error names the selector that can't be read.
@@ -58,6 +76,18 @@ func (s *Selection) Service(labels map[string]string) bool { return s.services.m
 
 // Node reports whether a node may announce, by its labels.
 func (s *Selection) Node(labels map[string]string) bool { return s.nodes.matches(labels) }
+
+// Preference returns how much a node is preferred, by its labels: the sum of the weights of the preferredNodeSelectors
+// that select it.
+func (s *Selection) Preference(labels map[string]string) int32 {
+	var sum int32
+	for _, p := range s.preferred {
+		if p.nodes.matchesOne(labels) {
+			sum += p.weight
+		}
+	}
+	return sum
+}
 
 // AdvertisesTo reports whether the routes go to a BGPPeer; without a list they go to all.
 func (s *BGPAdvertisementSpec) AdvertisesTo(peer string) bool {

@@ -216,3 +216,30 @@ func FuzzInterfaceGlob(f *testing.F) {
 		}
 	})
 }
+
+func TestPreference(t *testing.T) {
+	edge := v1beta1.LabelSelector{MatchLabels: map[string]v1beta1.LabelValue{"zone": "edge"}}
+	fast := v1beta1.LabelSelector{MatchLabels: map[string]v1beta1.LabelValue{"disk": "fast"}}
+	spec := v1beta1.L2AdvertisementSpec{PreferredNodeSelectors: []v1beta1.PreferredNodeSelector{{Weight: 10, Preference: edge}, {Weight: 5, Preference: fast}}}
+	selection, err := spec.Selection()
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, row := range []struct {
+		name   string
+		labels map[string]string
+		want   int32
+	}{
+		{"none", nil, 0},
+		{"one", map[string]string{"zone": "edge"}, 10},
+		{"both add up", map[string]string{"zone": "edge", "disk": "fast"}, 15},
+	} {
+		if got := selection.Preference(row.labels); got != row.want {
+			t.Errorf("%s: %d, want %d", row.name, got, row.want)
+		}
+	}
+	spec.PreferredNodeSelectors[0].Preference.MatchExpressions = append(spec.PreferredNodeSelectors[0].Preference.MatchExpressions, v1beta1.LabelSelectorRequirement{Key: "zone", Operator: "Near"})
+	if _, err := spec.Selection(); err == nil {
+		t.Error("a selector that can't be read is taken")
+	}
+}

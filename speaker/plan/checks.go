@@ -92,14 +92,19 @@ func hasInterface(q *question) Reason {
 }
 
 func isUp(q *question) Reason {
+	up := false
 	for _, l := range q.links {
-		if l.Up {
+		up = up || l.Up
+		if l.Up && !l.deaf(q.address) {
 			q.interfaces = append(q.interfaces, l.Name)
 		}
 	}
 	slices.Sort(q.interfaces)
-	if len(q.interfaces) == 0 {
+	switch {
+	case !up:
 		return v1beta1.ReasonLinkDown
+	case len(q.interfaces) == 0:
+		return v1beta1.ReasonLinkFailed
 	}
 	return ""
 }
@@ -126,6 +131,14 @@ func endpointCheck(s Sharer, node string) Reason {
 	return ""
 }
 
+// terminating says whether all that the node has for a Service is about to go.
+func terminating(s Sharer, node string) Signals {
+	if f := s.Endpoints[node]; s.Service.Local && !f.Ready && f.ServingTerminating {
+		return Terminating
+	}
+	return 0
+}
+
 // refusal asks all checks that exclude.
 func refusal(p *place, i int, s Sharer, node string) Reason {
 	if r := p.nodes[i].refusal; r != "" {
@@ -143,6 +156,7 @@ var order = []Reason{
 	v1beta1.ReasonNoSpeaker,
 	v1beta1.ReasonNoInterface,
 	v1beta1.ReasonLinkDown,
+	v1beta1.ReasonLinkFailed,
 	v1beta1.ReasonNoEndpoint,
 	v1beta1.ReasonNoLocalEndpoint,
 }

@@ -12,18 +12,22 @@ import (
 type Decision struct {
 	// Candidates in order of their names. Decisions share these lists.
 	Candidates []Candidate
-	// Names of the candidates. Decisions share these lists too.
-	Names []string
 	// Outcomes say what became of each sharer, in the order they were given.
 	Outcomes []Outcome
 	// Ignored is the soft signal that held for every candidate, and so was ignored; "" for none.
 	Ignored Reason
+	// Settings that hold for the address.
+	Settings Settings
 }
 
 // A Candidate is a node that may announce the address, and the interfaces to answer on.
 type Candidate struct {
 	Node       string
 	Interfaces []string
+	// Rank is what speaks against the node: the lower the better.
+	Rank Signals
+	// Weight is how much the advertisements prefer the node. It comes after Rank.
+	Weight int32
 }
 
 // An Outcome says whether the candidates serve a Service.
@@ -60,15 +64,16 @@ func (v *View) decideSingle(address netip.Addr, s Sharer) Decision {
 		if !s.Endpoints.anywhere() {
 			return Decision{}
 		}
-		return Decision{Candidates: p.candidates, Names: p.names, Ignored: p.ignored, Outcomes: announced}
+		return Decision{Candidates: p.candidates, Ignored: p.ignored, Settings: p.settings, Outcomes: announced}
 	}
-	candidates, ignored := v.candidates(func(node int) []string {
-		if !s.Endpoints[v.nodes[node].Name].CanServe() {
-			return nil
+	candidates, ignored := v.candidates(ads, func(node int) ([]string, Signals) {
+		name := v.nodes[node].Name
+		if !s.Endpoints[name].CanServe() {
+			return nil, 0
 		}
-		return p.nodes[node].interfaces
+		return p.nodes[node].interfaces, terminating(s, name)
 	})
-	return Decision{Candidates: candidates, Names: namesOf(candidates), Ignored: ignored, Outcomes: announced}
+	return Decision{Candidates: candidates, Ignored: ignored, Settings: p.settings, Outcomes: announced}
 }
 
 var announced = []Outcome{{Reason: v1beta1.ReasonAnnounced}}
@@ -84,20 +89,32 @@ func (v *View) decideShared(address netip.Addr, sharers []Sharer) Decision {
 	served, nodes := v.serveMost(where, sharers)
 
 	d := Decision{Outcomes: make([]Outcome, len(sharers))}
-	d.Candidates, d.Ignored = v.candidates(func(node int) []string {
+	var ads []int // that cover those served
+	for i, p := range where {
+		if served[i] {
+			ads = append(ads, p.ads...)
+		}
+	}
+	slices.Sort(ads)
+	ads = slices.Compact(ads)
+	if len(ads) > 0 {
+		d.Settings = v.settings(ads)
+	}
+	d.Candidates, d.Ignored = v.candidates(ads, func(node int) ([]string, Signals) {
 		if !nodes[node] {
-			return nil
+			return nil, 0
 		}
 		var interfaces []string
+		var signals Signals
 		for i, p := range where {
 			if served[i] {
 				interfaces = append(interfaces, p.nodes[node].interfaces...)
+				signals |= terminating(sharers[i], v.nodes[node].Name)
 			}
 		}
 		slices.Sort(interfaces)
-		return slices.Compact(interfaces)
+		return slices.Compact(interfaces), signals
 	})
-	d.Names = namesOf(d.Candidates)
 	for i, s := range sharers {
 		switch {
 		case served[i]:
@@ -109,17 +126,6 @@ func (v *View) decideShared(address netip.Addr, sharers []Sharer) Decision {
 		}
 	}
 	return d
-}
-
-func namesOf(candidates []Candidate) []string {
-	if len(candidates) == 0 {
-		return nil
-	}
-	names := make([]string, len(candidates))
-	for i, c := range candidates {
-		names[i] = c.Node
-	}
-	return names
 }
 
 // serveMost returns which sharers are served and by which nodes: all that can be served anywhere, if
@@ -173,26 +179,46 @@ func better(a, b []byte) bool {
 	return bytes.Compare(a, b) > 0
 }
 
-// candidates returns the nodes for which interfaces returns any, those that are Ready where there are
-// such, and the soft signal that had to be ignored because it held for all.
-func (v *View) candidates(interfaces func(node int) []string) ([]Candidate, Reason) {
-	var all, ready []Candidate
+// candidates returns the nodes for which use returns any interfaces, and the heaviest signal that all of them have: it
+// is ignored. use also returns what speaks against the node for the sake of the Services concerned. ads are the numbers
+// of the advertisements that cover the address.
+func (v *View) candidates(ads []int, use func(node int) ([]string, Signals)) ([]Candidate, Reason) {
+	var all []Candidate
+	common := ^Signals(0)
 	for i, n := range v.nodes {
-		names := interfaces(i)
-		if len(names) == 0 {
+		interfaces, signals := use(i)
+		if len(interfaces) == 0 {
 			continue
 		}
-		c := Candidate{Node: n.Name, Interfaces: names}
+		c := Candidate{Node: n.Name, Interfaces: interfaces, Rank: n.Signals | signals}
+		for _, ad := range ads {
+			c.Weight += v.weights[ad][i]
+		}
+		common &= c.Rank
 		all = append(all, c)
-		if n.Ready {
-			ready = append(ready, c)
+	}
+	if len(all) == 0 {
+		return nil, ""
+	}
+	return all, common.Reason()
+}
+
+// Best returns the names of the candidates that come first, by rank and then by weight, in order.
+func (d Decision) Best() []string {
+	var names []string
+	var best Candidate
+	for _, c := range d.Candidates {
+		switch {
+		case len(names) == 0 || c.better(best):
+			best, names = c, []string{c.Node}
+		case !best.better(c):
+			names = append(names, c.Node)
 		}
 	}
-	switch {
-	case len(all) == 0:
-		return nil, ""
-	case len(ready) == 0:
-		return all, v1beta1.ReasonNodeNotReady
-	}
-	return ready, ""
+	return names
+}
+
+// better reports whether c comes before d.
+func (c Candidate) better(d Candidate) bool {
+	return c.Rank < d.Rank || c.Rank == d.Rank && c.Weight > d.Weight
 }

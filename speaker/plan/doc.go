@@ -15,9 +15,10 @@
 // # Checks
 //
 // Whether a node may announce a Service's address is a list of checks, in this order; the first that
-// says no is the node's reason. Above the line they are facts that exclude. NodeNotReady only
-// ranks: such a node is not used while there is a better one, and if it holds for every candidate it
+// says no is the node's reason. Above the line they are facts that exclude. Those below only rank ([Signals]): such a
+// node is not used while there is a better one, and what holds for every candidate
 // is ignored and told, for a cluster must not be blacked out by judging it.
+// What is observed, and not asked for by anybody, is slow to count and slower to cease to ([HoldDown]).
 //
 //	NotSelected             no advertisement that covers the address selects the node
 //	NodeExcluded            the node has the exclusion label (can be ignored by a setting)
@@ -25,11 +26,24 @@
 //	NoSpeaker               no speaker is heard there, or it does not serve yet
 //	NoInterface             no link is on-link for the address, or named by an advertisement
 //	LinkDown                there are such links, all down
+//	LinkFailed              the kernel refuses the sockets that answering there needs
 //	NoEndpoint              no endpoint anywhere can serve
 //	NoLocalEndpoint         externalTrafficPolicy is Local, and no endpoint on the node can serve
-//	----------------------
-//	NodeNotReady            the Node is not Ready, and other candidates are
+//	----------------------  and, from the heaviest:
+//	EndpointTerminating     externalTrafficPolicy is Local, and the last endpoint on the node is going
+//	NodeOutOfService        the taint of that name
+//	NodeBeingRemoved        the cluster autoscaler's taint
+//	NodeDraining            the label clarion.dev/drain
+//	NodeNotReady            the Node's condition Ready is not True
+//	ProxyUnhealthy          kube-proxy says so, and once said otherwise
+//	NodeCordoned            spec.unschedulable
+//
+// Among candidates of equal rank those come first that the advertisements prefer (Weight).
 //
 // Endpoints can serve by kube-proxy's own rules: those that are ready, and where none is, those that are
 // terminating and still serving.
+//
+// # Stopping
+//
+// [HowToStop] decides whether a speaker that is told to stop hands over what its node has, or is about to come back.
 package plan

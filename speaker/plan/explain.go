@@ -38,9 +38,14 @@ func (v *View) verdict(address netip.Addr, sharers []Sharer, i, node int, d Deci
 	if r, message := v.refuse(address, sharers[i], node); r != "" {
 		return refuse(r, message)
 	}
-	if c := slices.IndexFunc(d.Candidates, func(c Candidate) bool { return c.Node == name }); c >= 0 {
-		return Verdict{Node: name, Reason: v1beta1.ReasonEligible, Interfaces: d.Candidates[c].Interfaces,
-			Message: "the node may announce the address on " + strings.Join(d.Candidates[c].Interfaces, ", ")}
+	if i := slices.IndexFunc(d.Candidates, func(c Candidate) bool { return c.Node == name }); i >= 0 {
+		c, best := d.Candidates[i], d.bestRank()
+		// What all candidates have is ignored, and what only worse ones have does not matter.
+		if soft, worse := (c.Rank &^ best).heaviest(); worse && c.Rank > best {
+			return refuse(soft.reason, soft.words+", and there are better candidates")
+		}
+		return Verdict{Node: name, Reason: v1beta1.ReasonEligible, Interfaces: c.Interfaces,
+			Message: "the node may announce the address on " + strings.Join(c.Interfaces, ", ")}
 	}
 	for other, s := range sharers {
 		if other == i || !d.Outcomes[other].Served() {
@@ -50,7 +55,17 @@ func (v *View) verdict(address netip.Addr, sharers []Sharer, i, node int, d Deci
 			return refuse(r, "another Service that shares the address can't be served on the node")
 		}
 	}
-	return refuse(v1beta1.ReasonNodeNotReady, "the Node's condition Ready is not True, and there are candidates whose is")
+	// The node serves this one and all others that are served, and yet is none of the candidates.
+	panic(fmt.Sprintf("plan: no reason why %s may not announce %s", name, address))
+}
+
+// bestRank is the one of the candidates that come first.
+func (d Decision) bestRank() Signals {
+	best := ^Signals(0)
+	for _, c := range d.Candidates {
+		best = min(best, c.Rank)
+	}
+	return best
 }
 
 // refuse returns the reason of the first check that excludes the node, in words too.
@@ -90,12 +105,15 @@ func (v *View) say(r Reason, address netip.Addr, ads []int, node int) string {
 		}
 		return fmt.Sprintf("no interface of the node is in a network that contains %s: "+
 			"give it an address there, or name the interfaces to answer on in the L2Advertisement", address)
-	case v1beta1.ReasonLinkDown:
+	case v1beta1.ReasonLinkDown, v1beta1.ReasonLinkFailed:
 		q := &question{view: v, address: address, ads: ads, node: node}
 		hasInterface(q)
 		names := make([]string, len(q.links))
 		for i, l := range q.links {
 			names[i] = l.Name
+		}
+		if r == v1beta1.ReasonLinkFailed {
+			return "the kernel refuses the sockets that answering on it needs: " + strings.Join(names, ", ")
 		}
 		return "the link is down: " + strings.Join(names, ", ")
 	case v1beta1.ReasonNoEndpoint:
@@ -190,7 +208,7 @@ func (v *View) notServed(address netip.Addr, p *place, s Sharer) Outcome {
 // inShort returns the reason of a Service for that of the nodes that came furthest.
 func inShort(r Reason) Reason {
 	switch r {
-	case v1beta1.ReasonNoInterface, v1beta1.ReasonLinkDown:
+	case v1beta1.ReasonNoInterface, v1beta1.ReasonLinkDown, v1beta1.ReasonLinkFailed:
 		return v1beta1.ReasonNoInterface
 	case v1beta1.ReasonNoEndpoint, v1beta1.ReasonNoLocalEndpoint:
 		return v1beta1.ReasonNoEndpoint

@@ -15,7 +15,7 @@ import (
 // 2001:db8::/64, unless told otherwise.
 
 func node(name string, change ...func(*Node)) Node {
-	n := Node{Name: name, Labels: map[string]string{}, Ready: true, Speaker: Speaker{Alive: true, Serving: true,
+	n := Node{Name: name, Labels: map[string]string{}, Speaker: Speaker{Alive: true, Serving: true,
 		Links: []Link{link("eth0", "192.0.2.0/24", "2001:db8::/64")}}}
 	for _, c := range change {
 		c(&n)
@@ -24,7 +24,8 @@ func node(name string, change ...func(*Node)) Node {
 }
 
 func label(key string) func(*Node) { return func(n *Node) { n.Labels[key] = "" } }
-func notReady(n *Node)             { n.Ready = false }
+func notReady(n *Node)             { n.Signals |= NotReady }
+func signal(s Signals) func(*Node) { return func(n *Node) { n.Signals |= s } }
 func noNetwork(n *Node)            { n.NetworkUnavailable = true }
 func noSpeaker(n *Node)            { n.Speaker = Speaker{} }
 func starting(n *Node)             { n.Speaker.Serving = false }
@@ -39,6 +40,16 @@ func link(name string, prefixes ...string) Link {
 }
 
 func down(l Link) Link { l.Up = false; return l }
+func deaf(l Link) Link { l.DeafIPv4 = true; return l }
+
+func preferring(label string, weight int32) func(map[string]string) int32 {
+	return func(labels map[string]string) int32 {
+		if _, found := labels[label]; found {
+			return weight
+		}
+		return 0
+	}
+}
 
 // everything covers all pools, Services and nodes.
 var everything = Advertisement{Name: "everything"}
@@ -88,7 +99,14 @@ const anAddress = "192.0.2.10"
 func say(d Decision) string {
 	var words []string
 	for _, c := range d.Candidates {
-		words = append(words, c.Node+":"+strings.Join(c.Interfaces, "+"))
+		word := c.Node + ":" + strings.Join(c.Interfaces, "+")
+		if c.Weight != 0 {
+			word += fmt.Sprintf("*%d", c.Weight)
+		}
+		if c.Rank != 0 {
+			word += fmt.Sprintf("(%s)", c.Rank.Reason())
+		}
+		words = append(words, word)
 	}
 	for i, o := range d.Outcomes {
 		if !o.Served() {
@@ -153,15 +171,44 @@ func TestDecide(t *testing.T) {
 		{"a cluster without nodes", nil, all, false, anAddress,
 			[]Sharer{service("web", "a")}, "#0 NoEligibleNode"},
 
-		// Node readiness ranks.
-		{"a node that is not Ready may not while another is", []Node{node("a", notReady), node("b")}, all, false, anAddress,
-			[]Sharer{service("web", "a")}, "b:eth0"},
+		// Soft signals rank.
+		{"a node that is not Ready comes after one that is", []Node{node("a", notReady), node("b")}, all, false, anAddress,
+			[]Sharer{service("web", "a")}, "a:eth0(NodeNotReady) b:eth0"},
 		{"if no candidate is Ready that is ignored, and told", []Node{node("a", notReady), node("b", notReady)}, all, false, anAddress,
-			[]Sharer{service("web", "a")}, "a:eth0 b:eth0 ignored NodeNotReady"},
+			[]Sharer{service("web", "a")}, "a:eth0(NodeNotReady) b:eth0(NodeNotReady) ignored NodeNotReady"},
 		{"a Ready node that can't announce does not make the others worse", []Node{node("a", notReady), node("b", links())}, all, false, anAddress,
-			[]Sharer{service("web", "a")}, "a:eth0 ignored NodeNotReady"},
+			[]Sharer{service("web", "a")}, "a:eth0(NodeNotReady) ignored NodeNotReady"},
 		{"with Local, the only node with an endpoint announces though it is not Ready", []Node{node("a", notReady), node("b")}, all, false, anAddress,
-			[]Sharer{local(service("web", "a"))}, "a:eth0 ignored NodeNotReady"},
+			[]Sharer{local(service("web", "a"))}, "a:eth0(NodeNotReady) ignored NodeNotReady"},
+		{"what speaks against some is not ignored, though something speaks against all",
+			[]Node{node("a", notReady), node("b", signal(Cordoned))}, all, false, anAddress,
+			[]Sharer{service("web", "a")}, "a:eth0(NodeNotReady) b:eth0(NodeCordoned)"},
+		{"a drained node is still a candidate, the last", []Node{node("a", signal(Draining)), node("b", notReady)}, all, false, anAddress,
+			[]Sharer{service("web", "a")}, "a:eth0(NodeDraining) b:eth0(NodeNotReady)"},
+
+		// Local endpoints that begin to terminate.
+		{"with Local, a node whose last endpoint is terminating comes after one with a ready one", three, all, false, anAddress,
+			[]Sharer{local(service("web", "~a", "b"))}, "a:eth0(EndpointTerminating) b:eth0"},
+		{"one terminating and one ready is as good as one ready", three, all, false, anAddress,
+			[]Sharer{local(service("web", "~a", "a", "b"))}, "a:eth0 b:eth0"},
+		{"where all are terminating that is ignored", three, all, false, anAddress,
+			[]Sharer{local(service("web", "~a", "~b"))}, "a:eth0(EndpointTerminating) b:eth0(EndpointTerminating) ignored EndpointTerminating"},
+		{"a cordoned node with a ready endpoint is better than one whose last is terminating",
+			[]Node{node("a", signal(Cordoned|NotReady)), node("b")}, all, false, anAddress,
+			[]Sharer{local(service("web", "a", "~b"))}, "a:eth0(NodeNotReady) b:eth0(EndpointTerminating)"},
+		{"it counts for a sharer too", three, all, false, anAddress,
+			[]Sharer{local(service("web", "a", "b")), local(service("dns", "a", "~b"))}, "a:eth0 b:eth0(EndpointTerminating)"},
+
+		// Preferences.
+		{"preferred nodes have weight", []Node{node("a", label("edge")), node("b")},
+			[]Advertisement{{Name: "x", Preference: preferring("edge", 10)}}, false, anAddress,
+			[]Sharer{service("web", "a")}, "a:eth0*10 b:eth0"},
+		{"several advertisements add up, on the nodes that they select", []Node{node("a", label("edge"), label("core")), node("b", label("edge"))},
+			[]Advertisement{{Name: "x", Preference: preferring("edge", 10)}, {Name: "y", Nodes: having("core"), Preference: preferring("edge", 5)}}, false, anAddress,
+			[]Sharer{service("web", "a")}, "a:eth0*15 b:eth0*10"},
+		{"the advertisements of Services that are not served add nothing", []Node{node("a", label("edge")), node("b")},
+			[]Advertisement{{Name: "x", Services: having("public")}, {Name: "y", Services: having("lab"), Preference: preferring("edge", 5)}}, false, anAddress,
+			[]Sharer{labelled(service("web", "a"), "public"), labelled(service("dns"), "lab")}, "a:eth0 b:eth0 #1 NoEndpoint"},
 
 		// Endpoints, by kube-proxy's rules.
 		{"Cluster needs an endpoint somewhere", three, all, false, anAddress,
@@ -178,7 +225,7 @@ func TestDecide(t *testing.T) {
 		{"which must be ready", three, all, false, anAddress,
 			[]Sharer{local(service("web", "!a", "c"))}, "c:eth0"},
 		{"or terminating and still serving", three, all, false, anAddress,
-			[]Sharer{local(service("web", "~a", "!b", "c"))}, "a:eth0 c:eth0"},
+			[]Sharer{local(service("web", "~a", "!b", "c"))}, "a:eth0(EndpointTerminating) c:eth0"},
 		{"one ready and one not on the same node is fine, in either order", three, all, false, anAddress,
 			[]Sharer{local(service("web", "!a", "a", "b", "!b"))}, "a:eth0 b:eth0"},
 		{"one that runs on no node is on none", three, all, false, anAddress,
@@ -202,6 +249,12 @@ func TestDecide(t *testing.T) {
 		{"a link that is down does not answer",
 			[]Node{node("a", links(down(link("eth0", "192.0.2.0/24")))), node("b")},
 			all, false, anAddress, []Sharer{service("web", "a")}, "b:eth0"},
+		{"a link on which sockets fail does not answer",
+			[]Node{node("a", links(deaf(link("eth0", "192.0.2.0/24", "2001:db8::/64")))), node("b")},
+			all, false, anAddress, []Sharer{service("web", "a")}, "b:eth0"},
+		{"and answers the other family all the same",
+			[]Node{node("a", links(deaf(link("eth0", "192.0.2.0/24", "2001:db8::/64")))), node("b")},
+			all, false, "2001:db8::10", []Sharer{service("web", "a")}, "a:eth0 b:eth0"},
 		{"all links down", []Node{node("a", links(down(link("eth0", "192.0.2.0/24"))))},
 			all, false, anAddress, []Sharer{service("web", "a")}, "#0 NoInterface"},
 		{"named interfaces answer, on-link or not",
@@ -287,8 +340,22 @@ func TestExplain(t *testing.T) {
 			v1beta1.ReasonNoEndpoint, "no endpoint that is ready"},
 		{"no local endpoint", node("a"), []Advertisement{everything}, local(service("web", "z")),
 			v1beta1.ReasonNoLocalEndpoint, "externalTrafficPolicy is Local"},
+		{"sockets fail", node("a", links(deaf(link("eth0", "192.0.2.0/24")))), []Advertisement{everything}, service("web", "a"),
+			v1beta1.ReasonLinkFailed, "refuses the sockets that answering on it needs: eth0"},
 		{"not ready, another is", node("a", notReady), []Advertisement{everything}, service("web", "a"),
-			v1beta1.ReasonNodeNotReady, "Ready is not True"},
+			v1beta1.ReasonNodeNotReady, "Ready is not True, and there are better candidates"},
+		{"cordoned, another is not", node("a", signal(Cordoned)), []Advertisement{everything}, service("web", "a"),
+			v1beta1.ReasonNodeCordoned, "spec.unschedulable"},
+		{"kube-proxy is ill, another is not", node("a", signal(ProxyUnhealthy)), []Advertisement{everything}, service("web", "a"),
+			v1beta1.ReasonProxyUnhealthy, "kube-proxy"},
+		{"drained, another is not", node("a", signal(Draining|Cordoned)), []Advertisement{everything}, service("web", "a"),
+			v1beta1.ReasonNodeDraining, "label clarion.dev/drain"},
+		{"about to be deleted", node("a", signal(BeingRemoved)), []Advertisement{everything}, service("web", "a"),
+			v1beta1.ReasonNodeBeingRemoved, "taint ToBeDeletedByClusterAutoscaler"},
+		{"out of service", node("a", signal(OutOfService)), []Advertisement{everything}, service("web", "a"),
+			v1beta1.ReasonNodeOutOfService, "taint node.kubernetes.io/out-of-service"},
+		{"its last endpoint is terminating", node("a"), []Advertisement{everything}, local(service("web", "~a", "z")),
+			v1beta1.ReasonEndpointTerminating, "is terminating"},
 	} {
 		t.Run(row.name, func(t *testing.T) {
 			// "z" is there so that the cluster has something better.
@@ -321,8 +388,9 @@ func TestTheFirstNoWins(t *testing.T) {
 		{v1beta1.ReasonNoInterface, func() { n.Speaker.Links = []Link{down(link("eth0", "192.0.2.0/24"))} }},
 		{v1beta1.ReasonLinkDown, func() { n.Speaker.Links[0].Up = true }},
 		{v1beta1.ReasonNoEndpoint, func() { s.Endpoints = Endpoints{"z": {Ready: true}} }},
-		{v1beta1.ReasonNoLocalEndpoint, func() { s.Endpoints["a"] = EndpointFacts{Ready: true} }},
-		{v1beta1.ReasonNodeNotReady, func() { n.Ready = true }},
+		{v1beta1.ReasonNoLocalEndpoint, func() { s.Endpoints["a"] = EndpointFacts{ServingTerminating: true} }},
+		{v1beta1.ReasonEndpointTerminating, func() { s.Endpoints["a"] = EndpointFacts{Ready: true} }},
+		{v1beta1.ReasonNodeNotReady, func() { n.Signals = 0 }},
 		{v1beta1.ReasonEligible, func() {}},
 	} {
 		v := New(Cluster{Nodes: []Node{n, node("z", label("edge"))}, Advertisements: ads})
@@ -372,5 +440,54 @@ func TestOutcomeTellsWhatIsMissing(t *testing.T) {
 				}
 			}
 		})
+	}
+}
+
+func TestTheBestCandidates(t *testing.T) {
+	for _, row := range []struct {
+		name       string
+		candidates []Candidate
+		want       string
+	}{
+		{"none", nil, ""},
+		{"all alike", []Candidate{{Node: "a"}, {Node: "b"}}, "a b"},
+		{"rank comes first", []Candidate{{Node: "a", Rank: Cordoned, Weight: 100}, {Node: "b"}}, "b"},
+		{"then weight", []Candidate{{Node: "a"}, {Node: "b", Weight: 5}, {Node: "c", Weight: 5}}, "b c"},
+		{"what all have changes nothing", []Candidate{{Node: "a", Rank: NotReady}, {Node: "b", Rank: NotReady | Cordoned}}, "a"},
+		{"the heavier signal is worse than all lighter ones", []Candidate{{Node: "a", Rank: NotReady}, {Node: "b", Rank: Cordoned | ProxyUnhealthy}}, "b"},
+	} {
+		if got := strings.Join(Decision{Candidates: row.candidates}.Best(), " "); got != row.want {
+			t.Errorf("%s: got %q, want %q", row.name, got, row.want)
+		}
+	}
+}
+
+// Where advertisements differ in what can only hold once, the oldest holds.
+func TestTheOldestAdvertisementSettles(t *testing.T) {
+	at := time.Unix(1_000_000_000, 0)
+	never := Settings{Failback: v1beta1.FailbackNever, Conflicts: v1beta1.ConflictOff}
+	at5 := Settings{Failback: v1beta1.FailbackDelayed, After: time.Second, Conflicts: v1beta1.ConflictReport}
+	for _, row := range []struct {
+		name    string
+		ads     []Advertisement
+		sharers []Sharer
+		want    Settings
+	}{
+		{"one", []Advertisement{{Name: "a", Created: at, Settings: never}}, []Sharer{service("web", "a")}, never},
+		{"the older", []Advertisement{{Name: "a", Created: at.Add(1), Settings: at5}, {Name: "b", Created: at, Settings: never}},
+			[]Sharer{service("web", "a")}, never},
+		{"of the same age the first by name", []Advertisement{{Name: "b", Created: at, Settings: at5}, {Name: "a", Created: at, Settings: never}},
+			[]Sharer{service("web", "a")}, never},
+		{"one that does not cover the Service does not count",
+			[]Advertisement{{Name: "a", Created: at, Services: having("public"), Settings: at5}, {Name: "b", Created: at.Add(1), Settings: never}},
+			[]Sharer{service("web", "a")}, never},
+		{"of those that cover sharers the oldest",
+			[]Advertisement{{Name: "a", Created: at.Add(1), Services: having("public"), Settings: at5}, {Name: "b", Created: at, Services: having("lab"), Settings: never}},
+			[]Sharer{labelled(service("web", "a"), "public"), labelled(service("dns", "a"), "lab")}, never},
+	} {
+		v := New(Cluster{Nodes: []Node{node("a")}, Advertisements: row.ads})
+		if got := v.Decide(netip.MustParseAddr(anAddress), row.sharers).Settings; got != row.want {
+			t.Errorf("%s: got %+v, want %+v", row.name, got, row.want)
+		}
 	}
 }

@@ -33,6 +33,15 @@ func genLabels(t *rapid.T) map[string]string {
 	return labels
 }
 
+func genSignals(t *rapid.T) (s Signals) {
+	for _, soft := range softSignals {
+		if soft.bit != Terminating && !mostly(t, string(soft.reason)) {
+			s |= soft.bit
+		}
+	}
+	return s
+}
+
 func mostly(t *rapid.T, what string) bool { return rapid.IntRange(0, 4).Draw(t, what) > 0 }
 
 func genSelector(t *rapid.T, what string) Selector {
@@ -46,12 +55,13 @@ var genUniverse = rapid.Custom(func(t *rapid.T) universe {
 	var u universe
 	prefixes := []string{"192.0.2.0/24", "192.0.0.0/16", "198.51.100.0/24"}
 	for i := range rapid.IntRange(0, 4).Draw(t, "nodes") {
-		n := Node{Name: fmt.Sprint("node-", i), Labels: genLabels(t), Ready: mostly(t, "ready"),
+		n := Node{Name: fmt.Sprint("node-", i), Labels: genLabels(t), Signals: genSignals(t),
 			NetworkUnavailable: !mostly(t, "network"),
 			Speaker:            Speaker{Alive: mostly(t, "alive"), Serving: mostly(t, "serving")}}
 		for j := range rapid.IntRange(0, 3).Draw(t, "links") {
 			l := link(fmt.Sprint("eth", j), rapid.SampledFrom(prefixes).Draw(t, "prefix"))
 			l.Up = mostly(t, "up")
+			l.DeafIPv4 = !mostly(t, "hears")
 			n.Speaker.Links = append(n.Speaker.Links, l)
 		}
 		u.cluster.Nodes = append(u.cluster.Nodes, n)
@@ -61,6 +71,11 @@ var genUniverse = rapid.Custom(func(t *rapid.T) universe {
 		if !mostly(t, "all pools") {
 			ad.Pools = named(rapid.SampledFrom([]string{"lan", "dmz"}).Draw(t, "pool"))
 		}
+		if rapid.Bool().Draw(t, "prefers") {
+			ad.Preference = preferring(rapid.SampledFrom(labelKeys).Draw(t, "preferred"), int32(i+1))
+		}
+		ad.Created = time.Unix(rapid.Int64Range(0, 2).Draw(t, "advertised since"), 0)
+		ad.Settings.After = time.Duration(i)
 		if !mostly(t, "on-link") {
 			ad.Interfaces = named(fmt.Sprint("eth", rapid.IntRange(0, 3).Draw(t, "interface")))
 		}
@@ -109,7 +124,7 @@ func slowDecide(u universe) Decision {
 					answer = answer || ad.Interfaces(l.Name)
 				}
 			}
-			if answer && l.Up {
+			if answer && l.Up && !l.DeafIPv4 {
 				names = append(names, l.Name)
 			}
 		}
@@ -147,30 +162,46 @@ func slowDecide(u universe) Decision {
 	if count(best) == 0 {
 		return d
 	}
-	for pass := range 2 { // only Ready nodes first, then, if there are none, the others
-		for _, n := range u.cluster.Nodes {
-			var names []string
-			for i, s := range byAge {
-				if got := interfaces(n, s); best[i] && len(got) == 0 {
-					names = nil
-					break
-				} else if best[i] {
-					names = append(names, got...)
+	var oldest *Advertisement
+	for _, n := range u.cluster.Nodes {
+		c := Candidate{Node: n.Name, Rank: n.Signals}
+		for i, s := range byAge {
+			if got := interfaces(n, s); best[i] && len(got) == 0 {
+				c.Interfaces = nil
+				break
+			} else if best[i] {
+				c.Interfaces = append(c.Interfaces, got...)
+				if f := s.Endpoints[n.Name]; s.Service.Local && !f.Ready {
+					c.Rank |= Terminating
 				}
 			}
-			slices.Sort(names)
-			if len(names) > 0 && (n.Ready || pass == 1) {
-				d.Candidates = append(d.Candidates, Candidate{n.Name, slices.Compact(names)})
+		}
+		for _, ad := range u.cluster.Advertisements {
+			covers := false
+			for i, s := range byAge {
+				covers = covers || best[i] && ad.covers(s)
+			}
+			if covers && ad.Nodes.selects(n.Labels) && ad.Preference != nil {
+				c.Weight += ad.Preference(n.Labels)
+			}
+			if covers && (oldest == nil || ad.older(*oldest)) {
+				oldest = &ad
 			}
 		}
-		if len(d.Candidates) > 0 {
-			if pass == 1 {
-				d.Ignored = v1beta1.ReasonNodeNotReady
-			}
-			return d
+		slices.Sort(c.Interfaces)
+		c.Interfaces = slices.Compact(c.Interfaces)
+		if len(c.Interfaces) > 0 {
+			d.Candidates = append(d.Candidates, c)
 		}
 	}
-	panic("unreachable: some node serves the best set")
+	d.Settings = oldest.Settings
+	for _, soft := range softSignals {
+		if !slices.ContainsFunc(d.Candidates, func(c Candidate) bool { return c.Rank&soft.bit == 0 }) {
+			d.Ignored = soft.reason
+			break
+		}
+	}
+	return d
 }
 
 func count(row []bool) int {
@@ -191,10 +222,7 @@ func TestDecideAgreesWithItsSlowTwin(t *testing.T) {
 		if general := v.decideShared(u.address, u.sharers); !reflect.DeepEqual(got, general) {
 			t.Fatalf("decided %s\nthe general way %s", say(got), say(general))
 		}
-		if !reflect.DeepEqual(got.Names, namesOf(got.Candidates)) {
-			t.Fatalf("names %q of %s", got.Names, say(got))
-		}
-		if !reflect.DeepEqual(got.Candidates, want.Candidates) || got.Ignored != want.Ignored {
+		if !reflect.DeepEqual(got.Candidates, want.Candidates) || got.Ignored != want.Ignored || got.Settings != want.Settings {
 			t.Fatalf("decided %s\nthe twin %s", say(got), say(want))
 		}
 	})
@@ -216,9 +244,6 @@ func TestOrderAndHistoryDoNotMatter(t *testing.T) {
 			v.Decide(u.address, u.sharers[i:i+1])
 		}
 		got := v.Decide(u.address, rapid.Permutation(u.sharers).Draw(t, "sharers"))
-		if !reflect.DeepEqual(got.Names, namesOf(got.Candidates)) {
-			t.Fatalf("names %q of %s", got.Names, say(got))
-		}
 		if !reflect.DeepEqual(got.Candidates, want.Candidates) || got.Ignored != want.Ignored {
 			t.Fatalf("decided %s\nand before %s", say(got), say(want))
 		}
@@ -233,19 +258,24 @@ func TestExplainExplainsTheDecision(t *testing.T) {
 		v := New(u.cluster)
 		d := v.Decide(u.address, u.sharers)
 		for i, o := range d.Outcomes {
-			var eligible []Candidate
+			var eligible, first []Candidate
+			for _, c := range d.Candidates {
+				if c.Rank == d.bestRank() {
+					first = append(first, Candidate{Node: c.Node, Interfaces: c.Interfaces})
+				}
+			}
 			for _, verdict := range v.Explain(u.address, u.sharers, i) {
 				if verdict.Message == "" {
 					t.Fatalf("%s: %s without a word", verdict.Node, verdict.Reason)
 				}
 				if verdict.Reason == v1beta1.ReasonEligible {
-					eligible = append(eligible, Candidate{verdict.Node, verdict.Interfaces})
+					eligible = append(eligible, Candidate{Node: verdict.Node, Interfaces: verdict.Interfaces})
 				}
 			}
 			if o.Served() != (o.Message == "") {
 				t.Fatalf("outcome %+v", o)
 			}
-			if o.Served() && !reflect.DeepEqual(eligible, d.Candidates) || !o.Served() && len(eligible) > 0 {
+			if o.Served() && !reflect.DeepEqual(eligible, first) || !o.Served() && len(eligible) > 0 {
 				t.Fatalf("sharer %d (%s): eligible %v, decided %s", i, o.Reason, eligible, say(d))
 			}
 		}

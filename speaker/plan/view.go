@@ -29,9 +29,10 @@ type Cluster struct {
 type Node struct {
 	Name               string
 	Labels             map[string]string
-	Ready              bool
 	NetworkUnavailable bool
-	Speaker            Speaker
+	// Signals are those that count; see HoldDown.
+	Signals Signals
+	Speaker Speaker
 }
 
 // A Speaker is what the speaker on a node says of itself.
@@ -49,11 +50,21 @@ type Link struct {
 	Up   bool
 	// Prefixes are the networks directly attached.
 	Prefixes []netip.Prefix
+	// DeafIPv4 and DeafIPv6 are true where the kernel refuses the sockets that answering needs.
+	DeafIPv4, DeafIPv6 bool
+}
+
+func (l Link) deaf(a netip.Addr) bool {
+	if a.Is4() {
+		return l.DeafIPv4
+	}
+	return l.DeafIPv6
 }
 
 // An Advertisement says which addresses are announced by which nodes.
 type Advertisement struct {
-	Name string
+	Name    string
+	Created time.Time
 	// Pools says whether addresses of a pool, by its name, are announced; nil is all pools.
 	Pools    func(name string) bool
 	Services Selector
@@ -61,6 +72,31 @@ type Advertisement struct {
 	// Interfaces says whether to answer on an interface, by its name; nil is on those where the
 	// address is on-link.
 	Interfaces func(name string) bool
+	// Preference is the weight of a node, by its labels; nil is none.
+	Preference func(labels map[string]string) int32
+	Settings   Settings
+}
+
+// Settings are what holds for an address as a whole. Where several advertisements cover it, the oldest one's hold.
+type Settings struct {
+	// Failback says when a better-placed node may take the address, and under Delayed After how long.
+	Failback v1beta1.FailbackPolicy
+	After    time.Duration
+	// Conflicts says what is done when a foreign host has the address.
+	Conflicts v1beta1.ConflictDetection
+}
+
+// DefaultAfter is after how long a better-placed node takes addresses unless it is told otherwise.
+const DefaultAfter = 5 * time.Minute
+
+// DefaultSettings are those of an advertisement that sets none.
+var DefaultSettings = Settings{Failback: v1beta1.FailbackDelayed, After: DefaultAfter, Conflicts: v1beta1.ConflictEnforce}
+
+func (a Advertisement) older(b Advertisement) bool {
+	if c := a.Created.Compare(b.Created); c != 0 {
+		return c < 0
+	}
+	return a.Name < b.Name
 }
 
 func (a Advertisement) covers(s Sharer) bool {
@@ -121,6 +157,7 @@ type View struct {
 	nodes    []Node // by name
 	ads      []Advertisement
 	selected [][]bool // by advertisement and node
+	weights  [][]int32
 	prefixes []netip.Prefix
 	ignore   bool
 	places   map[placeKey]*place
@@ -135,11 +172,14 @@ func New(c Cluster) *View {
 		places: map[placeKey]*place{},
 	}
 	for _, ad := range v.ads {
-		row := make([]bool, len(v.nodes))
+		row, weights := make([]bool, len(v.nodes)), make([]int32, len(v.nodes))
 		for i, n := range v.nodes {
 			row[i] = ad.Nodes.selects(n.Labels)
+			if row[i] && ad.Preference != nil {
+				weights[i] = ad.Preference(n.Labels)
+			}
 		}
-		v.selected = append(v.selected, row)
+		v.selected, v.weights = append(v.selected, row), append(v.weights, weights)
 	}
 	for _, n := range v.nodes {
 		for _, l := range n.Speaker.Links {
@@ -155,11 +195,12 @@ func New(c Cluster) *View {
 // contain: most addresses of a cluster share a few places, so what holds for all of them is worked out
 // once.
 type place struct {
+	ads   []int    // that cover it
 	nodes []placed // by node
 	// candidates if an endpoint anywhere is all that the Service needs.
 	candidates []Candidate
-	names      []string // of the candidates
 	ignored    Reason
+	settings   Settings
 }
 
 // placed is what the checks that know no endpoints say of a node.
@@ -185,15 +226,27 @@ func (v *View) place(address netip.Addr, ads []int) *place {
 
 	p := v.places[key]
 	if p == nil {
-		p = &place{nodes: make([]placed, len(v.nodes))}
+		p = &place{ads: ads, nodes: make([]placed, len(v.nodes)), settings: v.settings(ads)}
 		for i := range v.nodes {
 			p.nodes[i] = v.check(address, ads, i)
 		}
-		p.candidates, p.ignored = v.candidates(func(i int) []string { return p.nodes[i].interfaces })
-		p.names = namesOf(p.candidates)
+		p.candidates, p.ignored = v.candidates(p.ads, func(i int) ([]string, Signals) { return p.nodes[i].interfaces, 0 })
 		v.places[key] = p
 	}
 	return p
+}
+
+// settings returns those that hold where the advertisements with the given numbers cover an address.
+func (v *View) settings(ads []int) Settings {
+	if len(ads) == 0 {
+		return DefaultSettings
+	}
+	return v.ads[slices.MinFunc(ads, func(a, b int) int {
+		if v.ads[a].older(v.ads[b]) {
+			return -1
+		}
+		return 1
+	})].Settings
 }
 
 func appendNumbers(b []byte, numbers []int) []byte {
