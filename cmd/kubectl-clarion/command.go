@@ -39,7 +39,7 @@ What MetalLB's configuration is in Clarion's words:
 	c.SetErr(streams.ErrOut)
 	p.config.AddFlags(c.PersistentFlags())
 	c.PersistentFlags().StringVar(&p.installedIn, "clarion-namespace", "clarion-system", "Namespace that Clarion is installed in.")
-	c.AddCommand(p.status(), p.pools(), p.speakers(), p.peers(), p.migrate())
+	c.AddCommand(p.status(), p.history(), p.pools(), p.speakers(), p.peers(), p.doctor(), p.keys(), p.migrate())
 	return c
 }
 

@@ -128,7 +128,7 @@ func Speakers(now time.Time, speakers []v1beta1.Speaker) Table {
 		state, message := ready(s.Status.Conditions)
 		since := "-"
 		if c := meta.FindStatusCondition(s.Status.Conditions, conditionReady); c != nil {
-			since = ago(now, c.LastTransitionTime.Time)
+			since = Ago(now, c.LastTransitionTime.Time)
 		}
 		t.Rows = append(t.Rows, []Cell{cell("%s", s.Name), state, owned, hears, sessions, cell("%s", since), cell("%s", s.Status.Version), message})
 	}
@@ -156,7 +156,7 @@ func Peers(now time.Time, peers []v1beta1.BGPPeer, speakers []v1beta1.Speaker) T
 					mood = Bad
 				}
 				t.Rows = append(t.Rows, []Cell{cell("%s", p.Name), cell("%s", s.Name), cell("%s", session.Address), mood.cell(string(session.State)),
-					cell("%s", ago(now, session.Since.Time)), cell("%d", session.RoutesSent), cell("%s", session.LastError)})
+					cell("%s", Ago(now, session.Since.Time)), cell("%d", session.RoutesSent), cell("%s", session.LastError)})
 			}
 		}
 		if !found {

@@ -112,7 +112,7 @@ func (s *Summary) controller(now time.Time, c Cluster) {
 		default:
 			text.Text += ", " + *l.Spec.HolderIdentity + " leads"
 			if l.Spec.AcquireTime != nil {
-				text.Text += " for " + ago(now, l.Spec.AcquireTime.Time)
+				text.Text += " for " + Ago(now, l.Spec.AcquireTime.Time)
 			}
 		}
 	}

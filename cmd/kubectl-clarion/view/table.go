@@ -99,8 +99,8 @@ func cell(format string, args ...any) Cell { return Cell{Text: fmt.Sprintf(forma
 
 func (m Mood) cell(text string) Cell { return Cell{Text: text, Mood: m} }
 
-// ago is how long ago something was, as kubectl says it.
-func ago(now, then time.Time) string {
+// Ago is how long ago something was, as kubectl says it.
+func Ago(now, then time.Time) string {
 	if then.IsZero() {
 		return "-"
 	}

@@ -1,0 +1,162 @@
+package main
+
+import (
+	"context"
+	"errors"
+	"os"
+	"path/filepath"
+	"strings"
+	"testing"
+	"time"
+
+	corev1 "k8s.io/api/core/v1"
+	eventsv1 "k8s.io/api/events/v1"
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+	"k8s.io/apimachinery/pkg/types"
+	"k8s.io/cli-runtime/pkg/genericiooptions"
+	"sigs.k8s.io/controller-runtime/pkg/client"
+	"sigs.k8s.io/controller-runtime/pkg/envtest"
+
+	"github.com/clarion-lb/clarion/api/v1beta1"
+)
+
+// TestOnARealAPIServer runs the commands as two people: one who may do everything, and one who may view a namespace.
+func TestOnARealAPIServer(t *testing.T) {
+	if os.Getenv("KUBEBUILDER_ASSETS") == "" {
+		t.Skip("needs a kube-apiserver: KUBEBUILDER_ASSETS is not set (make test sets it)")
+	}
+	env := &envtest.Environment{CRDInstallOptions: envtest.CRDInstallOptions{Paths: []string{"../../deploy/chart/files/crd"}, ErrorIfPathMissing: true}}
+	config, err := env.Start()
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer func() {
+		if err := env.Stop(); err != nil {
+			t.Error(err)
+		}
+	}()
+	c, err := client.New(config, client.Options{Scheme: scheme})
+	if err != nil {
+		t.Fatal(err)
+	}
+	as := func(user envtest.User) string {
+		t.Helper()
+		u, err := env.AddUser(user, nil)
+		if err != nil {
+			t.Fatal(err)
+		}
+		content, err := u.KubeConfig()
+		if err != nil {
+			t.Fatal(err)
+		}
+		file := filepath.Join(t.TempDir(), "kubeconfig")
+		if err := os.WriteFile(file, content, 0o600); err != nil {
+			t.Fatal(err)
+		}
+		return file
+	}
+	admin, nobody := as(envtest.User{Name: "admin", Groups: []string{"system:masters"}}), as(envtest.User{Name: "nobody"})
+
+	pool := &v1beta1.IPAddressPool{ObjectMeta: metav1.ObjectMeta{Name: "lan"}, Spec: v1beta1.IPAddressPoolSpec{Addresses: []v1beta1.AddressRange{"192.0.2.0/24"}}}
+	service := &corev1.Service{ObjectMeta: metav1.ObjectMeta{Namespace: "default", Name: "web"},
+		Spec: corev1.ServiceSpec{Type: corev1.ServiceTypeLoadBalancer, Ports: []corev1.ServicePort{{Port: 80}}}}
+	namespace := &corev1.Namespace{ObjectMeta: metav1.ObjectMeta{Name: "clarion-system"}}
+	secret := &corev1.Secret{ObjectMeta: metav1.ObjectMeta{Namespace: "clarion-system", Name: gossipSecret}}
+	for _, o := range []client.Object{pool, service, namespace, secret} {
+		if err := c.Create(t.Context(), o); err != nil {
+			t.Fatal(err)
+		}
+	}
+
+	t.Run("tables of what there is, and of what there is not", func(t *testing.T) {
+		for _, test := range []struct{ command, want string }{
+			{"pools", "lan"}, {"pools -o wide", "192.0.2.0/24"}, {"pools -o yaml", "192.0.2.0/24"}, {"pools -o json", `"192.0.2.0/24"`},
+			{"speakers", "There is no Speaker"}, {"peers", "There is no BGPPeer"},
+		} {
+			out, _, err := run(t, "", append(strings.Fields(test.command), "--kubeconfig", admin)...)
+			if err != nil || !strings.Contains(out, test.want) {
+				t.Errorf("%s: no %q in %s%v", test.command, test.want, out, err)
+			}
+		}
+		if _, _, err := run(t, "", "pools", "-o", "xml", "--kubeconfig", admin); err == nil || !strings.Contains(err.Error(), "wide, json or yaml") {
+			t.Errorf("-o xml: %v", err)
+		}
+	})
+	t.Run("status and doctor tell what they could not see", func(t *testing.T) {
+		for _, command := range []string{"status", "doctor"} {
+			out, _, err := run(t, "", command, "--kubeconfig", admin)
+			if !errors.Is(err, errUnhealthy) {
+				t.Errorf("%s of a cluster without Clarion: %v\n%s", command, err, out)
+			}
+			out, _, err = run(t, "", command, "--kubeconfig", nobody)
+			if err != nil && !errors.Is(err, errUnhealthy) || !strings.Contains(out, "may not read") {
+				t.Errorf("%s for who may read nothing: %v\n%s", command, err, out)
+			}
+		}
+	})
+	t.Run("history tells a Service's events in order, and no other's", func(t *testing.T) {
+		for _, e := range []struct {
+			reason, controller string
+			uid                types.UID
+			ago                time.Duration
+		}{
+			{"Announced", "clarion.dev/speaker", service.UID, time.Minute}, {"Assigned", "clarion.dev/controller", service.UID, time.Hour},
+			{"Released", "clarion.dev/controller", "another", time.Minute}, {"Foreign", "example.com/x", service.UID, time.Minute},
+		} {
+			event := &eventsv1.Event{ObjectMeta: metav1.ObjectMeta{Namespace: "default", GenerateName: "e"}, Reason: e.reason, Type: "Normal", Action: "Assign",
+				ReportingController: e.controller, ReportingInstance: "x", EventTime: metav1.NewMicroTime(time.Now().Add(-e.ago)),
+				Regarding: corev1.ObjectReference{Kind: "Service", Namespace: "default", Name: "web", UID: e.uid}}
+			if err := c.Create(t.Context(), event); err != nil {
+				t.Fatal(err)
+			}
+		}
+		out, _, err := run(t, "", "history", "default/web", "--kubeconfig", admin)
+		if want := "AGO WHAT MESSAGE 60m Assigned 60s Announced"; err != nil || strings.Join(strings.Fields(out), " ") != want {
+			t.Errorf("%v\n%s", err, out)
+		}
+		for _, arg := range []string{"default/none", "/web", "default/", "a/b/c"} {
+			if _, _, err := run(t, "", "history", arg, "--kubeconfig", admin); err == nil {
+				t.Errorf("%q was taken for a Service", arg)
+			}
+		}
+	})
+	t.Run("keys are replaced in steps that all speakers understand", func(t *testing.T) {
+		streams, _, _, _ := genericiooptions.NewTestIOStreams()
+		p := &program{IOStreams: streams, installedIn: namespace.Name}
+		keys := func() string {
+			t.Helper()
+			var s corev1.Secret
+			if err := c.Get(t.Context(), client.ObjectKeyFromObject(secret), &s); err != nil {
+				t.Fatal(err)
+			}
+			return strings.Join(strings.Fields(string(s.Data[gossipKeys])), " ")
+		}
+		if err := p.rotate(t.Context(), c, "new", nil); !errors.Is(err, errNoKeys) {
+			t.Errorf("without keys: %v", err)
+		}
+		secret.Data = map[string][]byte{gossipKeys: []byte("old\n")}
+		if err := c.Update(t.Context(), secret); err != nil {
+			t.Fatal(err)
+		}
+		var seen []string
+		see := func(context.Context) error { seen = append(seen, keys()); return nil }
+		if err := p.rotate(t.Context(), c, "new", see); err != nil {
+			t.Fatal(err)
+		}
+		if got := strings.Join(append(seen, keys()), ", "); got != "old new, new old, new" {
+			t.Errorf("the keys were %s", got)
+		}
+		// Interrupted, and run again.
+		stop := errors.New("interrupted")
+		if err := p.rotate(t.Context(), c, "newer", func(context.Context) error { return stop }); !errors.Is(err, stop) {
+			t.Fatal(err)
+		}
+		seen = nil
+		if err := p.rotate(t.Context(), c, "newest", see); err != nil {
+			t.Fatal(err)
+		}
+		if got := strings.Join(append(seen, keys()), ", "); got != "new newer newest, newest new newer, newest" {
+			t.Errorf("the keys were %s", got)
+		}
+	})
+}
