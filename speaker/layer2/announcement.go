@@ -5,6 +5,7 @@ import (
 	"maps"
 	"net/netip"
 	"slices"
+	"sync/atomic"
 )
 
 // A Family is an address family; each has its protocol: ARP or NDP.
@@ -46,6 +47,17 @@ type Announcement struct {
 	// node: it answers requests, but sends no gratuitous frames, since nothing
 	// has moved.
 	HardwareAddr MAC
+	// Claim says that the address must not be answered before the segment was asked whether
+	// another host has it: see the table in the package's documentation. An address that
+	// was being answered here, in whatever way, is not asked for again. Without
+	// Claim the address is answered at once, for those that were another node's a moment ago.
+	Claim bool
+	// Conflicts is what to do about other hosts that have the address; none means
+	// [ConflictEnforce].
+	Conflicts ConflictMode
+	// Standby says that another node answers: this one listens, so that it knows who asks and
+	// its groups are joined when it has to take over, and says nothing.
+	Standby bool
 }
 
 // A Target is an address on an interface: what is taken and withdrawn.
@@ -88,13 +100,40 @@ func (s segment) compare(o segment) int {
 // compared by pointer.
 type answers map[segment]*table
 
-// A table is what is answered on one segment; immutable.
+// A table is what is answered on one segment; immutable, but for gates that open.
 type table struct {
-	// macs has the MAC to answer with, zero for the interface's own.
-	macs map[netip.Addr]MAC
-	// addresses are the keys of macs, in order.
-	addresses []netip.Addr
+	bindings map[netip.Addr]binding
+	// addresses are the keys of bindings, in order, and announced those that this node does not only
+	// stand by for.
+	addresses, announced []netip.Addr
 }
+
+// A binding is what an Announcement says of its address on a segment.
+type binding struct {
+	mac     MAC // zero for the interface's own
+	standby bool
+	claim   bool // the segment is to be asked
+	mode    ConflictMode
+	// gate keeps the address from being answered before the segment was asked; nil when
+	// there is no need.
+	gate *gate
+}
+
+// own reports whether the address is announced as this node's own.
+func (b binding) own() bool { return !b.standby && b.mac.IsZero() }
+
+// same reports whether b and o say the same; the gate follows from that and from history.
+func (b binding) same(o binding) bool {
+	b.gate, o.gate = nil, nil
+	return b == o
+}
+
+// A gate is open for one responder at a time: with another one, which was started because the
+// link was down, the address is claimed anew.
+type gate struct{ opened atomic.Pointer[responder] }
+
+// shut reports whether r must not answer.
+func (g *gate) shut(r *responder) bool { return g != nil && g.opened.Load() != r }
 
 // noAnswers is the table of a segment that has none.
 var noAnswers = &table{}
@@ -113,55 +152,104 @@ func announceable(a netip.Addr) bool {
 }
 
 // next returns the answers that desired asks for, with the tables of a where they
-// stay the same, and what that changes.
-func (a answers) next(desired []Announcement) (answers, Changes) {
+// stay the same, what that changes for others, and whether it changes anything at all.
+func (a answers) next(desired []Announcement) (answers, Changes, bool) {
 	var ch Changes
-	macs := make(map[segment]map[netip.Addr]MAC)
+	wanted := make(map[segment]map[netip.Addr]binding)
 	for _, d := range desired {
 		address := d.Address.Unmap()
 		if !announceable(address) {
 			ch.Refused = append(ch.Refused, d.Address)
 			continue
 		}
+		b := d.binding()
 		for _, iface := range d.Interfaces {
 			s := segment{iface, FamilyOf(address)}
-			if macs[s] == nil {
-				macs[s] = make(map[netip.Addr]MAC)
+			if wanted[s] == nil {
+				wanted[s] = make(map[netip.Addr]binding, len(a.on(s).bindings))
 			}
-			if have, twice := macs[s][address]; twice && !prefer(d.HardwareAddr, have) {
+			if have, twice := wanted[s][address]; twice && !b.before(have) {
 				continue
 			}
-			macs[s][address] = d.HardwareAddr
+			wanted[s][address] = b
 		}
 	}
 	slices.SortFunc(ch.Refused, netip.Addr.Compare)
 	ch.Refused = slices.Compact(ch.Refused)
 
-	b := make(answers, len(macs))
-	for s, m := range macs {
+	b := make(answers, len(wanted))
+	same := len(a) == len(wanted)
+	for s, m := range wanted {
 		old := a.on(s)
-		if maps.Equal(old.macs, m) {
+		if maps.EqualFunc(old.bindings, m, binding.same) {
 			b[s] = old
 			continue
 		}
-		b[s] = &table{macs: m, addresses: slices.SortedFunc(maps.Keys(m), netip.Addr.Compare)}
+		same = false
+		b[s] = old.next(m)
 		taken, withdrawn := old.diff(b[s])
 		ch.add(s, taken, withdrawn)
 	}
 	for s, old := range a {
 		if b[s] == nil {
-			ch.add(s, nil, old.addresses)
+			same = false
+			_, withdrawn := old.diff(noAnswers)
+			ch.add(s, nil, withdrawn)
 		}
 	}
 	slices.SortFunc(ch.Taken, Target.compare)
 	slices.SortFunc(ch.Withdrawn, Target.compare)
-	return b, ch
+	return b, ch, !same
 }
 
-// prefer reports whether, of two MACs desired for one address, a holds: an
-// owner comes before a stand-in. Between two stand-ins the order
+// next returns the table with these bindings, which takes over what t knows.
+func (t *table) next(bindings map[netip.Addr]binding) *table {
+	for address, b := range bindings {
+		had, was := t.bindings[address]
+		switch {
+		case !b.claim || b.mode != ConflictEnforce:
+			continue
+		case was && had.gate != nil:
+			b.gate = had.gate
+		case was && !had.standby:
+			continue // it is being answered
+		default:
+			b.gate = new(gate)
+		}
+		bindings[address] = b
+	}
+	n := &table{bindings: bindings, addresses: slices.SortedFunc(maps.Keys(bindings), netip.Addr.Compare)}
+	n.announced = n.addresses
+	standby := func(a netip.Addr) bool { return bindings[a].standby }
+	if slices.ContainsFunc(n.addresses, standby) {
+		n.announced = slices.DeleteFunc(slices.Clone(n.addresses), standby)
+	}
+	return n
+}
+
+func (d Announcement) binding() binding {
+	b := binding{mac: d.HardwareAddr, standby: d.Standby, mode: d.Conflicts}
+	if b.mode == "" {
+		b.mode = ConflictEnforce
+	}
+	// Who stands in, or by, claims nothing.
+	b.claim = d.Claim && b.mode != ConflictOff && b.own()
+	return b
+}
+
+// before reports whether, of two bindings desired for one address, b holds: who answers
+// comes before who stands by, and an owner before a stand-in. Where that does not decide, the order
 // of the announcements must not matter.
-func prefer(a, b MAC) bool { return slices.Compare(a[:], b[:]) < 0 }
+func (b binding) before(o binding) bool {
+	rank := func(yes bool) int {
+		if yes {
+			return 0
+		}
+		return 1
+	}
+	return cmp.Or(cmp.Compare(rank(!b.standby), rank(!o.standby)), slices.Compare(b.mac[:], o.mac[:]),
+		cmp.Compare(rank(b.claim), rank(o.claim)), cmp.Compare(b.mode, o.mode)) < 0
+}
 
 func (c *Changes) add(s segment, taken, withdrawn []netip.Addr) {
 	for _, a := range taken {
@@ -172,18 +260,40 @@ func (c *Changes) add(s segment, taken, withdrawn []netip.Addr) {
 	}
 }
 
-// diff returns what is in n with another MAC than in t or not in t at all, and
-// what is in t and no longer in n, both in order.
+// diff returns what n has to answer with another MAC than t or t has not to answer at all, and
+// what t has to answer and n no longer, both in order.
 func (t *table) diff(n *table) (taken, withdrawn []netip.Addr) {
+	answers := func(t *table, a netip.Addr) (MAC, bool) {
+		b, has := t.bindings[a]
+		return b.mac, has && !b.standby
+	}
 	for _, a := range n.addresses {
-		if mac, had := t.macs[a]; !had || mac != n.macs[a] {
+		mac, has := answers(n, a)
+		if before, had := answers(t, a); has && (!had || mac != before) {
 			taken = append(taken, a)
 		}
 	}
 	for _, a := range t.addresses {
-		if _, has := n.macs[a]; !has {
+		_, had := answers(t, a)
+		if _, has := answers(n, a); had && !has {
 			withdrawn = append(withdrawn, a)
 		}
 	}
 	return taken, withdrawn
+}
+
+// changed returns the addresses of which n says something else than t, or that t has not, and those that n has
+// no longer, both in order.
+func (t *table) changed(n *table) (changed, gone []netip.Addr) {
+	for _, a := range n.addresses {
+		if b, had := t.bindings[a]; !had || b != n.bindings[a] {
+			changed = append(changed, a)
+		}
+	}
+	for _, a := range t.addresses {
+		if _, has := n.bindings[a]; !has {
+			gone = append(gone, a)
+		}
+	}
+	return changed, gone
 }

@@ -109,28 +109,44 @@ func TestApplyLaws(t *testing.T) {
 			Address:      netip.AddrFrom4([4]byte{192, 0, 2, rapid.ByteRange(1, 6).Draw(t, "address")}),
 			Interfaces:   rapid.SliceOfN(rapid.SampledFrom([]string{"eth0", "eth1"}), 0, 3).Draw(t, "interfaces"),
 			HardwareAddr: rapid.SampledFrom([]MAC{{}, otherMAC, clientMAC}).Draw(t, "mac"),
+			Claim:        rapid.Bool().Draw(t, "claim"),
+			Standby:      rapid.Bool().Draw(t, "standby"),
+			Conflicts:    rapid.SampledFrom([]ConflictMode{"", ConflictReport, ConflictOff}).Draw(t, "conflicts"),
 		}
 	})
 	announcements := rapid.SliceOfN(announcement, 0, 10)
+	said := func(a answers) map[string]binding {
+		m := make(map[string]binding)
+		for s, t := range a {
+			for address, b := range t.bindings {
+				b.gate = nil
+				m[fmt.Sprint(address, s.iface)] = b
+			}
+		}
+		return m
+	}
 	flat := func(a answers) map[string]MAC {
 		m := make(map[string]MAC)
-		for s, t := range a {
-			for address, mac := range t.macs {
-				m[fmt.Sprint(address, s.iface)] = mac
+		for key, b := range said(a) {
+			if !b.standby {
+				m[key] = b.mac
 			}
 		}
 		return m
 	}
 	rapid.Check(t, func(t *rapid.T) {
 		before, desired := announcements.Draw(t, "before"), announcements.Draw(t, "desired")
-		old, _ := answers(nil).next(before)
-		got, changes := old.next(desired)
-
-		fresh, _ := answers(nil).next(rapid.Permutation(desired).Draw(t, "shuffled"))
-		if !reflect.DeepEqual(flat(got), flat(fresh)) {
-			t.Fatalf("from %v: %v; from nothing and shuffled: %v", flat(old), flat(got), flat(fresh))
+		old, _, _ := answers(nil).next(before)
+		got, changes, changed := old.next(desired)
+		if changed == reflect.DeepEqual(said(old), said(got)) {
+			t.Fatalf("from %v to %v: it says changed is %t", said(old), said(got), changed)
 		}
-		if again, more := got.next(desired); !more.Empty() || !maps.Equal(again, got) {
+
+		fresh, _, _ := answers(nil).next(rapid.Permutation(desired).Draw(t, "shuffled"))
+		if !reflect.DeepEqual(said(got), said(fresh)) {
+			t.Fatalf("from %v: %v; from nothing and shuffled: %v", said(old), said(got), said(fresh))
+		}
+		if again, more, changed := got.next(desired); !more.Empty() || changed || !maps.Equal(again, got) {
 			t.Fatalf("applying the same again changes %+v, or makes new tables", more)
 		}
 		replayed := flat(old)
@@ -148,8 +164,18 @@ func TestApplyLaws(t *testing.T) {
 			t.Fatalf("changes %+v lead to %v, not to %v", changes, replayed, flat(got))
 		}
 		for s, tab := range got {
-			if !slices.IsSortedFunc(tab.addresses, netip.Addr.Compare) || len(tab.addresses) != len(tab.macs) || len(tab.addresses) == 0 {
+			if !slices.IsSortedFunc(tab.addresses, netip.Addr.Compare) || len(tab.addresses) != len(tab.bindings) || len(tab.addresses) == 0 {
 				t.Fatalf("bad table on %v: %+v", s, tab)
+			}
+			for address, b := range tab.bindings {
+				was, had := old.on(s).bindings[address]
+				answers := had && !was.standby && was.gate == nil
+				if must := b.claim && b.mode == ConflictEnforce && !answers; must != (b.gate != nil) {
+					t.Fatalf("%v was %+v and is %+v", address, was, b)
+				}
+				if b.gate != nil && had && was.gate != nil && b.gate != was.gate {
+					t.Fatalf("%v: what was found out is forgotten", address)
+				}
 			}
 		}
 	})
@@ -157,7 +183,9 @@ func TestApplyLaws(t *testing.T) {
 
 func TestAnswer(t *testing.T) {
 	stoodFor := netip.MustParseAddr("192.0.2.101")
-	table := &table{macs: map[netip.Addr]MAC{vip4: {}, stoodFor: otherMAC}}
+	awaited, unclear := netip.MustParseAddr("192.0.2.102"), netip.MustParseAddr("192.0.2.103")
+	table := &table{bindings: map[netip.Addr]binding{vip4: {}, stoodFor: {mac: otherMAC}, awaited: {standby: true}, unclear: {gate: new(gate)}}}
+	we := new(responder)
 	for _, c := range []struct {
 		name   string
 		q      question
@@ -168,10 +196,12 @@ func TestAnswer(t *testing.T) {
 		{"another's address has the MAC of whom we stand in for", question{stoodFor, client4, clientMAC}, otherMAC, answered},
 		{"a probe is answered, so that nobody takes the address", question{vip4, netip.IPv4Unspecified(), clientMAC}, MAC{}, answered},
 		{"an address that is not ours", question{vip4.Prev(), client4, clientMAC}, MAC{}, DropNotAnnounced},
+		{"an address that we stand by for", question{awaited, client4, clientMAC}, MAC{}, DropStandby},
+		{"an address of which it is not known whether it is free", question{unclear, client4, clientMAC}, MAC{}, DropClaiming},
 		{"somebody who says the address is theirs is not asking", question{vip4, vip4, clientMAC}, MAC{}, DropClaimed},
 	} {
 		t.Run(c.name, func(t *testing.T) {
-			if mac, reason := table.answer(c.q); mac != c.mac || reason != c.reason {
+			if mac, reason := table.answer(c.q, we); mac != c.mac || reason != c.reason {
 				t.Errorf("got %v, %q; expected %v, %q", mac, reason, c.mac, c.reason)
 			}
 		})

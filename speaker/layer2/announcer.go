@@ -26,6 +26,10 @@ type Options struct {
 	// clients that were misled find their way back without being asked. The
 	// refreshes of many addresses are spread evenly over the interval.
 	RefreshInterval time.Duration
+	// HoldAfterGap has the Announcer stop answering and announcing, as by Hold, when this
+	// process or its machine did not run for over a second. It is for speakers that call
+	// Awake.
+	HoldAfterGap bool
 }
 
 // DefaultGratuitousRate is the default of [Options.GratuitousRate].
@@ -54,6 +58,27 @@ type Announcer struct {
 	// reannounce counts the calls of Reannounce.
 	reannounce atomic.Uint64
 
+	// holding is whether nothing is answered, and wakes counts how often that ended. beat is when
+	// the process was seen to run last, since born.
+	holding      atomic.Bool
+	wakes        atomic.Uint64
+	holdAfterGap bool
+	born         time.Time
+	beat         atomic.Int64
+
+	// sinceBoot is the time since the machine was started.
+	sinceBoot func() time.Duration
+
+	// atWork are the responders that run.
+	atWork atomic.Pointer[[]*responder]
+
+	askersLock sync.Mutex
+	askers     map[segment]*askers
+
+	knownLock sync.Mutex
+	published map[MAC]time.Time // when each was published last
+	known     atomic.Pointer[map[MAC]bool]
+
 	// changed has room for one note to the owner that answers, reannounce or
 	// what responders have in force is new.
 	changed chan struct{}
@@ -69,7 +94,15 @@ func New(o Options) *Announcer {
 		watch:    watchLinks,
 		counters: newCounters(),
 		changed:  make(chan struct{}, 1),
+
+		sinceBoot:    sinceBoot,
+		holdAfterGap: o.HoldAfterGap,
+		born:         time.Now(),
+		askers:       make(map[segment]*askers),
+		published:    make(map[MAC]time.Time),
 	}
+	a.atWork.Store(new([]*responder))
+	a.known.Store(new(map[MAC]bool))
 	if a.log == nil {
 		a.log = slog.New(slog.DiscardHandler)
 	}
@@ -92,8 +125,8 @@ func New(o Options) *Announcer {
 func (a *Announcer) Apply(desired []Announcement) Changes {
 	a.apply.Lock()
 	defer a.apply.Unlock()
-	next, changes := (*a.answers.Load()).next(desired)
-	if !changes.Empty() {
+	next, changes, changed := (*a.answers.Load()).next(desired)
+	if changed {
 		a.answers.Store(&next)
 		a.poke()
 	}
@@ -148,10 +181,16 @@ func (a *Announcer) Run(ctx context.Context) error {
 		defer close(watched)
 		watchErr = a.keepWatching(ctx, observations)
 	}()
+	var beating sync.WaitGroup
+	if a.holdAfterGap {
+		a.beat.Store(int64(time.Since(a.born)))
+		beating.Go(func() { a.keepBeat(ctx) })
+	}
 	defer func() {
 		cancel()
 		o.stopAll()
 		<-watched
+		beating.Wait()
 	}()
 
 	var retry <-chan time.Time

@@ -12,6 +12,7 @@ import (
 	"slices"
 	"strings"
 	"sync"
+	"sync/atomic"
 	"syscall"
 	"testing"
 	"testing/synctest"
@@ -26,6 +27,8 @@ type world struct {
 	unseen chan error // ends a watch
 	logged bytes.Buffer
 	ended  chan error
+
+	slept atomic.Int64 // by the clock that goes on meanwhile
 
 	mu      sync.Mutex
 	refuse  map[segment]error // what opening says
@@ -48,6 +51,7 @@ func inWorldOf(t *testing.T, o Options, story func(w *world)) {
 		o.Logger = slog.New(slog.NewTextHandler(&w.logged, nil))
 		w.Announcer = New(o)
 		w.open = w.openPort
+		w.sinceBoot = func() time.Duration { return time.Since(w.born) + time.Duration(w.slept.Load()) }
 		w.watch = func(ctx context.Context, out chan<- []observed) error {
 			for {
 				select {
@@ -133,7 +137,7 @@ func (w *world) openPort(l Link, f Family) (port, error) {
 	if err := w.refuse[s]; err != nil {
 		return nil, err
 	}
-	p := &fakePort{segment: s, link: l, joined: make(map[netip.Addr]bool), refuses: make(map[netip.Addr]error), frames: make(chan []byte), fail: make(chan error, 1),
+	p := &fakePort{segment: s, link: l, joined: make(map[netip.Addr]bool), refuses: make(map[netip.Addr]error), frames: make(chan []byte), fail: make(chan error, 1), nudged: make(chan struct{}, 1),
 		done: make(chan struct{}), joinErr: w.joinErr}
 	w.opened = append(w.opened, p)
 	return p, nil
@@ -147,6 +151,9 @@ type fakePort struct {
 	fail    chan error
 	done    chan struct{}
 	joinErr error
+	lag     time.Duration // how old frames are when they are read
+	nudged  chan struct{}
+	hang    atomic.Bool // nudges do nothing
 
 	mu       sync.Mutex
 	listened []netip.Addr
@@ -193,17 +200,21 @@ func (p *fakePort) Leave(g netip.Addr) error {
 	return nil
 }
 
-func (p *fakePort) Serve(handle func(frame, reply []byte) []byte, sent func(error)) error {
+func (p *fakePort) Serve(s server) error {
 	for {
 		select {
 		case <-p.done:
 			return nil
 		case err := <-p.fail:
 			return err
+		case <-p.nudged:
+			if !p.hang.Load() {
+				s.turned()
+			}
 		case f := <-p.frames:
-			reply := handle(f, nil)
+			reply := s.handle(f, time.Now().Add(-p.lag), nil)
 			if len(reply) > 0 {
-				sent(nil)
+				s.sent(nil)
 			}
 			p.mu.Lock()
 			p.replies = append(p.replies, reply)
@@ -217,6 +228,13 @@ func (p *fakePort) Send(frame []byte) error {
 	defer p.mu.Unlock()
 	p.sent = append(p.sent, slices.Clone(frame))
 	return nil
+}
+
+func (p *fakePort) Nudge() {
+	select {
+	case p.nudged <- struct{}{}:
+	default:
+	}
 }
 
 func (p *fakePort) Overflowed() uint64 { return 1 }

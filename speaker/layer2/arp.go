@@ -53,6 +53,26 @@ func parseARPRequest(frame []byte, own MAC) (question, DropReason) {
 	return q, answered
 }
 
+// parseARPStatement reads from a frame, whatever its operation, who says to have which
+// address: every ARP packet does, but for the probes of RFC 5227.
+func parseARPStatement(frame []byte) (statement, bool) {
+	if len(frame) < ethernetLen+arpLen {
+		return statement{}, false
+	}
+	field := func(offset int) uint16 { return binary.BigEndian.Uint16(frame[offset:]) }
+	if field(12) != etherTypeARP || field(arpHardwareType) != hardwareTypeEthernet ||
+		field(arpProtocolType) != etherTypeIPv4 || field(arpLengths) != ethernetIPv4Lengths {
+		return statement{}, false
+	}
+	switch arp.Operation(field(arpOperation)) {
+	case arp.OperationRequest, arp.OperationReply:
+	default:
+		return statement{}, false
+	}
+	s := statement{address: netip.AddrFrom4([4]byte(frame[arpSenderAddress:])), mac: MAC(frame[arpSenderMAC:]), source: ethernetSource(frame)}
+	return s, s.mac.IsUnicast() && !s.address.IsUnspecified() && !s.address.IsMulticast()
+}
+
 // appendARPReply appends the answer to q: mac has the address. The frame's
 // Ethernet source is own, which is not mac where one node stands in for another.
 func appendARPReply(b []byte, own, mac MAC, q question) []byte {
@@ -75,6 +95,28 @@ func appendARPAnnouncement(b []byte, own MAC, address netip.Addr) []byte {
 func appendGratuitousReply(b []byte, own MAC, address netip.Addr) []byte {
 	b = appendEthernet(b, broadcast, own, etherTypeARP)
 	return appendARP(b, arp.OperationReply, own, address, own, address)
+}
+
+// appendARPProbe appends the ARP Probe of RFC 5227 §2.1.1: a request without a sender
+// address, so that nobody's cache is changed by it. It goes to the MAC to, or to all if
+// that is zero.
+func appendARPProbe(b []byte, own, to MAC, address netip.Addr) []byte {
+	if to.IsZero() {
+		to = broadcast
+	}
+	b = appendEthernet(b, to, own, etherTypeARP)
+	return appendARP(b, arp.OperationRequest, own, netip.IPv4Unspecified(), MAC{}, address)
+}
+
+// appendARPRequest appends an ordinary request from sender for address, to the MAC to or
+// to all if that is zero. Whoever gets it has to answer and so to note sender's MAC
+// (RFC 826), other than a gratuitous one, which some devices ignore.
+func appendARPRequest(b []byte, own, to MAC, sender, address netip.Addr) []byte {
+	if to.IsZero() {
+		to = broadcast
+	}
+	b = appendEthernet(b, to, own, etherTypeARP)
+	return appendARP(b, arp.OperationRequest, own, sender, MAC{}, address)
 }
 
 func appendARP(b []byte, op arp.Operation, senderMAC MAC, sender netip.Addr, targetMAC MAC, target netip.Addr) []byte {

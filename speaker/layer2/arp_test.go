@@ -97,7 +97,7 @@ func FuzzARP(f *testing.F) {
 	f.Add(append(arpRequest(clientMAC, client4, netip.MustParseAddr("192.0.2.101")), make([]byte, 18)...))
 	f.Add([]byte{})
 	filter := requestFilter(IPv4, cover([]netip.Addr{vip4}, 64))
-	answers := &table{macs: map[netip.Addr]MAC{vip4: {}}, addresses: []netip.Addr{vip4}}
+	answers := &table{bindings: map[netip.Addr]binding{vip4: {}}, addresses: []netip.Addr{vip4}}
 	f.Fuzz(func(t *testing.T, frame []byte) {
 		q, reason := parseARPRequest(frame, ourMAC)
 		passed := passes(t, filter, frame)
@@ -114,7 +114,7 @@ func FuzzARP(f *testing.F) {
 		if passed != (q.address == vip4) {
 			t.Errorf("the filter says %v of a request for %v", passed, q.address)
 		}
-		if _, reason := answers.answer(q); reason != answered {
+		if _, reason := answers.answer(q, nil); reason != answered {
 			return
 		}
 		dst, src, reply := readARP(t, appendARPReply(nil, ourMAC, ourMAC, q))

@@ -6,6 +6,7 @@ import (
 	"encoding/json"
 	"fmt"
 	"io"
+	"net"
 	"net/netip"
 	"os"
 	"os/exec"
@@ -26,6 +27,7 @@ const childEnv = "CLARION_LAYER2_CHILD"
 var roles = map[string]func(in io.Reader, out io.Writer) error{
 	"generate": generate,
 	"announce": announce,
+	"listen":   listen,
 }
 
 func child(role string) int {
@@ -137,4 +139,17 @@ func TestCapabilities(t *testing.T) {
 			t.Errorf("got %+v", r)
 		}
 	})
+}
+
+// listen listens for TCP connections until it is killed, and accepts none.
+func listen(_ io.Reader, out io.Writer) error {
+	l, err := net.Listen("tcp", ":7000")
+	if err != nil {
+		return err
+	}
+	defer l.Close()
+	if _, err := out.Write([]byte("!")); err != nil {
+		return err
+	}
+	select {}
 }

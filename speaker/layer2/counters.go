@@ -31,6 +31,14 @@ const (
 	DropNotAnnounced DropReason = "NotAnnounced"
 	// DropClaimed: the sender says that an address announced here is its own.
 	DropClaimed DropReason = "Claimed"
+	// DropStandby: another node answers for the address, and this one stands by.
+	DropStandby DropReason = "Standby"
+	// DropClaiming: it is not known yet whether another host has the address, or one has.
+	DropClaiming DropReason = "Claiming"
+	// DropStale: it waited for over a second while this process did not run.
+	DropStale DropReason = "Stale"
+	// DropHeld: nothing is answered until the speaker knows what happened while it did not run.
+	DropHeld DropReason = "Held"
 	// DropOverflow: the socket's queue was full.
 	DropOverflow DropReason = "Overflow"
 	// DropSendFailed: the kernel did not take a frame to send.
@@ -43,7 +51,8 @@ const (
 // DropReasons are all reasons, for metrics that start at zero.
 var DropReasons = []DropReason{
 	DropMalformed, DropOtherProtocol, DropNotRequest, DropHopLimit, DropChecksum, DropTarget, DropOption,
-	DropSender, DropOwnFrame, DropNotAnnounced, DropClaimed, DropOverflow, DropSendFailed,
+	DropSender, DropOwnFrame, DropNotAnnounced, DropClaimed, DropStandby, DropClaiming, DropStale, DropHeld,
+	DropOverflow, DropSendFailed,
 }
 
 // Counters are totals since the Announcer was made; they only grow.

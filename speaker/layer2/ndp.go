@@ -25,6 +25,8 @@ const (
 	nsTarget     = icmpv6Offset + 8
 	nsOptions    = icmpv6Offset + nsLen
 	nsLen        = 24
+	naFlags      = icmpv6Offset + 4
+	naSolicited  = 0x40
 
 	protocolICMPv6 = 58
 	optionUnit     = 8 // options are counted in units of 8 octets
@@ -56,18 +58,10 @@ func solicitedNode(address netip.Addr) netip.Addr {
 // the interface whose MAC is own, and validates it as RFC 4861 §7.1.1 says.
 // The quotations are from there.
 func parseSolicitation(frame []byte, own MAC) (question, DropReason) {
-	if len(frame) < ethernetLen+ipv6Len {
-		return question{}, DropMalformed
+	frame, reason := icmpv6Of(frame)
+	if reason != answered {
+		return question{}, reason
 	}
-	if binary.BigEndian.Uint16(frame[12:]) != etherTypeIPv6 || frame[ethernetLen]>>4 != 6 || frame[ipv6NextHeader] != protocolICMPv6 {
-		return question{}, DropOtherProtocol
-	}
-	// "ICMP length (derived from the IP length) is 24 or more octets."
-	end := icmpv6Offset + int(binary.BigEndian.Uint16(frame[ipv6PayloadLen:]))
-	if end < nsOptions || end > len(frame) {
-		return question{}, DropMalformed
-	}
-	frame = frame[:end]
 	// "ICMP Code is 0."
 	if frame[icmpv6Type] != byte(ipv6.ICMPTypeNeighborSolicitation) || frame[icmpv6Code] != 0 {
 		return question{}, DropNotRequest
@@ -93,7 +87,7 @@ func parseSolicitation(frame []byte, own MAC) (question, DropReason) {
 	if q.address.IsMulticast() || q.address.IsUnspecified() || q.address.Is4In6() {
 		return question{}, DropTarget
 	}
-	source, found, ok := sourceLinkLayer(frame[nsOptions:])
+	source, found, ok := linkLayer(ndp.Source, frame[nsOptions:])
 	if !ok {
 		return question{}, DropOption
 	}
@@ -116,11 +110,52 @@ func parseSolicitation(frame []byte, own MAC) (question, DropReason) {
 	return q, answered
 }
 
-// sourceLinkLayer walks through options and returns the source link-layer
-// address if there is one. ok is false when the options break a rule: "All
+// icmpv6Of returns a frame up to the end of the ICMPv6 message in it, which is long enough
+// for a solicitation or an advertisement.
+func icmpv6Of(frame []byte) ([]byte, DropReason) {
+	if len(frame) < ethernetLen+ipv6Len {
+		return nil, DropMalformed
+	}
+	if binary.BigEndian.Uint16(frame[12:]) != etherTypeIPv6 || frame[ethernetLen]>>4 != 6 || frame[ipv6NextHeader] != protocolICMPv6 {
+		return nil, DropOtherProtocol
+	}
+	// "ICMP length (derived from the IP length) is 24 or more octets."
+	end := icmpv6Offset + int(binary.BigEndian.Uint16(frame[ipv6PayloadLen:]))
+	if end < nsOptions || end > len(frame) {
+		return nil, DropMalformed
+	}
+	return frame[:end], answered
+}
+
+// parseAdvertisement reads from a Neighbor Advertisement who says to have which address,
+// and validates it as RFC 4861 §7.1.2 says, from where the quotations are.
+func parseAdvertisement(frame []byte) (statement, bool) {
+	frame, reason := icmpv6Of(frame)
+	if reason != answered || frame[icmpv6Type] != byte(ipv6.ICMPTypeNeighborAdvertisement) || frame[icmpv6Code] != 0 ||
+		frame[ipv6HopLimit] != ndp.HopLimit || !validICMPv6Checksum(frame) {
+		return statement{}, false
+	}
+	s := statement{address: netip.AddrFrom16([16]byte(frame[nsTarget:])), mac: ethernetSource(frame), source: ethernetSource(frame)}
+	// "Target Address is not a multicast address."
+	if s.address.IsMulticast() || s.address.IsUnspecified() || s.address.Is4In6() {
+		return statement{}, false
+	}
+	// "If the IP Destination Address is a multicast address the Solicited flag is zero."
+	if frame[ipv6Destination] == 0xff && frame[naFlags]&naSolicited != 0 {
+		return statement{}, false
+	}
+	target, found, ok := linkLayer(ndp.Target, frame[nsOptions:])
+	if found {
+		s.mac = target
+	}
+	return s, ok && s.mac.IsUnicast()
+}
+
+// linkLayer walks through options and returns the link-layer address of that direction
+// if there is one. ok is false when the options break a rule: "All
 // included options have a length that is greater than zero." Options that have
 // no meaning here are skipped, whatever is in them (RFC 4861 §9).
-func sourceLinkLayer(options []byte) (mac MAC, found, ok bool) {
+func linkLayer(d ndp.Direction, options []byte) (mac MAC, found, ok bool) {
 	for len(options) > 0 {
 		if len(options) < 2 {
 			return MAC{}, false, false
@@ -129,7 +164,7 @@ func sourceLinkLayer(options []byte) (mac MAC, found, ok bool) {
 		if size == 0 || size > len(options) {
 			return MAC{}, false, false
 		}
-		if ndp.Direction(options[0]) == ndp.Source && !found {
+		if ndp.Direction(options[0]) == d && !found {
 			if size != optionUnit {
 				return MAC{}, false, false
 			}
@@ -160,17 +195,36 @@ func appendUnsolicitedAdvertisement(b []byte, own MAC, source, address netip.Add
 	return appendAdvertisement(b, own, allNodesMAC, source, allNodes, address, own, false)
 }
 
+// appendSolicitation appends a Neighbor Solicitation from source for address, to the MAC
+// to, or to the address's group if that is zero.
+func appendSolicitation(b []byte, own, to MAC, source, address netip.Addr) []byte {
+	dst := address
+	if to.IsZero() {
+		dst = solicitedNode(address)
+		to = multicastMAC(dst)
+	}
+	return appendNDP(b, own, to, source, dst, &ndp.NeighborSolicitation{
+		TargetAddress: address,
+		Options:       []ndp.Option{&ndp.LinkLayerAddress{Direction: ndp.Source, Addr: own[:]}},
+	})
+}
+
 func appendAdvertisement(b []byte, own, dstMAC MAC, src, dst, target netip.Addr, mac MAC, solicited bool) []byte {
-	message, err := ndp.MarshalMessageChecksum(&ndp.NeighborAdvertisement{
+	return appendNDP(b, own, dstMAC, src, dst, &ndp.NeighborAdvertisement{
 		// Not Router: the node may route, but nobody should take the address
 		// for a router's. Override: this is the one answer, not a proxy's.
 		Solicited:     solicited,
 		Override:      true,
 		TargetAddress: target,
 		Options:       []ndp.Option{&ndp.LinkLayerAddress{Direction: ndp.Target, Addr: mac[:]}},
-	}, src, dst)
+	})
+}
+
+// appendNDP appends a frame with an NDP message.
+func appendNDP(b []byte, own, dstMAC MAC, src, dst netip.Addr, m ndp.Message) []byte {
+	message, err := ndp.MarshalMessageChecksum(m, src, dst)
 	if err != nil {
-		panic(fmt.Sprintf("layer2: building Neighbor Advertisement of %v from %v to %v: %v", target, src, dst, err))
+		panic(fmt.Sprintf("layer2: building %+v from %v to %v: %v", m, src, dst, err))
 	}
 	b = appendEthernet(b, dstMAC, own, etherTypeIPv6)
 	b = append(b, 6<<4, 0, 0, 0)
@@ -186,18 +240,6 @@ func appendAdvertisement(b []byte, own, dstMAC MAC, src, dst, target netip.Addr,
 func validICMPv6Checksum(frame []byte) bool {
 	length := len(frame) - icmpv6Offset
 	sum := uint32(length) + protocolICMPv6 // fits: a payload is below 64 KiB
-	add := func(b []byte) {
-		for ; len(b) > 1; b = b[2:] {
-			sum += uint32(binary.BigEndian.Uint16(b))
-		}
-		if len(b) == 1 {
-			sum += uint32(b[0]) << 8
-		}
-	}
-	add(frame[ipv6Source:icmpv6Offset])
-	add(frame[icmpv6Offset:])
-	for sum > 0xffff {
-		sum = sum>>16 + sum&0xffff
-	}
-	return sum == 0xffff
+	sum = sumWords(sum, frame[ipv6Source:icmpv6Offset])
+	return foldChecksum(sumWords(sum, frame[icmpv6Offset:])) == 0xffff
 }

@@ -128,7 +128,7 @@ func FuzzNDP(f *testing.F) {
 	f.Add(appendUnsolicitedAdvertisement(nil, otherMAC, ourLinkLocal, vip6))
 	f.Add([]byte{})
 	filter := requestFilter(IPv6, cover([]netip.Addr{vip6}, 64))
-	answers := &table{macs: map[netip.Addr]MAC{vip6: {}}, addresses: []netip.Addr{vip6}}
+	answers := &table{bindings: map[netip.Addr]binding{vip6: {}}, addresses: []netip.Addr{vip6}}
 	f.Fuzz(func(t *testing.T, frame []byte) {
 		frame = slices.Clone(frame)
 		if len(frame) >= icmpv6Offset+nsLen {
@@ -151,7 +151,7 @@ func FuzzNDP(f *testing.F) {
 				t.Errorf("read as %+v, by the library as %+v", q, m)
 			}
 		}
-		if _, reason := answers.answer(q); reason != answered {
+		if _, reason := answers.answer(q, nil); reason != answered {
 			return
 		}
 		if !passed {

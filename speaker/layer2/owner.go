@@ -21,6 +21,8 @@ type owner struct {
 	journal journal
 	// reannounced is the count of Reannounce that responders were told of.
 	reannounced uint64
+	// woken is the count of Awake that they were told of.
+	woken uint64
 }
 
 func newOwner(a *Announcer) *owner {
@@ -79,6 +81,7 @@ func (o *owner) observe(links []observed) {
 	if old, _ := o.Announcer.links.load(); old == nil || !slices.EqualFunc(old, list, Link.Equal) {
 		o.Announcer.links.store(list)
 	}
+	o.forgetAskers(func(iface string) bool { _, exists := o.links[iface]; return exists })
 	for name := range o.paces {
 		if _, exists := o.links[name]; !exists {
 			delete(o.paces, name)
@@ -124,9 +127,11 @@ func (o *owner) reconcile(ctx context.Context, now time.Time) (retry <-chan time
 			delete(o.posts, s)
 		}
 	}
-	count := o.reannounce.Load()
-	again := count != o.reannounced
-	o.reannounced = count
+	again := false
+	for seen, count := range map[*uint64]uint64{&o.reannounced: o.reannounce.Load(), &o.woken: o.wakes.Load()} {
+		again = again || *seen != count
+		*seen = count
+	}
 	var wake time.Time
 	for s, t := range want {
 		p := o.posts[s]
@@ -196,7 +201,7 @@ func (o *owner) start(ctx context.Context, now time.Time, s segment, p *post) {
 	r := &responder{
 		segment: s, protocol: &protocols[s.family], link: p.link.Link, open: o.open, answers: &o.answers,
 		counters: o.counters, pace: o.paces[s.iface], changed: make(chan struct{}, 1), report: o.poke,
-		refresh: o.refresh, reannounce: &o.reannounce,
+		refresh: o.refresh, reannounce: &o.reannounce, askers: o.askersOn(s), announcer: o.Announcer,
 	}
 	r.setSource(p.link.LinkLocal)
 	ctx, cancel := context.WithCancel(ctx)
@@ -236,11 +241,13 @@ func (o *owner) stopAll() {
 
 // publish makes the state known if it is new.
 func (o *owner) publish(now time.Time) {
-	next := State{Segments: make([]Segment, 0, len(o.posts))}
+	next := State{Segments: make([]Segment, 0, len(o.posts)), Held: o.Held()}
+	var atWork []*responder
 	for s, p := range o.posts {
-		seg := Segment{Interface: s.iface, Family: s.family, Status: p.status, Addresses: p.table.addresses}
+		seg := Segment{Interface: s.iface, Family: s.family, Status: p.status, Addresses: p.table.announced}
 		if p.responder != nil {
 			p.responder.served.Load().show(&seg)
+			atWork = append(atWork, p.responder)
 		}
 		if seg.Status == Failed && seg.Error == "" {
 			seg.Error = p.err.Error()
@@ -250,8 +257,9 @@ func (o *owner) publish(now time.Time) {
 	slices.SortFunc(next.Segments, func(a, b Segment) int {
 		return segment{a.Interface, a.Family}.compare(segment{b.Interface, b.Family})
 	})
+	o.atWork.Store(&atWork)
 	old, _ := o.state.load()
-	if slices.EqualFunc(old.Segments, next.Segments, Segment.equal) {
+	if old.Held == next.Held && slices.EqualFunc(old.Segments, next.Segments, Segment.equal) {
 		return
 	}
 	o.state.store(next)

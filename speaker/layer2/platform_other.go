@@ -5,7 +5,9 @@ package layer2
 import (
 	"context"
 	"fmt"
+	"net/netip"
 	"runtime"
+	"time"
 )
 
 func watchLinks(context.Context, chan<- []observed) error {
@@ -15,3 +17,13 @@ func watchLinks(context.Context, chan<- []observed) error {
 func openPort(Link, Family) (port, error) {
 	return nil, fmt.Errorf("%w: %s", errUnsupported, runtime.GOOS)
 }
+
+func openProbePort(Method, Link, Family) (probePort, error) {
+	return nil, fmt.Errorf("%w: %s", errUnsupported, runtime.GOOS)
+}
+
+func connectPort(Link, netip.AddrPort) (attempt, error) {
+	return nil, fmt.Errorf("%w: %s", errUnsupported, runtime.GOOS)
+}
+
+func sinceBoot() time.Duration { return 0 }

@@ -6,6 +6,7 @@ import (
 	"io/fs"
 	"net/netip"
 	"syscall"
+	"time"
 )
 
 // A port is the sockets of one segment: what a [responder] needs of the world.
@@ -18,11 +19,14 @@ type port interface {
 	// has joined nothing.
 	Join(group netip.Addr) error
 	Leave(group netip.Addr) error
-	// Serve hands each frame that arrives to handle, sends what handle appends
-	// to the empty slice it is given, if anything, and tells sent what came of
-	// it. Serve returns an error when the interface is gone or down, and nil
-	// after Close.
-	Serve(handle func(frame, reply []byte) []byte, sent func(error)) error
+	// Serve hands each frame that arrives to s.handle, with the time at which the kernel took it from
+	// the interface, sends what handle appends to the empty slice it is given, if
+	// anything, and tells s.sent what came of it. It calls s.turned whenever it comes round,
+	// which Nudge makes it do. Serve returns an error when the interface is gone or down, and nil after
+	// Close.
+	Serve(s server) error
+	// Nudge wakes Serve up.
+	Nudge()
 	// Send sends one frame.
 	Send(frame []byte) error
 	// Overflowed returns how many frames were lost since it was asked last,
@@ -30,6 +34,13 @@ type port interface {
 	Overflowed() uint64
 	// Close ends Serve and frees everything.
 	Close() error
+}
+
+// A server is who gets the frames of a port.
+type server interface {
+	handle(frame []byte, at time.Time, reply []byte) []byte
+	sent(error)
+	turned()
 }
 
 // An openFunc opens the port of a family on a link.

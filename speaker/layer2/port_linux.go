@@ -8,6 +8,7 @@ import (
 	"os"
 	"slices"
 	"syscall"
+	"time"
 
 	"github.com/mdlayher/packet"
 	"golang.org/x/net/bpf"
@@ -61,10 +62,16 @@ func openPort(link Link, family Family) (port, error) {
 		return nil, err
 	}
 	_ = raw.Control(func(fd uintptr) {
+		if err = stamped(int(fd)); err != nil {
+			return
+		}
 		// Both make things better and neither is needed.
 		_ = unix.SetsockoptInt(int(fd), unix.SOL_SOCKET, unix.SO_RCVBUF, receiveBuffer)
 		_ = unix.SetsockoptInt(int(fd), unix.SOL_SOCKET, unix.SO_PRIORITY, sendPriority)
 	})
+	if err != nil {
+		return nil, errors.Join(os.NewSyscallError("setsockopt SO_TIMESTAMPNS", err), conn.Close())
+	}
 	return &linuxPort{family: family, conn: conn, raw: raw, groups: newGroups(link.Index), limit: maxSpans}, nil
 }
 
@@ -93,18 +100,19 @@ func (p *linuxPort) Listen(addresses []netip.Addr) error {
 func (p *linuxPort) Join(group netip.Addr) error  { return p.groups.join(group) }
 func (p *linuxPort) Leave(group netip.Addr) error { return p.groups.leave(group) }
 
-func (p *linuxPort) Serve(handle func(frame, reply []byte) []byte, sent func(error)) error {
+func (p *linuxPort) Serve(s server) error {
 	var (
-		frame = make([]byte, maxFrame)
-		reply = make([]byte, 0, maxFrame)
-		fatal error
+		frame   = make([]byte, maxFrame)
+		control = make([]byte, controlLen)
+		reply   = make([]byte, 0, maxFrame)
+		fatal   error
 	)
 	// The function that Read is given is called when the socket is readable; it
 	// returns false to wait for that again, and true now and then so that Close
 	// is heard in a storm.
 	burst := func(fd uintptr) bool {
 		for range serveBurst {
-			n, err := unix.Read(int(fd), frame)
+			n, at, err := receive(int(fd), frame, control)
 			switch {
 			case err == nil:
 			case errors.Is(err, unix.EAGAIN):
@@ -112,27 +120,36 @@ func (p *linuxPort) Serve(handle func(frame, reply []byte) []byte, sent func(err
 			case errors.Is(err, unix.EINTR):
 				continue
 			default:
-				fatal = os.NewSyscallError("read", err)
+				fatal = os.NewSyscallError("recvmsg", err)
 				return true
 			}
-			if answer := handle(frame[:n], reply); len(answer) > 0 {
+			if answer := s.handle(frame[:n], at, reply); len(answer) > 0 {
 				_, err := unix.Write(int(fd), answer)
-				sent(err)
+				s.sent(err)
 			}
 		}
 		return true
 	}
 	for fatal == nil {
 		err := p.raw.Read(burst)
-		if errors.Is(err, net.ErrClosed) || errors.Is(err, os.ErrClosed) {
+		switch {
+		case err == nil:
+		case errors.Is(err, net.ErrClosed), errors.Is(err, os.ErrClosed):
 			return nil
-		}
-		if err != nil {
+		case errors.Is(err, os.ErrDeadlineExceeded):
+			// A nudge. One that comes before the deadline is lifted is this one.
+			if err := p.conn.SetReadDeadline(time.Time{}); err != nil {
+				return nil // closed
+			}
+		default:
 			return err
 		}
+		s.turned()
 	}
 	return fatal
 }
+
+func (p *linuxPort) Nudge() { _ = p.conn.SetReadDeadline(time.Unix(1, 0)) }
 
 func (p *linuxPort) Send(frame []byte) error {
 	var err error

@@ -14,16 +14,27 @@ type question struct {
 	askerMAC MAC
 }
 
-// answer decides who answers for q on a segment whose announcements are t: the
+// answer decides what the responder by answers to q on a segment whose announcements are t: the
 // MAC to name, with zero for the interface's own, or the reason for silence.
-func (t *table) answer(q question) (MAC, DropReason) {
-	mac, announced := t.macs[q.address]
+func (t *table) answer(q question, by *responder) (MAC, DropReason) {
+	b, announced := t.bindings[q.address]
 	switch {
 	case !announced:
 		return MAC{}, DropNotAnnounced
+	case b.standby:
+		return MAC{}, DropStandby
 	case q.asker == q.address:
 		// Not a question but a statement: somebody else says the address is theirs.
 		return MAC{}, DropClaimed
+	case b.gate.shut(by):
+		return MAC{}, DropClaiming
 	}
-	return mac, answered
+	return b.mac, answered
+}
+
+// A statement is what a host says of itself: that it has an address.
+type statement struct {
+	address netip.Addr
+	mac     MAC // that it says to have it at
+	source  MAC // that the frame came from
 }

@@ -39,6 +39,12 @@ type responder struct {
 	served atomic.Pointer[served]
 	// changed has room for one note that answers, source or reannounce are new.
 	changed chan struct{}
+	// round shows that serve comes round.
+	round round
+	// askers remembers who asks here.
+	askers *askers
+	// announcer is who knows whether anything may be said at all.
+	announcer *Announcer
 	// report is called when served has changed.
 	report func()
 }
@@ -116,31 +122,57 @@ func (r *responder) countOverflow(p port) {
 
 // serve answers requests until the port is closed.
 func (r *responder) serve(p port) error {
-	count := &r.counters[r.segment.family]
-	own := r.link.HardwareAddr
-	return p.Serve(func(frame, reply []byte) []byte {
-		q, reason := r.protocol.parse(frame, own)
-		if reason != answered {
-			count.drop(reason)
-			return nil
-		}
-		mac, reason := r.table().answer(q)
-		if reason != answered {
-			count.drop(reason)
-			return nil
-		}
-		if mac.IsZero() {
-			mac = own
-		}
-		return r.protocol.reply(reply, own, mac, q)
-	}, func(err error) {
-		if err != nil {
-			count.drop(DropSendFailed)
-			return
-		}
-		count.answered.Add(1)
-	})
+	r.round.begin(p.Nudge)
+	return p.Serve(r)
 }
+
+// handle answers a frame.
+func (r *responder) handle(frame []byte, at time.Time, reply []byte) []byte {
+	count := &r.counters[r.segment.family]
+	now := time.Now()
+	own := r.link.HardwareAddr
+	switch {
+	case r.announcer.gapped(now) || now.Sub(at) > gapLimit:
+		if r.announcer.holdAfterGap {
+			r.announcer.Hold()
+		}
+		count.drop(DropStale)
+		return nil
+	case r.announcer.Held():
+		count.drop(DropHeld)
+		return nil
+	}
+	q, reason := r.protocol.parse(frame, own)
+	if reason != answered {
+		count.drop(reason)
+		return nil
+	}
+	mac, reason := r.table().answer(q, r)
+	if reason == answered || reason == DropStandby {
+		r.askers.note(now, q.address, q.asker, q.askerMAC)
+	}
+	if reason != answered {
+		count.drop(reason)
+		return nil
+	}
+	if mac.IsZero() {
+		mac = own
+	}
+	return r.protocol.reply(reply, own, mac, q)
+}
+
+// sent counts an answer.
+func (r *responder) sent(err error) {
+	count := &r.counters[r.segment.family]
+	if err != nil {
+		count.drop(DropSendFailed)
+		return
+	}
+	count.answered.Add(1)
+}
+
+// turned notes that serve has come round.
+func (r *responder) turned() { r.round.came() }
 
 // work is what the run goroutine of a responder has done and has yet to do.
 type work struct {
@@ -148,10 +180,10 @@ type work struct {
 	port     port
 	seen     *table // the last table looked at
 	schedule *schedule
-	groups   map[netip.Addr]int // addresses listened for, by joined group
-	pending  []netip.Addr       // to be listened for
-	macs     map[netip.Addr]MAC // listened for
-	refused  refusals           // wanted, and for now not listened for
+	groups   map[netip.Addr]int     // addresses listened for, by joined group
+	pending  []netip.Addr           // to be listened for
+	listened map[netip.Addr]binding // listened for, with what was done about it
+	refused  refusals               // wanted, and for now not listened for
 	frame    []byte
 	// reannounced is the value of reannounce that was heeded last.
 	reannounced uint64
@@ -162,7 +194,7 @@ func newWork(r *responder, p port) *work {
 		responder: r, port: p, seen: noAnswers,
 		schedule: newSchedule(len(r.protocol.announce), r.pace, r.refresh, rand.Float64),
 		groups:   make(map[netip.Addr]int),
-		macs:     make(map[netip.Addr]MAC),
+		listened: make(map[netip.Addr]binding),
 		refused:  refusals{errs: make(map[netip.Addr]error)},
 		// What there is to announce is announced from the start anyway.
 		reannounced: r.reannounce.Load(),
@@ -198,15 +230,15 @@ func (w *work) follow() error {
 	if t == w.seen {
 		return nil
 	}
-	taken, withdrawn := w.seen.diff(t)
+	changed, gone := w.seen.changed(t)
 	w.seen = t
-	for _, a := range withdrawn {
+	for _, a := range gone {
 		w.schedule.remove(a)
 		w.refused.forget(a)
-		if _, listening := w.macs[a]; !listening {
+		if _, listening := w.listened[a]; !listening {
 			continue
 		}
-		delete(w.macs, a)
+		delete(w.listened, a)
 		if err := w.leave(a); err != nil {
 			return err
 		}
@@ -215,9 +247,9 @@ func (w *work) follow() error {
 	if err := w.port.Listen(t.addresses); err != nil {
 		return fmt.Errorf("filtering %s on %s: %w", w.segment.family, w.segment.iface, err)
 	}
-	w.pending = slices.DeleteFunc(w.pending, func(a netip.Addr) bool { _, wanted := t.macs[a]; return !wanted })
-	w.pending = append(w.pending, taken...)
-	if len(taken) == 0 {
+	w.pending = slices.DeleteFunc(w.pending, func(a netip.Addr) bool { _, wanted := t.bindings[a]; return !wanted })
+	w.pending = append(w.pending, changed...)
+	if len(changed) == 0 {
 		w.publish()
 	}
 	return nil
@@ -234,7 +266,7 @@ func (w *work) listen(now time.Time) (more bool, err error) {
 		batch = batch[:min(len(batch), joinBatch)]
 	}
 	for _, a := range batch {
-		if _, listening := w.macs[a]; !listening {
+		if _, listening := w.listened[a]; !listening {
 			if err := w.join(a); err != nil {
 				if judge(err) != tryAgain {
 					return false, err
@@ -244,17 +276,37 @@ func (w *work) listen(now time.Time) (more bool, err error) {
 			}
 			w.refused.forget(a)
 		}
-		mac := w.seen.macs[a]
-		w.macs[a] = mac
-		if mac.IsZero() {
-			w.schedule.add(now, a)
-		} else {
-			w.schedule.remove(a)
-		}
+		w.bind(now, a, w.seen.bindings[a])
 	}
 	w.pending = w.pending[len(batch):]
 	w.publish()
 	return len(w.pending) > 0, nil
+}
+
+// bind takes over what is said of an address that is listened for.
+func (w *work) bind(now time.Time, a netip.Addr, b binding) {
+	was, had := w.listened[a]
+	w.listened[a] = b
+	switch {
+	case !b.own():
+		w.schedule.remove(a)
+	case b.gate.shut(w.responder):
+		w.clear(now, a)
+	case !had || !was.own():
+		w.schedule.add(now, a)
+	}
+}
+
+// clear begins to answer and to announce an address that nobody else has.
+func (w *work) clear(now time.Time, a netip.Addr) {
+	w.listened[a].gate.opened.Store(w.responder)
+	w.schedule.add(now, a)
+}
+
+// answering reports whether requests for an address that is listened for are answered.
+func (w *work) answering(a netip.Addr) bool {
+	b, listening := w.listened[a]
+	return listening && !b.standby && !b.gate.shut(w.responder)
 }
 
 func (w *work) join(a netip.Addr) error {
@@ -288,12 +340,9 @@ func (w *work) leave(a netip.Addr) error {
 
 // publish makes known what is listened for, and why the rest is not.
 func (w *work) publish() {
-	s := &served{answered: w.seen.addresses, failures: w.refused.list()}
-	if len(w.pending) > 0 || len(s.failures) > 0 {
-		s.answered = slices.DeleteFunc(slices.Clone(s.answered), func(a netip.Addr) bool {
-			_, listening := w.macs[a]
-			return !listening
-		})
+	s := &served{answered: w.seen.announced, failures: w.refused.list()}
+	if slices.ContainsFunc(s.answered, func(a netip.Addr) bool { return !w.answering(a) }) {
+		s.answered = slices.DeleteFunc(slices.Clone(s.answered), func(a netip.Addr) bool { return !w.answering(a) })
 	}
 	w.served.Store(s)
 	w.report()
@@ -307,7 +356,7 @@ func (w *work) repeat(now time.Time) {
 	}
 	w.reannounced = count
 	for _, a := range w.seen.addresses {
-		if mac, listening := w.macs[a]; listening && mac.IsZero() {
+		if w.listened[a].own() && w.answering(a) {
 			w.schedule.repeat(now, a)
 		}
 	}
@@ -316,6 +365,9 @@ func (w *work) repeat(now time.Time) {
 // announce sends the gratuitous frames that are due and returns when to look
 // again; zero if there will be none.
 func (w *work) announce(now time.Time) (wake time.Time) {
+	if w.announcer.Held() {
+		return time.Time{} // Awake wakes up
+	}
 	for {
 		address, form, ok, wake := w.schedule.next(now)
 		if !ok {
@@ -323,7 +375,7 @@ func (w *work) announce(now time.Time) (wake time.Time) {
 		}
 		// Silence is in force as soon as Apply returns, before follow sees it.
 		// So is standing in for another node.
-		if mac, wanted := w.table().macs[address]; !wanted || !mac.IsZero() {
+		if b, wanted := w.table().bindings[address]; !wanted || !b.own() {
 			continue
 		}
 		w.frame = w.protocol.announce[form](w.frame[:0], w.link.HardwareAddr, *w.source.Load(), address)

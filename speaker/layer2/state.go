@@ -38,6 +38,13 @@ type Segment struct {
 	// others are answered, in order. They are tried again as a segment is that
 	// Failed.
 	Failures []Failure
+	// Claiming are those of which it is being found out whether another host has them, in order.
+	Claiming []netip.Addr
+	// Conflicts are those that another host has, in order.
+	Conflicts []Conflict
+	// Proxies are the MACs that answer for any address, in order: routers with proxy ARP,
+	// whose answers mean nothing.
+	Proxies []MAC
 }
 
 // A Failure is why a single address is not answered.
@@ -49,13 +56,29 @@ type Failure struct {
 func (s Segment) equal(o Segment) bool {
 	return s.Interface == o.Interface && s.Family == o.Family && s.Status == o.Status && s.Error == o.Error &&
 		slices.Equal(s.Addresses, o.Addresses) && slices.Equal(s.Answered, o.Answered) &&
-		slices.Equal(s.Failures, o.Failures)
+		slices.Equal(s.Failures, o.Failures) && slices.Equal(s.Claiming, o.Claiming) &&
+		slices.Equal(s.Conflicts, o.Conflicts) && slices.Equal(s.Proxies, o.Proxies)
 }
 
 // State is what came of the desired announcements: an immutable snapshot, in
 // order of interface and family.
 type State struct {
 	Segments []Segment
+	// Held is true while nothing is answered: see [Announcer.Hold].
+	Held bool
+}
+
+// Conflicts returns the conflicts about address, on whatever interface, in order of interface.
+func (s State) Conflicts(address netip.Addr) []Conflict {
+	var all []Conflict
+	for _, seg := range s.Segments {
+		for _, c := range seg.Conflicts {
+			if c.Address == address.Unmap() {
+				all = append(all, c)
+			}
+		}
+	}
+	return all
 }
 
 // Answering returns the interfaces on which requests for address are answered

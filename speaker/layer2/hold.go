@@ -1,0 +1,70 @@
+package layer2
+
+import (
+	"context"
+	"time"
+)
+
+// Waking up is dangerous: a process that did not run for a while may find that others
+// have taken its addresses, and requests that waited in its queues meanwhile are
+// questions of long ago. So what is older than gapLimit is dropped, by the time at
+// which the kernel took it from the interface, and with [Options.HoldAfterGap] nothing
+// is said at all until the speaker knows better. Shorter pauses cost nothing: what has
+// queued up is answered.
+const (
+	gapLimit = time.Second
+	// beatInterval is how often the Announcer looks whether it runs.
+	beatInterval = 100 * time.Millisecond
+)
+
+// Hold stops all answering and announcing, until Awake. What is announced stays as it is
+// otherwise: tables, groups and filters follow Apply.
+func (a *Announcer) Hold() {
+	if a.holding.CompareAndSwap(false, true) {
+		a.poke()
+	}
+}
+
+// Awake ends what Hold, or a gap of the process, began. It is for the speaker to call when
+// Apply has been told what the others say.
+func (a *Announcer) Awake() {
+	if a.holding.CompareAndSwap(true, false) {
+		a.wakes.Add(1)
+		a.poke()
+	}
+}
+
+// Held reports whether answering is suspended. [State] tells too, with a channel to wait for it.
+func (a *Announcer) Held() bool { return a.holding.Load() }
+
+// gapped reports whether the process has not run for a while up to now; then it holds, if it was asked
+// to, before anything is answered.
+func (a *Announcer) gapped(now time.Time) bool {
+	if !a.holdAfterGap || now.Sub(a.born)-time.Duration(a.beat.Load()) <= gapLimit {
+		return false
+	}
+	a.Hold()
+	return true
+}
+
+// keepBeat notes every beatInterval that the process runs, until ctx ends, and notices when
+// it did not: by the clock that stands still while the machine sleeps, and by the one that
+// does not.
+func (a *Announcer) keepBeat(ctx context.Context) {
+	ticker := time.NewTicker(beatInterval)
+	defer ticker.Stop()
+	boot := a.sinceBoot()
+	for {
+		now, awake := time.Now(), a.sinceBoot()
+		if !a.gapped(now) && awake-boot > gapLimit+beatInterval {
+			a.Hold()
+		}
+		boot = awake
+		a.beat.Store(int64(now.Sub(a.born)))
+		select {
+		case <-ctx.Done():
+			return
+		case <-ticker.C:
+		}
+	}
+}

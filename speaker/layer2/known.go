@@ -1,0 +1,44 @@
+package layer2
+
+import (
+	"time"
+)
+
+// knownMemory is how long a MAC is a node's after it was published last.
+const knownMemory = 24 * time.Hour
+
+// SetKnown says which MACs nodes have published, in full. One that is no longer
+// among them is remembered for another 24 hours. Who answers with a known MAC is a node:
+// which of them answers for what is a matter of ownership, not of
+// conflict, and a dead node's MAC blocks nothing.
+func (a *Announcer) SetKnown(macs []MAC) {
+	a.knownLock.Lock()
+	defer a.knownLock.Unlock()
+	now := time.Now()
+	for _, m := range macs {
+		a.published[m] = now
+	}
+	known := make(map[MAC]bool, len(a.published))
+	for m, when := range a.published {
+		if now.Sub(when) > knownMemory {
+			delete(a.published, m)
+			continue
+		}
+		known[m] = true
+	}
+	a.known.Store(&known)
+}
+
+// isNode reports whether mac is a node's, this one's or another's.
+func (a *Announcer) isNode(mac MAC) bool {
+	if (*a.known.Load())[mac] {
+		return true
+	}
+	links, _ := a.links.load()
+	for _, l := range links {
+		if l.HardwareAddr == mac {
+			return true
+		}
+	}
+	return false
+}
