@@ -1,8 +1,11 @@
 package ipam
 
 import (
+	"math/rand/v2"
 	"slices"
+	"strings"
 	"testing"
+	"time"
 )
 
 // What happens to Services that hold something when the controller starts.
@@ -60,6 +63,14 @@ func TestAdoption(t *testing.T) {
 			services: []Request{of("s2", status("1.2.3.7", "lab"), ports(80)), of("s1", status("1.2.3.7", "lab"), ports(443, 80))},
 			want:     map[string]string{"s2": "1.2.3.7", "s1": "1.2.3.0"},
 		},
+		"who clashes with nobody but one that has to move stays": {
+			pools: lab,
+			services: []Request{
+				of("s1", status("1.2.3.7", "lab"), ports(80)), of("s2", status("1.2.3.7", "lab"), ports(80, 443)),
+				of("s3", status("1.2.3.7", "lab"), ports(443)),
+			},
+			want: map[string]string{"s1": "1.2.3.7", "s2": "1.2.3.0", "s3": "1.2.3.7"},
+		},
 		"two on the same address with ports of their own both stay": {
 			pools:    lab,
 			services: []Request{of("s1", status("1.2.3.7"), ports(80)), of("s2", status("1.2.3.7"), ports(443))},
@@ -79,7 +90,12 @@ func TestAdoption(t *testing.T) {
 		t.Run(name, func(t *testing.T) {
 			w := newWorld(t)
 			w.a.SetPools(tc.pools)
-			w.a.Adopt(tc.services)
+			for i := range tc.services {
+				tc.services[i].Created = newYear.Add(time.Duration(i) * time.Second)
+			}
+			shuffled := slices.Clone(tc.services)
+			rand.Shuffle(len(shuffled), func(i, j int) { shuffled[i], shuffled[j] = shuffled[j], shuffled[i] })
+			w.a.Adopt(shuffled)
 			for _, r := range tc.services {
 				w.requests[r.Service] = &r
 			}
@@ -140,59 +156,117 @@ func TestSharedAddressesCountOnce(t *testing.T) {
 	}
 }
 
-// Two Services that share an address, as another provider let them, and one comes to want a port of the other.
-func TestAdoptedSharersKeepToTheirPorts(t *testing.T) {
+// sharing adopts Services that have 1.2.3.7 together, each with a port, the older first; alike says that they may.
+func sharing(t *testing.T, alike bool, pools ...Pool) *world {
 	w := newWorld(t)
-	w.a.SetPools([]Pool{auto("lab", "1.2.3.0/24")})
-	for service, port := range map[string]uint16{"s1": 80, "s2": 443} {
-		r := w.request(key(service))
+	if pools == nil {
+		pools = []Pool{auto("lab", "1.2.3.0/24")}
+	}
+	w.a.SetPools(pools)
+	var all []Request
+	for i, port := range []uint16{80, 443} {
+		r := w.request(key([]string{"s1", "s2"}[i]))
+		r.Created = newYear.Add(time.Duration(i) * time.Second)
 		ports(port)(r)
-		status("1.2.3.7")(r)
-	}
-	w.a.Adopt([]Request{*w.request(key("s1")), *w.request(key("s2"))})
-	is := func(service, want string, asks ...ask) {
-		t.Helper()
-		if got := w.assign(service, asks...); got != want {
-			t.Errorf("%s: %q (%s), want %q", service, got, w.last[key(service)].Message, want)
+		if alike {
+			r.SharingKey = "k"
 		}
+		status("1.2.3.7", "lab")(r)
+		all = append(all, *r)
 	}
-	news := func(want ...string) {
-		t.Helper()
-		if !slices.Equal(w.news, want) {
-			t.Errorf("news %q, want %q", w.news, want)
-		}
-		w.news = nil
-	}
-	const refused = "AddressInUse, keeps 1.2.3.7"
-	is("s1", "1.2.3.7")
-	is("s2", "1.2.3.7")
-	is("s2", refused, ports(443, 80))
-	is("s1", "1.2.3.7")
-	is("s1", refused, ports(443))
-	is("s1", "1.2.3.7", ports(8080))
-	news("s2: 1.2.3.7")
-	is("s2", refused, ports(8080))
-	is("s2", "1.2.3.0", wants("1.2.3.0"))
-	is("s2", "AddressInUse, keeps 1.2.3.0", wants("1.2.3.7"))
-	is("s1", "1.2.3.9", wants("1.2.3.9"))
-	news("s2: 1.2.3.7")
+	w.a.Adopt(all)
+	return w
 }
 
-// Who has to keep from a port is let have it when the other Service goes.
-func TestAPortIsFreeWhenItsSharerGoes(t *testing.T) {
-	w := newWorld(t)
-	w.a.SetPools([]Pool{auto("lab", "1.2.3.0/24")})
-	for service, port := range map[string]uint16{"s1": 80, "s2": 443} {
-		r := w.request(key(service))
-		ports(port)(r)
-		status("1.2.3.7", "lab")(r)
+// Services that may not share an address, but were found to, keep it and are told.
+func TestSharersAgainstTheRulesAreTold(t *testing.T) {
+	w := sharing(t, false)
+	for _, s := range []string{"s1", "s2"} {
+		got := w.assign(s)
+		d := w.last[key(s)]
+		if got != "1.2.3.7" || d.Reason != "SharedAgainstRules" || !slices.Equal(d.Shares, addrs("1.2.3.7")) ||
+			!strings.Contains(d.Message, "may not share") {
+			t.Errorf("%s: %q, %+v", s, got, d)
+		}
 	}
-	w.a.Adopt([]Request{*w.request(key("s1")), *w.request(key("s2"))})
-	if got := w.assign("s2", ports(80)); got != "AddressInUse, keeps 1.2.3.7" {
-		t.Errorf("s2: %q", got)
+	if got := w.assign("s3", ports(8080)); got != "1.2.3.0" {
+		t.Errorf("s3: %q", got)
 	}
 	w.release("s1")
-	if want := []string{"s2: 1.2.3.7"}; !slices.Equal(w.news, want) {
-		t.Errorf("news %q, want %q", w.news, want)
+	if d := w.last[key("s2")]; d.Reason != "Assigned" || d.Shares != nil || d.Message != "1.2.3.7 from pool lab" {
+		t.Errorf("alone by now, s2 is told %+v", d)
+	}
+}
+
+// What was tolerated once is not for ever: after both have been as the rules want, the rules hold.
+func TestToleranceEnds(t *testing.T) {
+	w := sharing(t, false)
+	share := func(r *Request) { r.SharingKey = "k" }
+	w.assign("s1", share)
+	if got := w.assign("s2", share); got != "1.2.3.7" || w.last[key("s2")].Reason != "Assigned" {
+		t.Errorf("s2: %q, %s", got, w.last[key("s2")].Reason)
+	}
+	w.assign("s1")
+	if got := w.assign("s2", func(r *Request) { r.SharingKey = "" }); got != "1.2.3.0" {
+		t.Errorf("s2: %q", got)
+	}
+}
+
+// A port that another Service has at an address is the older one's; the younger one moves, or waits where it can't.
+func TestThePortOfASharedAddressIsTheOlderOnes(t *testing.T) {
+	for name, tc := range map[string]struct {
+		alike  bool
+		pool   string
+		change string
+		want   []string // what changes for whom
+	}{
+		"the younger one takes the older one's port, and moves":     {true, "1.2.3.0/24", "s2", []string{"s2: 1.2.3.0"}},
+		"the older one takes the younger one's port, which moves":   {true, "1.2.3.0/24", "s1", []string{"s2: 1.2.3.0"}},
+		"the younger one has nowhere to go":                         {true, "1.2.3.7", "s2", []string{"s2: PoolExhausted"}},
+		"the younger one, driven out, has nowhere to go":            {true, "1.2.3.7", "s1", []string{"s2: PoolExhausted"}},
+		"the same for those that shared against the rules":          {false, "1.2.3.0/24", "s2", []string{"s2: 1.2.3.0"}},
+		"the same for those that shared against the rules, older":   {false, "1.2.3.0/24", "s1", []string{"s2: 1.2.3.0"}},
+		"the same for those that shared against the rules, nowhere": {false, "1.2.3.7", "s1", []string{"s2: PoolExhausted"}},
+	} {
+		t.Run(name, func(t *testing.T) {
+			w := sharing(t, tc.alike, auto("lab", tc.pool))
+			w.assign("s1")
+			w.assign("s2")
+			got := tc.change + ": " + w.assign(tc.change, ports(443, 80))
+			if tc.change == "s1" {
+				if got != "s1: 1.2.3.7" {
+					t.Errorf("got %q", got)
+				}
+			} else {
+				w.news = append(w.news, got)
+			}
+			if !slices.Equal(w.news, tc.want) {
+				t.Errorf("news %q, want %q", w.news, tc.want)
+			}
+			if d := w.last[key("s2")]; d.Outcome == Refused {
+				w.news = nil
+				if w.release("s1"); !slices.Equal(w.news, []string{"s2: 1.2.3.7"}) {
+					t.Errorf("when the other one goes: news %q", w.news)
+				}
+			} else if !strings.HasSuffix(d.Message, "and the other one is older or was there first") {
+				t.Errorf("s2 is told %q", d.Message)
+			}
+		})
+	}
+}
+
+// Two that clash from the start, of which one goes before the other has been looked at: that one need not move.
+func TestNobodyMovesForAServiceThatIsGone(t *testing.T) {
+	w := newWorld(t)
+	w.a.SetPools([]Pool{auto("lab", "1.2.3.0/24")})
+	for i, s := range []string{"s1", "s2"} {
+		r := w.request(key(s))
+		r.Created = newYear.Add(time.Duration(i) * time.Second)
+		status("1.2.3.7", "lab")(r)
+	}
+	w.a.Adopt([]Request{*w.request(key("s2")), *w.request(key("s1"))})
+	w.release("s1")
+	if got := w.assign("s2"); got != "1.2.3.7" {
+		t.Errorf("s2: %q", got)
 	}
 }

@@ -1,6 +1,7 @@
 package ipam
 
 import (
+	"cmp"
 	"net/netip"
 	"slices"
 	"strings"
@@ -19,6 +20,8 @@ type Allocator struct {
 	touched  []string // pools whose numbers changed
 	rests    *rests
 	reserved reserved
+	sites    map[num]*site
+	groups   map[Cause]*group
 	now      time.Time
 }
 
@@ -56,20 +59,20 @@ func (a *Allocator) assign(r Request) Decision {
 		if !a.adoptable(r.Status) {
 			return a.foreign(r)
 		}
-		h = a.adopt(r, h)
+		h = a.adopt(r, h, false)
 	}
 
 	c := a.choose(r, h)
 	a.keepOnly(h, c)
+	if h == 0 && len(c.grants) > 0 {
+		h = a.ledger.enter(r.Service)
+	}
+	a.agree(h, r.Created.Unix(), termsOf(r), c.grants)
 	for _, g := range c.grants {
 		if g.claim == 0 {
-			if h == 0 {
-				h = a.ledger.enter(r.Service)
-			}
-			a.claim(h, g.addr, g.pool, 0) // it is free: nobody has it
+			a.claim(h, g.addr, g.pool, a.ledger.on(g.addr))
 		}
 	}
-	a.setPorts(h, r.Ports)
 	return a.decision(r, c)
 }
 
@@ -121,28 +124,28 @@ func (a *Allocator) StopWaiting(k Key) {
 	}
 }
 
-// Adopt makes Services hold what their statuses say, as after a restart. Where two of them hold the same address and
-// have a port in common (or one has none), the one with our mark keeps it, then the one that comes first; in every
+// Adopt makes Services hold what their statuses say, as after a restart, in whatever order they come. Where two of them
+// hold the same address and have a port in common (or one has none), the one with our mark keeps it, then the older
+// one, then the first by name; the other one is to move when it asks, unless it has the address alone by then. In every
 // other case all keep it. It grants nothing new. The statuses of Services that hold addresses which no pool covers
 // and which lack our mark are left as they are.
 func (a *Allocator) Adopt(requests []Request) {
 	requests = slices.Clone(requests)
 	slices.SortStableFunc(requests, func(x, y Request) int {
-		switch marked := x.Status.Pools != nil; {
-		case marked == (y.Status.Pools != nil):
-			return 0
-		case marked:
-			return -1
-		default:
+		if marked := x.Status.Pools != nil; marked != (y.Status.Pools != nil) {
+			if marked {
+				return -1
+			}
 			return 1
 		}
+		return cmp.Or(cmp.Compare(x.Created.Unix(), y.Created.Unix()), x.Service.Compare(y.Service))
 	})
 	for _, r := range requests {
 		if h := a.ledger.find(r.Service); r.Status.empty() || h != 0 && !a.ledger.holders.at(h).foreign {
 			continue
 		}
 		if a.adoptable(r.Status) {
-			a.adopt(r, a.ledger.find(r.Service))
+			a.adopt(r, a.ledger.find(r.Service), true)
 		} else {
 			a.Reserve(r.Service, r.Status.Addresses)
 		}
@@ -170,7 +173,7 @@ func (a *Allocator) Reserve(k Key, addrs []netip.Addr) {
 		}
 		n := numOf(addr)
 		first := a.ledger.on(n)
-		a.ledger.add(h, n, nil, first)
+		a.arrive(a.ledger.add(h, n, nil, first), first)
 		if first == 0 {
 			a.taken(n)
 		}
@@ -222,8 +225,10 @@ func (a *Allocator) adoptable(s Status) bool {
 	})
 }
 
-// adopt makes a Service hold what its status says, which is ours. h is its place, 0 for none.
-func (a *Allocator) adopt(r Request, h id) id {
+// adopt makes a Service hold what its status says, which is ours. h is its place, 0 for none. It keeps an address that
+// others have too: when it was adopted with everybody, whatever they may share, unless their ports clash; else if they may
+// share it. Otherwise it is to give it up, and has it until then.
+func (a *Allocator) adopt(r Request, h id, withAll bool) id {
 	if h != 0 {
 		a.clear(h)
 		h = 0
@@ -238,21 +243,30 @@ func (a *Allocator) adopt(r Request, h id) id {
 			p = a.named(r.Status.Pools[i])
 		}
 		first := a.ledger.on(n)
-		if p = a.attribute(n, p); p == nil || a.clashes(first, r) {
+		if p = a.attribute(n, p); p == nil {
 			continue
 		}
+		again := false
 		a.ledger.chain(first, func(_ id, c *claim) bool { // an address counts in one pool, whoever holds it
-			if c.pool == nil {
-				return true
+			if c.pool != nil {
+				p = c.pool
 			}
-			p = c.pool
-			return false
+			again = again || c.holder == h && h != 0
+			return true
 		})
+		if again {
+			continue
+		}
 		if h == 0 {
 			h = a.ledger.enter(r.Service)
-			a.ledger.holders.at(h).setPorts(r.Ports)
+			a.ledger.holders.at(h).created = r.Created.Unix()
+			a.setTerms(h, termsOf(r))
 		}
-		a.ledger.claims.at(a.claim(h, n, p, first)).written = true
+		c := a.claim(h, n, p, first)
+		a.ledger.claims.at(c).written = true
+		if first != 0 {
+			a.place(c, withAll)
+		}
 	}
 	for _, name := range r.Status.Pools {
 		if p := a.pools[name]; p != nil {
@@ -262,55 +276,34 @@ func (a *Allocator) adopt(r Request, h id) id {
 	return h
 }
 
-// clashes reports whether a Service can't have an address beside those that have it; first is the first claim on it.
-func (a *Allocator) clashes(first id, r Request) (clash bool) {
-	a.ledger.chain(first, func(_ id, c *claim) bool {
-		h := a.ledger.holders.at(c.holder)
+// place says of a claim that was adopted how it stands beside the others on its address, which came before it.
+func (a *Allocator) place(c id, withAll bool) {
+	it := a.ledger.claims.at(c)
+	me := a.ledger.holders.at(it.holder)
+	group := me.terms.group(it.pool, familyOf(it.addr), me.namespace.name)
+	var against []*claim
+	a.ledger.besides(it.addr, func(j id, o *claim) bool {
+		other := a.ledger.holders.at(o.holder)
 		switch {
-		case h.foreign: // both were so when we came: not ours to judge
-		default:
-			clash = h.key() == r.Service || common(h.ports(), r.Ports)
+		case j == c || other.foreign || o.ousted || o.leaving:
+		case common(me.terms.ports, other.terms.ports):
+			it.ousted = true
+		case group == (Cause{}) || group != other.terms.group(o.pool, familyOf(o.addr), other.namespace.name):
+			against = append(against, o)
+			it.ousted = it.ousted || !withAll
 		}
-		return !clash
-	})
-	return clash
-}
-
-// rivals reports whether a Service has an address beside others, one of which has a port of its: both can't be served.
-// A Service without ports has all.
-func (a *Allocator) rivals(h id, n num, ports []Port) (rival bool) {
-	a.ledger.besides(n, func(_ id, c *claim) bool {
-		if o := a.ledger.holders.at(c.holder); c.holder != h && !o.foreign {
-			rival = common(o.ports(), ports)
-		}
-		return !rival
-	})
-	return rival
-}
-
-// common reports whether two Services' ports have one in common. No ports are all ports.
-func common(x, y []Port) bool {
-	return len(x) == 0 || len(y) == 0 || slices.ContainsFunc(x, func(p Port) bool { return slices.Contains(y, p) })
-}
-
-// setPorts notes a Service's ports, unless others have one of them at an address of its: theirs count first.
-func (a *Allocator) setPorts(h id, ports []Port) {
-	if h == 0 || slices.Equal(a.ledger.holders.at(h).ports(), ports) {
-		return
-	}
-	taken := false
-	a.ledger.of(h, func(_ id, c *claim) bool {
-		taken = a.rivals(h, c.addr, ports)
-		return !taken
-	})
-	if taken {
-		return
-	}
-	a.ledger.holders.at(h).setPorts(ports)
-	a.ledger.of(h, func(_ id, c *claim) bool {
-		a.waiting.wakeAll(Cause{Kind: CauseAddress, Address: addrOf(c.addr), Holding: true})
 		return true
 	})
+	if it.ousted || len(against) == 0 {
+		return
+	}
+	it.loose = true
+	for _, o := range against {
+		if !o.loose {
+			o.loose = true
+			a.waiting.call(a.ledger.holders.at(o.holder).key())
+		}
+	}
 }
 
 // named returns the pool of a name, which may be one that is gone.
@@ -358,15 +351,21 @@ func (a *Allocator) claim(h id, n num, p *pool, first id) id {
 	if first == 0 {
 		a.taken(n)
 	}
-	a.count(c, first, +1)
+	a.arrive(c, first)
+	a.count(c, +1)
 	return c
 }
 
-// count books a claim of our own in or out of a pool's numbers. It is called while the claim is in the ledger.
-func (a *Allocator) count(c, first id, by int64) {
+// count books a claim of our own in or out of a pool's numbers. It is called while the claim is in the ledger, and in its
+// address' site if that has one.
+func (a *Allocator) count(c id, by int64) {
 	it := a.ledger.claims.at(c)
 	p := it.pool
-	inPool, inNamespace := a.ledger.counted(c, first)
+	ns := a.ledger.holders.at(it.holder).namespace
+	inPool, inNamespace := false, false // by another Service
+	if s := a.sites[it.addr]; s != nil {
+		inPool, inNamespace = s.mates > 1, s.spaces[ns] > 1
+	}
 	if !inPool {
 		p.held[familyOf(it.addr)] += by
 		if !p.gives(it.addr) {
@@ -375,7 +374,6 @@ func (a *Allocator) count(c, first id, by int64) {
 		a.touch(p)
 	}
 	if !inNamespace {
-		ns := a.ledger.holders.at(it.holder).namespace
 		if ns.held[p] += by; ns.held[p] == 0 {
 			delete(ns.held, p)
 		}
@@ -396,8 +394,9 @@ func (a *Allocator) unclaim(c id) {
 	key := a.ledger.holders.at(it.holder).key()
 	first := a.ledger.on(it.addr)
 	if it.pool != nil {
-		a.count(c, first, -1)
+		a.count(c, -1)
 	}
+	a.depart(c)
 	if a.ledger.remove(c, first) {
 		a.waiting.wakeAll(Cause{Kind: CauseAddress, Address: addrOf(it.addr), Holding: true})
 	} else {
@@ -500,12 +499,30 @@ func (a *Allocator) serves(c Cause) Count {
 			return p.free[IPv4].count.plus(p.free[IPv6].count)
 		}
 		return CountOf(uint64(max(0, p.PerNamespace-held)))
+	case CauseSharing:
+		return CountOf(uint64(a.places(c)))
 	case CauseAddress:
 		if a.ledger.on(numOf(c.Address)) == 0 {
 			return CountOf(1)
 		}
 	}
 	return Count{}
+}
+
+// places returns at how many addresses that Services share a port is not in use.
+func (a *Allocator) places(c Cause) int {
+	key := c
+	key.Port, key.Address = Port{}, netip.Addr{}
+	if c.Address.IsValid() {
+		if s := a.sites[numOf(c.Address)]; s != nil && s.in != nil && s.in.key == key && s.ports[c.Port] == 0 {
+			return 1
+		}
+		return 0
+	}
+	if g := a.groups[key]; g != nil {
+		return g.sites.Len() - g.taken[c.Port]
+	}
+	return 0
 }
 
 // attribute says which pool an address that a Service holds counts in: the one that it counted in, for as long as

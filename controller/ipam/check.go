@@ -3,6 +3,7 @@ package ipam
 import (
 	"errors"
 	"fmt"
+	"maps"
 	"slices"
 )
 
@@ -24,7 +25,7 @@ func (a *Allocator) Check() error {
 	a.ledger.addresses(func(n num) {
 		var in *pool
 		spaces := map[*namespace]bool{}
-		var holders []*holder
+		var mates []*claim
 		a.ledger.besides(n, func(c id, it *claim) bool {
 			claims++
 			h := a.ledger.holders.at(it.holder)
@@ -44,16 +45,17 @@ func (a *Allocator) Check() error {
 			}
 			in = it.pool
 			spaces[h.namespace] = true
-			holders = append(holders, h)
+			mates = append(mates, it)
 			return true
 		})
-		for i, x := range holders {
-			for _, y := range holders[:i] {
-				if common(x.ports(), y.ports()) {
-					wrong("%s is held by both %s and %s", addrOf(n), x.key(), y.key())
+		for i, x := range mates {
+			for _, y := range mates[:i] {
+				if why := a.unlawful(x, y); why != "" {
+					wrong("%s is held by both %s and %s: %s", addrOf(n), a.ledger.holders.at(x.holder).key(), a.ledger.holders.at(y.holder).key(), why)
 				}
 			}
 		}
+		a.checkSite(n, wrong)
 		if in == nil {
 			return
 		}
@@ -74,6 +76,7 @@ func (a *Allocator) Check() error {
 			quota[ns][in]++
 		}
 	})
+	a.checkGroups(wrong)
 	listed := 0
 	for i := id(1); i <= a.ledger.holders.last; i++ {
 		h := a.ledger.holders.at(i)
@@ -197,5 +200,84 @@ func (a *Allocator) checkSpace(p *pool, wrong func(string, ...any)) {
 	}
 	if i := slices.IndexFunc(a.order, func(o *pool) bool { return o.Name == p.Name }); (i >= 0) != p.exists {
 		wrong("pool %s: exists is %t, but it is at %d among those that do", p.Name, p.exists, i)
+	}
+}
+
+// unlawful says why two Services may not both hold an address, or "".
+func (a *Allocator) unlawful(x, y *claim) string {
+	hx, hy := a.ledger.holders.at(x.holder), a.ledger.holders.at(y.holder)
+	gx := hx.terms.group(x.pool, familyOf(x.addr), hx.namespace.name)
+	gy := hy.terms.group(y.pool, familyOf(y.addr), hy.namespace.name)
+	switch {
+	case x.leaving || y.leaving || x.ousted || y.ousted:
+		return ""
+	case common(hx.terms.ports, hy.terms.ports):
+		return "they have a port in common"
+	case (gx == (Cause{}) || gx != gy) && !(x.loose && y.loose):
+		return "they may not share"
+	}
+	return ""
+}
+
+// checkSite verifies that what is known of the Services at an address is what they are.
+func (a *Allocator) checkSite(n num, wrong func(string, ...any)) {
+	s := a.sites[n]
+	want := &site{addr: n, ports: map[Port]int{}, groups: map[Cause]int{}, spaces: map[*namespace]int{}}
+	claims, shares := 0, false
+	a.ledger.besides(n, func(_ id, it *claim) bool {
+		claims++
+		h := a.ledger.holders.at(it.holder)
+		shares = shares || h.terms.sharing != ""
+		want.enter(a, it, +1)
+		return true
+	})
+	if s == nil {
+		if claims > 1 || shares {
+			wrong("%s is shared, or to be, but has no site", addrOf(n))
+		}
+		return
+	}
+	if s.mates != want.mates || s.foreign != want.foreign || s.alone != want.alone || !maps.Equal(s.ports, want.ports) ||
+		!maps.Equal(s.groups, want.groups) || !maps.Equal(s.spaces, want.spaces) {
+		wrong("%s: its site is %+v, want %+v", addrOf(n), *s, *want)
+	}
+	uniform := s.foreign == 0 && s.alone == 0 && len(s.groups) == 1
+	if uniform != (s.in != nil) {
+		wrong("%s: %d groups, %d alone and %d foreign, but it is in group %v", addrOf(n), len(s.groups), s.alone, s.foreign, s.in)
+	}
+	if s.in != nil {
+		if at, ok := s.in.sites.Get(s); !ok || at != s || a.groups[s.in.key] != s.in || s.groups[s.in.key] != s.mates {
+			wrong("%s is in group %v, which does not have it", addrOf(n), s.in.key)
+		}
+	}
+}
+
+// checkGroups verifies that groups know at how many of their addresses each port is in use.
+func (a *Allocator) checkGroups(wrong func(string, ...any)) {
+	for _, g := range a.groups {
+		taken := map[Port]int{}
+		g.sites.Ascend(func(s *site) bool {
+			if a.sites[s.addr] != s {
+				wrong("group %+v has %s, where nobody is", g.key, addrOf(s.addr))
+			}
+			for p := range s.ports {
+				taken[p]++
+			}
+			return true
+		})
+		if !maps.Equal(taken, g.taken) || g.sites.Len() == 0 {
+			wrong("group %+v: counts %v, there are %v", g.key, g.taken, taken)
+		}
+	}
+	refs := map[*terms]int{}
+	for i := id(1); i <= a.ledger.holders.last; i++ {
+		if h := a.ledger.holders.at(i); h.namespace != nil {
+			refs[h.terms]++
+		}
+	}
+	for _, t := range a.ledger.terms {
+		if t.refs != refs[t] || t.refs == 0 {
+			wrong("terms %+v: there are %d uses", *t, refs[t])
+		}
 	}
 }

@@ -2,6 +2,7 @@ package ipam
 
 import (
 	"fmt"
+	"net/netip"
 	"slices"
 
 	clarion "github.com/clarion-lb/clarion/api/v1beta1"
@@ -15,40 +16,41 @@ type choice struct {
 	text    string // why not, or what is still missing
 	story   []Verdict
 	causes  []Cause
-	keeping bool // refused, and the grants are what the Service had before
+	keeping bool         // refused, and the grants are what the Service had before
+	shares  []netip.Addr // that others have too, against the rules
 }
 
 // grant is an address that the Service is to hold; claim is 0 when it does not yet.
 type grant struct {
-	addr  num
-	pool  *pool
-	claim id
+	addr   num
+	pool   *pool
+	claim  id
+	within bool // it costs nothing of the namespace's quota: another Service of it has the address already
 }
 
 // choose decides what a Service should hold. The steps, in order:
 //
 //	read what it asks for                 → InvalidRequest, FamilyMismatch, NoClusterIP, PoolNotFound
-//	keep what it has and may keep         → AddressInUse, if by an edit it shares a port there
+//	keep what it has and may keep, if no other Service has the better right to it
 //	find what is missing
 //	  the addresses that it names         → AddressNotInPool, AddressExcluded, AddressInUse, …
-//	  else both families from one pool, the first that has them
-//	  else each family from the first pool that has it
+//	  else both families from one pool: one where Services have both under its sharing key, then one that has one of them,
+//	    then the first pool that can give both
+//	  else each family from the first pool that can; in a pool an address under its sharing key comes first, then one that
+//	    rests for it
 //	both or neither; for PreferDualStack also one, if that costs no address that it has
 //
 // A refusal keeps everything that the Service has.
 func (a *Allocator) choose(r Request, h id) choice {
+	s := &search{a: a, r: r, holder: h, terms: termsOf(r)}
+	s.judge()
 	wanted, refusal := a.read(r)
 	if refusal != nil {
-		return a.refuse(r, h, *refusal, nil)
+		return s.refuse(*refusal, nil)
 	}
-
-	s := &search{a: a, r: r, holder: h}
 	var missing []Family
 	for _, f := range wanted {
 		if g, ok := s.kept(f); ok {
-			if v, cause := s.shared(g); v != nil {
-				return a.refuse(r, h, *v, []Cause{cause})
-			}
 			s.grants = append(s.grants, g)
 		} else {
 			missing = append(missing, f)
@@ -61,7 +63,7 @@ func (a *Allocator) choose(r Request, h id) choice {
 	case len(r.Addresses) > 0:
 		for _, f := range missing {
 			if v, causes := s.named(f); v != nil {
-				return a.refuse(r, h, *v, causes)
+				return s.refuse(*v, causes)
 			}
 		}
 	default:
@@ -69,14 +71,17 @@ func (a *Allocator) choose(r Request, h id) choice {
 	}
 
 	s.order(wanted)
-	c := choice{outcome: Granted, grants: s.grants, reason: clarion.ReasonAssigned}
+	c := choice{outcome: Granted, grants: s.grants, reason: clarion.ReasonAssigned, text: s.lostText()}
+	s.tolerate(&c)
 	if len(left) == 0 {
 		return c
 	}
-	c.story, c.causes = s.story(left)
-	c.text = missingText(left, c.story)
+	story, causes := s.story(left)
+	c.story, c.causes = story, append(causes, c.causes...)
+	lacks := missingText(left, c.story)
+	c.text = joinClauses(c.text, lacks)
 	if r.Policy != PreferDualStack || len(s.grants) == 0 || s.loses {
-		return a.refuse(r, h, Verdict{Reason: summary(c.story, r.Pool != ""), Text: c.text}, c.causes).withStory(c.story)
+		return s.refuse(Verdict{Reason: summary(c.story, r.Pool != ""), Text: lacks}, causes).withStory(c.story)
 	}
 	return c
 }
@@ -88,8 +93,10 @@ func (c choice) withStory(story []Verdict) choice {
 
 // refuse keeps what the Service has: what was written to its status; or what its status shows, when that is a write
 // of which we never heard that it came through.
-func (a *Allocator) refuse(r Request, h id, v Verdict, causes []Cause) choice {
-	c := choice{outcome: Refused, reason: v.Reason, text: v.Text, causes: causes}
+// What another Service has the better right to is given up even so.
+func (s *search) refuse(v Verdict, causes []Cause) choice {
+	r := s.r
+	c := choice{outcome: Refused, reason: v.Reason, text: joinClauses(s.lostText(), v.Text), causes: causes}
 	if v.Pool != "" {
 		c.story = []Verdict{v}
 	}
@@ -98,8 +105,11 @@ func (a *Allocator) refuse(r Request, h id, v Verdict, causes []Cause) choice {
 	}
 	var written, shown []grant
 	unheard := false
-	a.ledger.of(h, func(i id, it *claim) bool {
-		g := grant{it.addr, it.pool, i}
+	s.a.ledger.of(s.holder, func(i id, it *claim) bool {
+		g := grant{addr: it.addr, pool: it.pool, claim: i}
+		if s.fit[i] == loses {
+			return true
+		}
 		if it.written {
 			written = append(written, g)
 		}
@@ -113,6 +123,7 @@ func (a *Allocator) refuse(r Request, h id, v Verdict, causes []Cause) choice {
 	if unheard {
 		c.grants = shown
 	}
+	s.tolerate(&c)
 	c.keeping = len(c.grants) > 0
 	return c
 }
@@ -159,4 +170,52 @@ func (a *Allocator) read(r Request) (wanted []Family, refusal *Verdict) {
 		}
 	}
 	return wanted, nil
+}
+
+// judge finds how the Service stands at each address that it has.
+func (s *search) judge() {
+	s.a.ledger.of(s.holder, func(i id, _ *claim) bool {
+		if how, _ := s.a.fitting(i, s.r.Created.Unix(), s.terms); how != fits {
+			if s.fit == nil {
+				s.fit = map[id]fit{}
+			}
+			s.fit[i] = how
+		}
+		return true
+	})
+}
+
+// tolerate has a choice tell which addresses the Service keeps together with others against the rules.
+func (s *search) tolerate(c *choice) {
+	var addrs []netip.Addr
+	for _, g := range c.grants {
+		if s.fit[g.claim] == tolerated {
+			addrs = append(addrs, addrOf(g.addr))
+			c.causes = append(slices.Clip(c.causes), Cause{Kind: CauseAddress, Address: addrOf(g.addr), Holding: true})
+		}
+	}
+	if len(addrs) == 0 {
+		return
+	}
+	c.shares = addrs
+	c.text = joinClauses(c.text, listAddrs(addrs)+" is another Service's too, which this one may not share it with; both had it before and keep it")
+	if c.outcome == Granted {
+		c.reason = clarion.ReasonSharedAgainstRules
+	}
+}
+
+// lostText tells which addresses the Service gives up because another one has the better right to them.
+func (s *search) lostText() string {
+	var addrs []netip.Addr
+	s.a.ledger.of(s.holder, func(i id, it *claim) bool {
+		if s.fit[i] == loses && !it.leaving {
+			addrs = append(addrs, addrOf(it.addr))
+		}
+		return true
+	})
+	if len(addrs) == 0 {
+		return ""
+	}
+	return listAddrs(addrs) + " is left to another Service that has it too: they may not share it as they are " +
+		"(sharing keys, externalTrafficPolicy or ports), and the other one is older or was there first"
 }

@@ -26,9 +26,12 @@
 //
 // What it promises:
 //
-//   - No address is given to two Services. An address that somebody holds, whoever assigned it, is not free.
+//   - No address is given to two Services that may not share it. An address that somebody holds, whoever assigned it, is
+//     not free.
 //   - A Service keeps its address until it asks for something else that it can have: no edit of a pool, no deletion
 //     and no restart moves it. Who can't have what it asks for keeps what it has.
+//   - Where Services that have an address together can't any more, for one of them was changed, the older one stays. The
+//     other one is woken, and moves, or waits without an address.
 //   - A change is two steps: Assign holds the new address beside the old one, Settle lets the old one go once the
 //     status shows the new one. Between the two nobody else gets either.
 //   - The answer depends on pools, Services and what they hold, not on the order of maps or the time of day. The

@@ -97,6 +97,16 @@ func ports(list ...uint16) ask {
 		}
 	}
 }
+func shares(key string) ask { return func(r *Request) { r.SharingKey = key } }
+func cluster(r *Request)    { r.Local, r.Selector = false, nil }
+func local(selector ...string) ask {
+	return func(r *Request) {
+		r.Local, r.Selector = true, nil
+		for i := 0; i+1 < len(selector); i += 2 {
+			r.Selector = map[string]string{selector[i]: selector[i+1]}
+		}
+	}
+}
 func status(list string, pools ...string) ask {
 	return func(r *Request) { r.Status = Status{Addresses: addrs(list), Pools: pools} }
 }
@@ -211,6 +221,7 @@ func avoidingBuggy(p *Pool)             { p.AvoidBuggyIPs = true }
 func manual(p *Pool)                    { p.AutoAssign = false }
 func deleting(p *Pool)                  { p.Deleting = true }
 func random(p *Pool)                    { p.Random = true }
+func across(p *Pool)                    { p.ShareAcross = true }
 func releasing(p *Pool)                 { p.ReleaseOrphans = true }
 func invalid(why string) func(*Pool)    { return func(p *Pool) { p.Invalid = why } }
 func quota(n int64) func(*Pool)         { return func(p *Pool) { p.PerNamespace = n } }

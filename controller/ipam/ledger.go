@@ -43,6 +43,8 @@ type ledger struct {
 	byKey      index // holders
 	byAddr     index // the first claim on each address
 	namespaces map[string]*namespace
+	terms      map[string]*terms // by what they say
+	saying     []byte            // to write that into
 	seed       maphash.Seed
 }
 
@@ -50,28 +52,10 @@ type ledger struct {
 type holder struct {
 	namespace *namespace
 	name      string
-	terms     *terms
-	first     id   // claim
-	foreign   bool // what it holds was not assigned by us: it only stands in the way
-}
-
-// terms are what a Service brings that matters to others at the same address.
-type terms struct{ ports []Port }
-
-func (h *holder) ports() []Port {
-	if h.terms == nil {
-		return nil
-	}
-	return h.terms.ports
-}
-
-func (h *holder) setPorts(ports []Port) {
-	switch {
-	case len(ports) == 0:
-		h.terms = nil
-	case h.terms == nil || !slices.Equal(h.terms.ports, ports):
-		h.terms = &terms{ports: slices.Clone(ports)}
-	}
+	terms     *terms // never nil
+	created   int64  // in seconds
+	first     id     // claim
+	foreign   bool   // what it holds was not assigned by us: it only stands in the way
 }
 
 func (h *holder) key() Key { return Key{h.namespace.name, h.name} }
@@ -83,8 +67,11 @@ type claim struct {
 	holder  id
 	next    id   // of the same Service
 	beside  id   // on the same address
+	before  id   // on the same address: whose beside this is
 	leaving bool // the Service is on its way to another address: to be freed once that is written
 	written bool // the Service's status has shown it
+	loose   bool // shared against the rules when it was adopted, which is tolerated
+	ousted  bool // another Service has the better right to the address
 	stands  standing
 }
 
@@ -96,7 +83,7 @@ type namespace struct {
 }
 
 func newLedger() *ledger {
-	return &ledger{namespaces: map[string]*namespace{}, seed: maphash.MakeSeed()}
+	return &ledger{namespaces: map[string]*namespace{}, terms: map[string]*terms{}, seed: maphash.MakeSeed()}
 }
 
 func (l *ledger) hashKey(k Key) uint32 {
@@ -127,7 +114,7 @@ func (l *ledger) enter(k Key) id {
 	}
 	ns.holders++
 	i := l.holders.alloc()
-	*l.holders.at(i) = holder{namespace: ns, name: k.Name}
+	*l.holders.at(i) = holder{namespace: ns, name: k.Name, terms: l.intern(terms{})}
 	l.byKey.insert(l.hashKey(k), i)
 	return i
 }
@@ -135,6 +122,7 @@ func (l *ledger) enter(k Key) id {
 // drop forgets a Service that has no claims left.
 func (l *ledger) drop(i id) {
 	ns := l.holders.at(i).namespace
+	l.unref(l.holders.at(i).terms)
 	l.byKey.remove(l.hashKey(l.holders.at(i).key()), i)
 	l.holders.free(i)
 	if ns.holders--; ns.holders == 0 {
@@ -158,10 +146,12 @@ func (l *ledger) add(h id, n num, p *pool, beside id) id {
 		l.byAddr.insert(l.hashAddr(n), c)
 		return c
 	}
-	for l.claims.at(beside).beside != 0 {
-		beside = l.claims.at(beside).beside
+	first, it := l.claims.at(beside), l.claims.at(c)
+	it.before, it.beside = beside, first.beside
+	if first.beside != 0 {
+		l.claims.at(first.beside).before = c
 	}
-	l.claims.at(beside).beside = c
+	first.beside = c
 	return c
 }
 
@@ -175,11 +165,11 @@ func (l *ledger) remove(c, first id) (left bool) {
 	}
 	*link = it.next
 
+	if it.beside != 0 {
+		l.claims.at(it.beside).before = it.before
+	}
 	if first != c {
-		for l.claims.at(first).beside != c {
-			first = l.claims.at(first).beside
-		}
-		l.claims.at(first).beside = it.beside
+		l.claims.at(it.before).beside = it.beside
 		left = true
 	} else {
 		hash := l.hashAddr(it.addr)
@@ -232,22 +222,30 @@ func (l *ledger) addresses(f func(num)) {
 	}
 }
 
-// counted reports whether the address of a claim of our own is held by another one of our own, so that it is
-// counted in its pool already; inNamespace asks the same of the Services of the claim's namespace. first is the first
-// claim on the address.
-func (l *ledger) counted(c, first id) (inPool, inNamespace bool) {
-	ns := l.holders.at(l.claims.at(c).holder).namespace
-	l.chain(first, func(i id, o *claim) bool {
-		if i == c {
-			return true
-		}
-		if h := l.holders.at(o.holder); !h.foreign {
-			inPool = true
-			inNamespace = inNamespace || h.namespace == ns
-		}
-		return true
-	})
-	return inPool, inNamespace
+// intern returns the one value for terms that are equal, and counts its use.
+func (l *ledger) intern(t terms) *terms {
+	saying := append(l.saying[:0], t.sharing...)
+	for _, p := range t.ports {
+		saying = append(append(saying, 0, byte(p.Port>>8), byte(p.Port)), p.Protocol...)
+	}
+	l.saying = saying
+	it := l.terms[string(saying)]
+	if it == nil {
+		it = &terms{ports: slices.Clone(t.ports), sharing: t.sharing}
+		l.terms[string(saying)] = it
+	}
+	it.refs++
+	return it
+}
+
+// unref counts a use of terms less.
+func (l *ledger) unref(t *terms) {
+	if t.refs--; t.refs > 0 {
+		return
+	}
+	again := l.intern(*t)
+	again.refs--
+	delete(l.terms, string(l.saying))
 }
 
 // held lists what a Service holds.

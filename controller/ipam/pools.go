@@ -29,6 +29,7 @@ func (a *Allocator) survey() {
 	}
 	a.divide()
 	moved := a.reattribute()
+	a.rebuild()
 	a.occupy()
 	a.resettle()
 
@@ -42,7 +43,9 @@ func (a *Allocator) survey() {
 	// Everybody who waits considered the pools: namespaces and quotas are among what may have changed.
 	a.waiting.wakeAll(Cause{Kind: CausePools})
 	slices.SortFunc(moved, Key.Compare)
-	a.waiting.woken = append(a.waiting.woken, slices.Compact(moved)...)
+	for _, k := range slices.Compact(moved) {
+		a.waiting.call(k)
+	}
 }
 
 // divide gives every pool its territory: the pools in order of precedence, each what is left of what it lists.

@@ -15,7 +15,7 @@ import (
 // walk can put it in any situation, and kubectl can ask it why. This test is that promise.
 func TestItOnlyDecides(t *testing.T) {
 	allowed := []string{
-		"cmp", "encoding/binary", "errors", "fmt", "hash/fnv", "hash/maphash", "math", "math/big", "math/bits", "net/netip",
+		"cmp", "encoding/binary", "errors", "fmt", "hash/fnv", "hash/maphash", "maps", "math", "math/big", "math/bits", "net/netip",
 		"slices", "strings", "time",
 		"github.com/clarion-lb/clarion/api/v1beta1",
 		"github.com/google/btree",

@@ -107,6 +107,9 @@ type Decision struct {
 	Message string
 	// Story tells of every pool that was considered and not used.
 	Story []Verdict
+	// Shares are addresses among the grants that other Services have too, though the rules do not let them share: all had
+	// them before Clarion came, or before an edit of the pool, and no ports clash.
+	Shares []netip.Addr
 	// WaitsFor are the causes that, when they change, may change the answer. Empty when the Service has all that
 	// it is due.
 	WaitsFor []Cause
@@ -133,6 +136,9 @@ const (
 	CauseSpace
 	// CauseQuota: an address of Pool is given back by a Service of Namespace.
 	CauseQuota
+	// CauseSharing: at an address of Family in Pool, or at Address if that is given, that only Services have with which
+	// the waiting one may share it, Port gets free, or there is a new such address.
+	CauseSharing
 	// CauseAddress: Address gets free; for who has it itself, beside others: what these have of it changes.
 	CauseAddress
 )
@@ -144,6 +150,10 @@ type Cause struct {
 	Namespace string
 	Family    Family
 	Address   netip.Addr
+	// Sharing and Port are for CauseSharing: whom the Service may share with, as the allocator writes it, and a port of
+	// its.
+	Sharing string
+	Port    Port
 	// Holding says that who waits has something of it itself: an address of the pool, which it would exchange for
 	// another within the quota; or the Address.
 	Holding bool

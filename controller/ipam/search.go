@@ -15,6 +15,8 @@ type search struct {
 	a        *Allocator
 	r        Request
 	holder   id
+	terms    terms
+	fit      map[id]fit // of claims that are not simply the Service's
 	grants   []grant
 	verdicts []familyVerdict
 	causes   []Cause // besides those of the verdicts
@@ -28,7 +30,7 @@ type familyVerdict struct {
 	Verdict
 	family Family
 	any    bool // the verdict is on the pool, whatever the family
-	cause  Cause
+	causes []Cause
 }
 
 // kept returns the address of a family that the Service has and that its request allows: rather one that it is not
@@ -36,7 +38,7 @@ type familyVerdict struct {
 func (s *search) kept(f Family) (best grant, ok bool) {
 	bestRank := -1
 	s.a.ledger.of(s.holder, func(i id, it *claim) bool {
-		if familyOf(it.addr) != f || !s.allowed(it) {
+		if familyOf(it.addr) != f || s.fit[i] == loses || !s.allowed(it) {
 			return true
 		}
 		rank := 0
@@ -47,7 +49,7 @@ func (s *search) kept(f Family) (best grant, ok bool) {
 			rank++
 		}
 		if rank > bestRank {
-			best, bestRank = grant{it.addr, it.pool, i}, rank
+			best, bestRank = grant{addr: it.addr, pool: it.pool, claim: i}, rank
 		}
 		return true
 	})
@@ -65,19 +67,6 @@ func (s *search) allowed(it *claim) bool {
 		return false
 	}
 	return !it.pool.releases(it.addr)
-}
-
-// shared says why an address that the Service has beside others, as it was adopted, can't serve the ports that it has by
-// now; nil when it can.
-func (s *search) shared(g grant) (*Verdict, Cause) {
-	if !s.a.rivals(s.holder, g.addr, s.r.Ports) {
-		return nil, Cause{}
-	}
-	addr := addrOf(g.addr)
-	return &Verdict{
-		Pool: g.pool.Name, Reason: clarion.ReasonAddressInUse,
-		Text: fmt.Sprintf("another Service has %s too, and a port of this one there: change the port, or ask for another address", addr),
-	}, Cause{Kind: CauseAddress, Address: addr, Holding: true}
 }
 
 // order puts the grants in the order of the Service's families; when they are just what its status shows, in the
@@ -137,7 +126,12 @@ func (s *search) named(f Family) (*Verdict, []Cause) {
 		return no(p, clarion.ReasonAddressResting, "another Service gave it up and pool %s lets it rest until %s (reuseDelay)",
 			p.Name, rest.until.UTC().Format(timeFormat)), []Cause{{Kind: CauseAddress, Address: addr}}
 	case rest == nil && !p.free[f].has(n):
-		return no(p, clarion.ReasonAddressInUse, "another Service has it"), []Cause{{Kind: CauseAddress, Address: addr}}
+		g, reason, text, causes := s.joinNamed(p, n)
+		if reason != "" {
+			return no(p, reason, "%s", text), causes
+		}
+		s.grants = append(s.grants, g)
+		return nil, nil
 	}
 	if !s.quotaLeft(p, 1) {
 		v, cause := s.quotaVerdict(p)
@@ -151,12 +145,10 @@ func (s *search) named(f Family) (*Verdict, []Cause) {
 func (s *search) fill(missing []Family) (left []Family) {
 	candidates := s.candidates()
 	if len(missing) == 2 {
-		for _, p := range candidates {
-			if s.space(p, IPv4) == nil && s.space(p, IPv6) == nil && s.quotaLeft(p, 2) {
-				s.grant(p, missing[0])
-				s.grant(p, missing[1])
-				return nil
-			}
+		if p := s.both(candidates, missing); p != nil {
+			s.grant(p, missing[0])
+			s.grant(p, missing[1])
+			return nil
 		}
 	}
 	best := s.attempt(candidates, missing)
@@ -167,7 +159,7 @@ func (s *search) fill(missing []Family) (left []Family) {
 			best, other = other, best
 		}
 		for _, v := range other.why {
-			s.causes = append(s.causes, v.cause)
+			s.causes = append(s.causes, v.causes...)
 		}
 	}
 	s.grants = append(s.grants, best.grants...)
@@ -212,19 +204,52 @@ func (s *search) attempt(candidates []*pool, missing []Family) (t attempt) {
 
 // shows reports whether the Service has an address of a family that its status shows, or has shown.
 func (s *search) shows(f Family) (has bool) {
-	s.a.ledger.of(s.holder, func(_ id, it *claim) bool {
-		has = has || familyOf(it.addr) == f && (it.written || slices.Contains(s.r.Status.Addresses, addrOf(it.addr)))
+	s.a.ledger.of(s.holder, func(i id, it *claim) bool {
+		has = has || familyOf(it.addr) == f && s.fit[i] != loses && (it.written || slices.Contains(s.r.Status.Addresses, addrOf(it.addr)))
 		return true
 	})
 	return has
 }
 
-// first returns the first pool that has an address of a family; before all others, one that the Service has its
-// other address from.
+// both returns the pool that both families are to come from: of those that can give both the one where most of them are
+// shared, then the first.
+func (s *search) both(candidates []*pool, missing []Family) (best *pool) {
+	most := -1
+	for _, p := range candidates {
+		before := len(s.grants)
+		shared := 0
+		for _, f := range missing {
+			if s.space(p, f) != nil {
+				break
+			}
+			if s.grant(p, f) {
+				shared++
+			}
+		}
+		if len(s.grants) == before+len(missing) && shared > most {
+			best, most = p, shared
+		}
+		s.grants = s.grants[:before]
+		if best != nil && (s.terms.sharing == "" || most == len(missing)) {
+			return best
+		}
+	}
+	return best
+}
+
+// first returns the first pool that has an address of a family: one that the Service has its other address from, then
+// one where others share such an address, then any.
 func (s *search) first(candidates []*pool, f Family) *pool {
 	for _, g := range s.grants {
 		if slices.Contains(candidates, g.pool) && s.space(g.pool, f) == nil {
 			return g.pool
+		}
+	}
+	if s.terms.sharing != "" {
+		for _, p := range candidates {
+			if _, _, ok, _ := s.join(p, f); ok {
+				return p
+			}
 		}
 	}
 	for _, p := range candidates {
@@ -235,12 +260,18 @@ func (s *search) first(candidates []*pool, f Family) *pool {
 	return nil
 }
 
-func (s *search) grant(p *pool, f Family) {
+// grant grants an address of a family from a pool that has one, and reports whether it is shared.
+func (s *search) grant(p *pool, f Family) (shared bool) {
+	if n, within, ok, _ := s.join(p, f); ok {
+		s.grants = append(s.grants, grant{addr: n, pool: p, within: within})
+		return true
+	}
 	n, ok := s.a.rests.own(s.r.Service, p, f)
 	if !ok {
 		n, _ = p.pick(f, s.r.Service)
 	}
 	s.grants = append(s.grants, grant{addr: n, pool: p})
+	return false
 }
 
 // candidates returns the pools that may serve the Service, by preference. Why the others may not is noted.
@@ -251,7 +282,7 @@ func (s *search) candidates() (out []*pool) {
 	}
 	for _, p := range pools {
 		if v, cause := s.serves(p, s.r.Pool != ""); v != nil {
-			s.verdicts = append(s.verdicts, familyVerdict{Verdict: *v, any: true, cause: cause})
+			s.verdicts = append(s.verdicts, familyVerdict{Verdict: *v, any: true, causes: []Cause{cause}})
 			continue
 		}
 		out = append(out, p)
@@ -324,17 +355,29 @@ func (s *search) fencing() *pool {
 
 // space checks whether a pool has an address of a family for the Service; nil is yes.
 func (s *search) space(p *pool, f Family) *familyVerdict {
-	no := func(reason clarion.Reason, text string, c Cause) *familyVerdict {
-		return &familyVerdict{Verdict: Verdict{Pool: p.Name, Reason: reason, Text: text}, family: f, cause: c}
+	no := func(reason clarion.Reason, text string, causes ...Cause) *familyVerdict {
+		return &familyVerdict{Verdict: Verdict{Pool: p.Name, Reason: reason, Text: text}, family: f, causes: causes}
 	}
-	switch {
-	case p.capacity[f].IsZero():
+	if p.capacity[f].IsZero() {
 		return no(clarion.ReasonFamilyMismatch, p.lacksText(f), Cause{Kind: CausePools})
-	case p.free[f].count.IsZero() && !s.comesBack(p, f):
-		return no(clarion.ReasonPoolExhausted, "full ("+p.fullText(f)+")", Cause{Kind: CauseSpace, Pool: p.Name, Family: f})
+	}
+	full := p.free[f].count.IsZero() && !s.comesBack(p, f)
+	if !full && s.terms.sharing == "" && s.quotaLeft(p, 1) {
+		return nil
+	}
+	_, _, ok, sharing := s.join(p, f)
+	switch {
+	case ok:
+		return nil
+	case full:
+		text := "full (" + p.fullText(f) + ")"
+		if len(sharing) > 0 && s.a.groups[s.terms.group(p, f, s.r.Service.Namespace)] != nil {
+			text += ", with this Service's ports in use where it may share"
+		}
+		return no(clarion.ReasonPoolExhausted, text, append(sharing, Cause{Kind: CauseSpace, Pool: p.Name, Family: f})...)
 	case !s.quotaLeft(p, 1):
 		v, cause := s.quotaVerdict(p)
-		return no(v.Reason, v.Text, cause)
+		return no(v.Reason, v.Text, append(sharing, cause)...)
 	}
 	return nil
 }
@@ -370,17 +413,23 @@ func (s *search) quotaLeft(p *pool, n int64) bool {
 		held = ns.held[p]
 	}
 	s.a.ledger.of(s.holder, func(i id, it *claim) bool {
-		if it.pool == p && !slices.ContainsFunc(s.grants, func(g grant) bool { return g.claim == i }) {
+		if it.pool == p && !slices.ContainsFunc(s.grants, func(g grant) bool { return g.claim == i }) && s.a.only(it) {
 			held--
 		}
 		return true
 	})
 	for _, g := range s.grants {
-		if g.claim == 0 && g.pool == p {
+		if g.claim == 0 && g.pool == p && !g.within {
 			held++
 		}
 	}
 	return held+n <= p.PerNamespace
+}
+
+// only reports whether no other Service of the namespace has the address of a claim.
+func (a *Allocator) only(it *claim) bool {
+	s := a.sites[it.addr]
+	return s == nil || s.spaces[a.ledger.holders.at(it.holder).namespace] == 1
 }
 
 // story returns why each considered pool did not give the families that are left, pools in order of preference, and
@@ -405,8 +454,10 @@ func (s *search) story(left []Family) (out []Verdict, causes []Cause) {
 			if !slices.Contains(texts, fv.Text) {
 				texts = append(texts, fv.Text)
 			}
-			if !slices.Contains(causes, fv.cause) {
-				causes = append(causes, fv.cause)
+			for _, c := range fv.causes {
+				if !slices.Contains(causes, c) {
+					causes = append(causes, c)
+				}
 			}
 		}
 		if v.Pool != "" {

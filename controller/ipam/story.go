@@ -16,6 +16,7 @@ func (a *Allocator) decision(r Request, c choice) Decision {
 		Outcome:  c.outcome,
 		Reason:   c.reason,
 		Story:    c.story,
+		Shares:   c.shares,
 		WaitsFor: c.causes,
 		Grants:   make([]Grant, len(c.grants)),
 	}
@@ -87,6 +88,14 @@ func missingText(left []Family, story []Verdict) string {
 		b.WriteString(v.Pool + ": " + v.Text)
 	}
 	return b.String()
+}
+
+// joinClauses joins two parts of a message, of which either may be empty.
+func joinClauses(a, b string) string {
+	if a == "" || b == "" {
+		return a + b
+	}
+	return a + "; " + b
 }
 
 func joinTexts(texts []string) string { return strings.Join(texts, ", ") }

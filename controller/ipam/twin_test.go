@@ -2,6 +2,7 @@ package ipam
 
 import (
 	"cmp"
+	"maps"
 	"net/netip"
 	"slices"
 	"strings"
@@ -19,18 +20,20 @@ type twin struct {
 	foreign map[Key][]netip.Addr
 
 	now      time.Time
+	asks     map[Key]Request // by the last answer
 	rests    map[netip.Addr]Rest
 	reserved []netip.Addr
 }
 
 func newTwin(pools []Pool) *twin {
-	return &twin{pools: pools, holds: map[Key][]hold{}, foreign: map[Key][]netip.Addr{}, rests: map[netip.Addr]Rest{}}
+	return &twin{pools: pools, holds: map[Key][]hold{}, foreign: map[Key][]netip.Addr{}, asks: map[Key]Request{}, rests: map[netip.Addr]Rest{}}
 }
 
 type hold struct {
 	addr             netip.Addr
 	pool             string
 	leaving, written bool
+	loose, ousted    bool
 }
 
 // universe is every address that the pools of the test may have: few, with .0, .255, .254 and .1 among them.
@@ -96,10 +99,7 @@ func (w *twin) heldByOurs(a netip.Addr) bool {
 	return false
 }
 
-func (w *twin) held(a netip.Addr) bool {
-	if w.heldByOurs(a) {
-		return true
-	}
+func (w *twin) heldByAnother(a netip.Addr) bool {
 	for _, addrs := range w.foreign {
 		if slices.Contains(addrs, a) {
 			return true
@@ -107,6 +107,8 @@ func (w *twin) held(a netip.Addr) bool {
 	}
 	return false
 }
+
+func (w *twin) held(a netip.Addr) bool { return w.heldByOurs(a) || w.heldByAnother(a) }
 
 // gives: the pool gives the address out, if nobody has it.
 func (w *twin) gives(p Pool, a netip.Addr) bool {
@@ -181,6 +183,10 @@ func (w *twin) attribute(a netip.Addr, current string) string {
 }
 
 func (w *twin) setPools(pools []Pool) {
+	was := map[netip.Addr]bool{}
+	for _, a := range universe {
+		was[a] = w.uniform(a)
+	}
 	w.pools = pools
 	for k := range w.holds {
 		for i := range w.holds[k] {
@@ -188,7 +194,116 @@ func (w *twin) setPools(pools []Pool) {
 			h.pool = w.attribute(h.addr, h.pool)
 		}
 	}
+	for _, a := range universe { // an edit moves nobody
+		if was[a] && !w.uniform(a) {
+			for _, o := range w.on(a) {
+				o.hold.loose = o.hold.loose || !o.hold.ousted
+			}
+		}
+	}
 	w.tidy()
+}
+
+// holding is a Service's hold on an address.
+type holding struct {
+	key  Key
+	hold *hold
+}
+
+// on lists who of ours holds an address.
+func (w *twin) on(a netip.Addr) (out []holding) {
+	for k := range w.holds {
+		for i := range w.holds[k] {
+			if w.holds[k][i].addr == a {
+				out = append(out, holding{k, &w.holds[k][i]})
+			}
+		}
+	}
+	return out
+}
+
+// alike: the two may share an address that counts in a pool, ports aside.
+func (w *twin) alike(x, y Request, pool string) bool {
+	if x.SharingKey == "" || x.SharingKey != y.SharingKey || x.Local != y.Local || len(x.Ports) == 0 || len(y.Ports) == 0 {
+		return false
+	}
+	same := x.Service.Namespace == y.Service.Namespace
+	if x.Local {
+		return same && len(x.Selector) > 0 && maps.Equal(x.Selector, y.Selector)
+	}
+	p := w.pool(pool)
+	return same || p != nil && p.ShareAcross
+}
+
+// clash: the two have a port in common.
+func clash(x, y Request) bool {
+	for _, p := range x.Ports {
+		for _, q := range y.Ports {
+			if p == q {
+				return true
+			}
+		}
+	}
+	return len(x.Ports) == 0 || len(y.Ports) == 0
+}
+
+// uniform: ours alone hold the address, and all may share it.
+func (w *twin) uniform(a netip.Addr) bool {
+	all := w.on(a)
+	for _, x := range all {
+		if !w.alike(w.asks[x.key], w.asks[all[0].key], x.hold.pool) || !w.alike(w.asks[x.key], w.asks[x.key], x.hold.pool) {
+			return false
+		}
+	}
+	return len(all) > 0 && !w.heldByAnother(a)
+}
+
+func older(x, y Request) bool {
+	return cmp.Or(x.Created.Compare(y.Created), x.Service.Compare(y.Service)) < 0
+}
+
+// fitting: how a Service that asks for this stands at an address that it holds.
+func (w *twin) fitting(r Request, h hold) (how fit, beaten []*hold) {
+	for _, o := range w.on(h.addr) {
+		other := w.asks[o.key]
+		if o.key == r.Service || o.hold.leaving || !clash(r, other) && w.alike(r, other, h.pool) {
+			continue
+		}
+		switch {
+		case !clash(r, other) && h.loose && o.hold.loose:
+			how = max(how, tolerated)
+		case h.ousted && !o.hold.ousted, h.ousted == o.hold.ousted && older(other, r):
+			return loses, nil
+		default:
+			beaten = append(beaten, o.hold)
+		}
+	}
+	return how, beaten
+}
+
+// join is the lowest address of a pool that the Service may share with those who hold it.
+func (w *twin) join(p Pool, f Family, r Request, target []hold) (netip.Addr, bool) {
+	for _, a := range universe {
+		if FamilyOf(a) == f && w.gives(p, a) && w.mayJoin(p, a, r) && (w.within(r, p, a) || w.quotaLeft(p, r, target, 1)) {
+			return a, true
+		}
+	}
+	return netip.Addr{}, false
+}
+
+func (w *twin) mayJoin(p Pool, a netip.Addr, r Request) bool {
+	all := w.on(a)
+	for _, o := range all {
+		if o.key == r.Service || o.hold.pool != p.Name || !w.alike(r, w.asks[o.key], p.Name) || clash(r, w.asks[o.key]) {
+			return false
+		}
+	}
+	return len(all) > 0 && !w.heldByAnother(a)
+}
+
+// within: the address costs nothing of the quota, for somebody of the namespace has it.
+func (w *twin) within(r Request, p Pool, a netip.Addr) bool {
+	return slices.ContainsFunc(w.on(a), func(o holding) bool { return o.key.Namespace == r.Service.Namespace })
 }
 
 func (w *twin) adoptable(s Status) bool {
@@ -203,7 +318,8 @@ func (w *twin) adoptable(s Status) bool {
 	return true
 }
 
-func (w *twin) adopt(r Request) {
+func (w *twin) adopt(r Request, withAll bool) {
+	w.asks[r.Service] = r
 	for i, a := range r.Status.Addresses {
 		pool := ""
 		if i < len(r.Status.Pools) {
@@ -212,9 +328,29 @@ func (w *twin) adopt(r Request) {
 		if r.Status.Pools != nil && pool == "" {
 			continue
 		}
-		if pool = w.attribute(a, pool); pool != "" && !w.heldByOurs(a) {
-			w.holds[r.Service] = append(w.holds[r.Service], hold{addr: a, pool: pool, written: true})
+		if pool = w.attribute(a, pool); pool == "" {
+			continue
 		}
+		h := hold{addr: a, pool: pool, written: true}
+		var against []*hold
+		for _, o := range w.on(a) {
+			h.pool = o.hold.pool
+			switch {
+			case o.hold.ousted || o.hold.leaving:
+			case clash(r, w.asks[o.key]):
+				h.ousted = true
+			case !w.alike(r, w.asks[o.key], h.pool):
+				against = append(against, o.hold)
+				h.ousted = h.ousted || !withAll
+			}
+		}
+		if len(against) > 0 && !h.ousted {
+			h.loose = true
+			for _, o := range against {
+				o.loose = true
+			}
+		}
+		w.holds[r.Service] = append(w.holds[r.Service], h)
 	}
 }
 
@@ -242,17 +378,18 @@ func (w *twin) assign(r Request) string {
 			w.foreign[r.Service] = r.Status.Addresses
 			return string(clarion.ReasonHeldByAnother)
 		}
-		w.adopt(r)
+		w.adopt(r, false)
 	}
 	delete(w.foreign, r.Service)
+	lost := func(h hold) bool { how, _ := w.fitting(r, h); return how == loses }
 
 	target, reason := w.decide(r)
 	if reason != "" {
 		target = nil
 		shown := func(h hold) bool { return slices.Contains(r.Status.Addresses, h.addr) }
-		unheard := slices.ContainsFunc(w.holds[r.Service], func(h hold) bool { return shown(h) && !h.written })
+		unheard := slices.ContainsFunc(w.holds[r.Service], func(h hold) bool { return shown(h) && !h.written && !lost(h) })
 		for _, h := range w.holds[r.Service] {
-			if unheard && shown(h) || !unheard && h.written {
+			if !lost(h) && (unheard && shown(h) || !unheard && h.written) {
 				target = append(target, h)
 			}
 		}
@@ -261,6 +398,17 @@ func (w *twin) assign(r Request) string {
 		h := &w.holds[r.Service][i]
 		h.leaving = !slices.ContainsFunc(target, func(t hold) bool { return t.addr == h.addr })
 	}
+	for i := range w.holds[r.Service] { // those that can't stay beside it go
+		if h := &w.holds[r.Service][i]; !h.leaving {
+			how, beaten := w.fitting(r, *h)
+			h.ousted = false
+			h.loose = h.loose && how == tolerated
+			for _, o := range beaten {
+				o.ousted = true
+			}
+		}
+	}
+	w.asks[r.Service] = r
 	defer w.tidy()
 	var got []string
 	for _, t := range target {
@@ -318,6 +466,7 @@ func (w *twin) decide(r Request) (target []hold, reason clarion.Reason) {
 			gives := p != nil && w.gives(*p, h.addr)
 			switch {
 			case FamilyOf(h.addr) != f,
+				func() bool { how, _ := w.fitting(r, h); return how == loses }(),
 				r.Addresses != nil && !slices.Contains(r.Addresses, h.addr),
 				r.Pool != "" && h.pool != r.Pool,
 				p != nil && p.Invalid == "" && p.ReleaseOrphans && (p.Deleting || !gives):
@@ -353,9 +502,9 @@ func (w *twin) decide(r Request) (target []hold, reason clarion.Reason) {
 				return nil, clarion.ReasonAddressExcluded
 			case w.rests[a].Until.After(w.now) && w.rests[a].Service != r.Service:
 				return nil, clarion.ReasonAddressResting
-			case w.held(a):
+			case w.held(a) && !w.mayJoin(*o, a, r):
 				return nil, clarion.ReasonAddressInUse
-			case !w.quotaLeft(*o, r, target, 1):
+			case !w.within(r, *o, a) && !w.quotaLeft(*o, r, target, 1):
 				return nil, clarion.ReasonQuotaReached
 			}
 			target = append(target, hold{addr: a, pool: o.Name})
@@ -402,9 +551,12 @@ func (w *twin) decide(r Request) (target []hold, reason clarion.Reason) {
 	})
 
 	has := func(p Pool, f Family) clarion.Reason {
+		_, joins := w.join(p, f, r, target)
 		switch {
 		case w.capacity(p, f) == 0:
 			return clarion.ReasonFamilyMismatch
+		case joins:
+			return ""
 		case len(w.open(p, f, r.Service)) == 0:
 			return clarion.ReasonPoolExhausted
 		case !w.quotaLeft(p, r, target, 1):
@@ -412,16 +564,33 @@ func (w *twin) decide(r Request) (target []hold, reason clarion.Reason) {
 		}
 		return ""
 	}
-	give := func(p Pool, f Family) {
-		target = append(target, hold{addr: w.open(p, f, r.Service)[0], pool: p.Name})
+	give := func(p Pool, f Family) (joins bool) {
+		a, joins := w.join(p, f, r, target)
+		if !joins {
+			a = w.open(p, f, r.Service)[0]
+		}
+		target = append(target, hold{addr: a, pool: p.Name})
+		return joins
 	}
 	if len(missing) == 2 {
+		var best []hold
+		most := -1
 		for _, p := range candidates {
-			if has(p, IPv4) == "" && has(p, IPv6) == "" && w.quotaLeft(p, r, target, 2) {
-				give(p, IPv4)
-				give(p, IPv6)
-				return w.ordered(r, wanted, target), ""
+			before := target
+			shared := 0
+			if has(p, missing[0]) == "" {
+				shared += b2i(give(p, missing[0]))
+				if has(p, missing[1]) == "" {
+					shared += b2i(give(p, missing[1]))
+					if shared > most {
+						best, most = slices.Clone(target), shared
+					}
+				}
 			}
+			target = before
+		}
+		if best != nil {
+			return w.ordered(r, wanted, best), ""
 		}
 	}
 	type try struct {
@@ -436,6 +605,11 @@ func (w *twin) decide(r Request) (target []hold, reason clarion.Reason) {
 	families:
 		for _, f := range missing {
 			order := slices.Clone(candidates)
+			slices.SortStableFunc(order, func(a, b Pool) int { // where others share first
+				_, x := w.join(a, f, r, target)
+				_, y := w.join(b, f, r, target)
+				return b2i(y) - b2i(x)
+			})
 			if len(target) == 1 { // the pool of the other address first
 				slices.SortStableFunc(order, func(a, b Pool) int {
 					return b2i(b.Name == target[0].pool) - b2i(a.Name == target[0].pool)
@@ -454,7 +628,8 @@ func (w *twin) decide(r Request) (target []hold, reason clarion.Reason) {
 				reason := has(p, f)
 				t.reasons = append(t.reasons, reason)
 				if reason != clarion.ReasonFamilyMismatch && slices.ContainsFunc(w.holds[r.Service], func(h hold) bool {
-					return FamilyOf(h.addr) == f && (h.written || slices.Contains(r.Status.Addresses, h.addr))
+					how, _ := w.fitting(r, h)
+					return how != loses && FamilyOf(h.addr) == f && (h.written || slices.Contains(r.Status.Addresses, h.addr))
 				}) {
 					t.loses = true
 				}
@@ -511,19 +686,20 @@ func (w *twin) quotaLeft(p Pool, r Request, target []hold, n int) bool {
 	if p.PerNamespace == 0 {
 		return true
 	}
+	has := map[netip.Addr]bool{}
 	for k, hs := range w.holds {
 		for _, h := range hs {
 			if k.Namespace == r.Service.Namespace && h.pool == p.Name && k != r.Service {
-				n++
+				has[h.addr] = true
 			}
 		}
 	}
 	for _, h := range target {
 		if h.pool == p.Name {
-			n++
+			has[h.addr] = true
 		}
 	}
-	return n <= int(p.PerNamespace)
+	return len(has)+n <= int(p.PerNamespace)
 }
 
 func (w *twin) ordered(r Request, wanted []Family, target []hold) []hold {

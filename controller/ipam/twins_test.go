@@ -1,6 +1,7 @@
 package ipam
 
 import (
+	"cmp"
 	"flag"
 	"fmt"
 	"net/netip"
@@ -95,6 +96,7 @@ func anyPools(t *rapid.T) (out []Pool) {
 				p.For.Service = func(l map[string]string) bool { return l["tier"] == "gold" }
 			}
 		}
+		p.ShareAcross = rapid.Bool().Draw(t, "shareAcross")
 		p.ReuseDelay = time.Duration(rapid.SampledFrom([]int{0, 0, 3, 10}).Draw(t, "reuseDelay")) * time.Second
 		p.ReleaseOrphans = rapid.IntRange(0, 3).Draw(t, "releases") == 0
 		if rapid.IntRange(0, 7).Draw(t, "invalid") == 0 {
@@ -122,7 +124,7 @@ func (m *twins) draw(t *rapid.T) *Request {
 	k := m.key(t)
 	r := m.requests[k]
 	if r == nil {
-		r = &Request{Service: k}
+		r = &Request{Service: k, Created: time.Unix(int64(rapid.IntRange(0, 1).Draw(t, "created")), 0)}
 		m.requests[k] = r
 	} else if rapid.Bool().Draw(t, "same again") {
 		return r
@@ -131,6 +133,10 @@ func (m *twins) draw(t *rapid.T) *Request {
 	r.Policy = rapid.SampledFrom([]Policy{SingleStack, PreferDualStack, RequireDualStack}).Draw(t, "policy")
 	r.Pool = rapid.SampledFrom([]string{"", "", "", "a", "b", "c", "d"}).Draw(t, "pool")
 	r.Labels = map[string]string{"tier": rapid.SampledFrom([]string{"gold", "iron"}).Draw(t, "tier")}
+	r.Ports = rapid.SampledFrom([][]Port{{{"TCP", 80}}, {{"TCP", 80}}, {{"TCP", 443}}, {{"UDP", 80}}, {{"TCP", 80}, {"TCP", 443}}, nil}).Draw(t, "ports")
+	r.SharingKey = rapid.SampledFrom([]string{"", "k", "k", "j"}).Draw(t, "key")
+	r.Local = rapid.IntRange(0, 3).Draw(t, "local") == 0
+	r.Selector = rapid.SampledFrom([]map[string]string{{"app": "a"}, {"app": "a"}, {"app": "b"}, nil}).Draw(t, "selector")
 	r.Addresses = nil
 	if rapid.IntRange(0, 3).Draw(t, "asks for addresses") == 0 {
 		r.Addresses = rapid.SliceOfNDistinct(rapid.SampledFrom(universe), 1, 2, rapid.ID[netip.Addr]).Draw(t, "addresses")
@@ -261,10 +267,12 @@ func (m *twins) restart(t *rapid.T) {
 	if !early {
 		m.a.RestoreResting(rests)
 	}
-	slices.SortStableFunc(all, func(x, y Request) int { return b2i(y.Status.Pools != nil) - b2i(x.Status.Pools != nil) })
+	slices.SortFunc(all, func(x, y Request) int {
+		return cmp.Or(b2i(y.Status.Pools != nil)-b2i(x.Status.Pools != nil), b2i(older(y, x))-b2i(older(x, y)))
+	})
 	for _, r := range all {
 		if m.w.adoptable(r.Status) {
-			m.w.adopt(r)
+			m.w.adopt(r, true)
 		} else {
 			m.w.foreign[r.Service] = r.Status.Addresses
 		}

@@ -1,7 +1,10 @@
 package ipam
 
 import (
+	"cmp"
+	"maps"
 	"slices"
+	"strings"
 
 	"github.com/google/btree"
 )
@@ -12,7 +15,8 @@ import (
 type waiting struct {
 	byKey map[Key]*waiter
 	lines map[Cause]*line
-	turn  uint64 // counts those who began to wait
+	ports map[Cause]map[Port]bool // of the lines for CauseSharing, by their cause without its port
+	turn  uint64                  // counts those who began to wait
 	woken []Key
 }
 
@@ -41,7 +45,7 @@ type place struct {
 }
 
 func newWaiting() *waiting {
-	return &waiting{byKey: map[Key]*waiter{}, lines: map[Cause]*line{}}
+	return &waiting{byKey: map[Key]*waiter{}, lines: map[Cause]*line{}, ports: map[Cause]map[Port]bool{}}
 }
 
 func byTurn(a, b place) bool {
@@ -62,12 +66,46 @@ func (w *waiting) add(k Key, turn uint64, causes []Cause) {
 		l := w.lines[c]
 		if l == nil {
 			l = &line{cause: c, asleep: btree.NewG(8, byTurn)}
-			w.lines[c] = l
+			w.open(c, l)
 		}
 		it.lines[i], it.tried[i] = l, l.epoch
 		l.asleep.ReplaceOrInsert(place{l.epoch, turn, it})
 	}
 	w.byKey[k] = it
+}
+
+func (w *waiting) open(c Cause, l *line) {
+	w.lines[c] = l
+	if c.Kind == CauseSharing {
+		port := c.Port
+		c.Port = Port{}
+		if w.ports[c] == nil {
+			w.ports[c] = map[Port]bool{}
+		}
+		w.ports[c][port] = true
+	}
+}
+
+func (w *waiting) close(l *line) {
+	c := l.cause
+	delete(w.lines, c)
+	if c.Kind == CauseSharing {
+		port := c.Port
+		c.Port = Port{}
+		if delete(w.ports[c], port); len(w.ports[c]) == 0 {
+			delete(w.ports, c)
+		}
+	}
+}
+
+// portsOf lists the ports for which Services wait, in order.
+func (w *waiting) portsOf(c Cause) []Port {
+	if len(w.ports[c]) == 0 {
+		return nil
+	}
+	return slices.SortedFunc(maps.Keys(w.ports[c]), func(a, b Port) int {
+		return cmp.Or(cmp.Compare(a.Port, b.Port), strings.Compare(a.Protocol, b.Protocol))
+	})
 }
 
 // leave takes a Service out of its lines and returns its turn, and the causes whose next waiter may be due.
@@ -84,7 +122,7 @@ func (w *waiting) leave(k Key) (turn uint64, causes []Cause) {
 			l.asleep.Delete(place{it.tried[i], it.turn, it})
 		}
 		if l.woken == 0 && l.asleep.Len() == 0 {
-			delete(w.lines, l.cause)
+			w.close(l)
 		} else {
 			causes = append(causes, l.cause)
 		}
@@ -141,6 +179,15 @@ func (w *waiting) rouse(it *waiter) {
 		l.woken++
 	}
 	w.woken = append(w.woken, it.key)
+}
+
+// call has a Service brought back, whether it waits or not.
+func (w *waiting) call(k Key) {
+	if it := w.byKey[k]; it == nil {
+		w.woken = append(w.woken, k)
+	} else if !it.woken {
+		w.rouse(it)
+	}
 }
 
 // rouseKey wakes a Service, if it waits.

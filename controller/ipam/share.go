@@ -1,0 +1,275 @@
+package ipam
+
+import (
+	"fmt"
+	"maps"
+	"slices"
+	"strings"
+
+	clarion "github.com/clarion-lb/clarion/api/v1beta1"
+)
+
+// terms are what a Service brings that matters to others at the same address. Those of Services alike are one value.
+type terms struct {
+	ports []Port
+	// sharing is the sharing key and, with externalTrafficPolicy Local, whose Pods they are: Services share an address
+	// only where that is equal. It is "" for a Service that shares with nobody.
+	sharing string
+	refs    int
+}
+
+// termsOf reads the terms of a Service from its request.
+func termsOf(r Request) terms {
+	t := terms{ports: r.Ports}
+	switch {
+	case r.SharingKey == "" || len(r.Ports) == 0:
+	case !r.Local:
+		t.sharing = r.SharingKey + "\x00"
+	case len(r.Selector) > 0: // without a selector nothing says that the Pods are the same
+		var b strings.Builder
+		b.WriteString(r.SharingKey + "\x00" + r.Service.Namespace)
+		for _, k := range slices.Sorted(maps.Keys(r.Selector)) {
+			b.WriteString("\x00" + k + "\x00" + r.Selector[k])
+		}
+		t.sharing = b.String()
+	}
+	return t
+}
+
+func (t terms) equal(o terms) bool { return t.sharing == o.sharing && slices.Equal(t.ports, o.ports) }
+
+// common reports whether two Services' ports have one in common. No ports are all ports.
+func common(x, y []Port) bool {
+	return len(x) == 0 || len(y) == 0 || slices.ContainsFunc(x, func(p Port) bool { return slices.Contains(y, p) })
+}
+
+// group returns the cause that stands for the Services which may share addresses of a family in a pool with one, ports
+// aside; the zero Cause when it shares with nobody.
+func (t terms) group(p *pool, f Family, namespace string) Cause {
+	if t.sharing == "" {
+		return Cause{}
+	}
+	if p.ShareAcross {
+		namespace = ""
+	}
+	return Cause{Kind: CauseSharing, Pool: p.Name, Family: f, Namespace: namespace, Sharing: t.sharing}
+}
+
+// fit says how a Service stands at an address that it has beside others.
+type fit uint8
+
+const (
+	fits      fit = iota // all may share it, or it has the address alone
+	tolerated            // they may not, but had it together when they were adopted, and no ports clash
+	loses                // another one has the better right to it
+)
+
+// fitting says how a Service with these terms would stand at an address that it has. beaten are the claims of those
+// that have to go for it.
+func (a *Allocator) fitting(i id, created int64, t terms) (how fit, beaten []id) {
+	it := a.ledger.claims.at(i)
+	s := a.sites[it.addr]
+	if s == nil || s.mates == 1 {
+		return fits, nil
+	}
+	me := a.ledger.holders.at(it.holder)
+	group := t.group(it.pool, familyOf(it.addr), me.namespace.name)
+	if s.suits(group, t.ports, me.terms.group(it.pool, familyOf(it.addr), me.namespace.name), me.terms.ports) {
+		return fits, nil
+	}
+	a.ledger.besides(it.addr, func(j id, o *claim) bool {
+		other := a.ledger.holders.at(o.holder)
+		if j == i || other.foreign || o.leaving {
+			return true
+		}
+		clash := common(t.ports, other.terms.ports)
+		alike := group != (Cause{}) && group == other.terms.group(o.pool, familyOf(o.addr), other.namespace.name)
+		switch {
+		case !clash && alike:
+		case !clash && it.loose && o.loose:
+			how = max(how, tolerated)
+		case it.ousted && !o.ousted, it.ousted == o.ousted && other.precedes(me.key(), created):
+			how = loses
+			return false
+		default:
+			beaten = append(beaten, j)
+		}
+		return true
+	})
+	if how == loses {
+		return loses, nil
+	}
+	return how, beaten
+}
+
+// precedes reports whether a Service has the better right to an address than one of a name and time of creation.
+func (h *holder) precedes(k Key, created int64) bool {
+	return h.created < created || h.created == created && h.key().Compare(k) < 0
+}
+
+// agree notes a Service's terms by now, and has those go that can't stay where it is. The claims of the grants are
+// those that it keeps.
+func (a *Allocator) agree(h id, created int64, t terms, kept []grant) {
+	if h == 0 {
+		return
+	}
+	for _, g := range kept {
+		if g.claim == 0 {
+			continue
+		}
+		how, beaten := a.fitting(g.claim, created, t)
+		it := a.ledger.claims.at(g.claim)
+		it.ousted = false
+		it.loose = it.loose && how == tolerated
+		for _, j := range beaten {
+			a.oust(j)
+		}
+	}
+	a.ledger.holders.at(h).created = created
+	a.setTerms(h, t)
+}
+
+// oust has a Service give up an address, unless it has the right to it again when it asks next.
+func (a *Allocator) oust(c id) {
+	if it := a.ledger.claims.at(c); !it.ousted {
+		it.ousted = true
+		a.waiting.call(a.ledger.holders.at(it.holder).key())
+	}
+}
+
+// setTerms has a Service's terms be these.
+func (a *Allocator) setTerms(h id, t terms) {
+	holder := a.ledger.holders.at(h)
+	old := holder.terms
+	if old.equal(t) {
+		return
+	}
+	holder.terms = a.ledger.intern(t)
+	a.ledger.of(h, func(c id, it *claim) bool {
+		if it.pool == nil {
+			return true
+		}
+		if a.sites[it.addr] == nil && t.sharing != "" {
+			a.build(it.addr)
+			return true
+		}
+		if s := a.sites[it.addr]; s != nil {
+			s.count(a, it, *holder.terms, +1)
+			s.count(a, it, *old, -1)
+			a.regroup(s)
+		}
+		a.waiting.wakeAll(Cause{Kind: CauseAddress, Address: addrOf(it.addr), Holding: true})
+		return true
+	})
+	a.ledger.unref(old)
+}
+
+// join returns the lowest address of a family in a pool that Services have with which this one may share it, and where
+// none of its ports is in use. within says that it costs nothing of the namespace's quota. When there is none, why says
+// what would have to change.
+func (s *search) join(p *pool, f Family) (n num, within, ok bool, why []Cause) {
+	group := s.terms.group(p, f, s.r.Service.Namespace)
+	if group == (Cause{}) {
+		return num{}, false, false, nil
+	}
+	g := s.a.groups[group]
+	for _, port := range s.r.Ports {
+		if g == nil || g.taken[port] == g.sites.Len() {
+			group.Port = port
+			return num{}, false, false, []Cause{group}
+		}
+	}
+	quota := s.quotaLeft(p, 1)
+	ns := s.a.ledger.namespaces[s.r.Service.Namespace]
+	g.sites.Ascend(func(at *site) bool {
+		within = ns != nil && at.spaces[ns] > 0
+		if !at.hasPort(s.r.Ports) && (quota || within) && p.gives(at.addr) && !s.has(at.addr) {
+			n, ok = at.addr, true
+		}
+		return !ok
+	})
+	if !ok {
+		for _, port := range s.r.Ports {
+			group.Port = port
+			why = append(why, group)
+		}
+		if !quota {
+			_, cause := s.quotaVerdict(p)
+			why = append(why, cause)
+		}
+		within = false
+	}
+	return n, within, ok, why
+}
+
+// has reports whether the Service has a claim on an address.
+func (s *search) has(n num) (has bool) {
+	s.a.ledger.of(s.holder, func(_ id, it *claim) bool { has = has || it.addr == n; return !has })
+	return has
+}
+
+// joinNamed grants an address that the Service asks for and others have, or says why not.
+func (s *search) joinNamed(p *pool, n num) (g grant, reason clarion.Reason, text string, causes []Cause) {
+	addr := addrOf(n)
+	causes = []Cause{{Kind: CauseAddress, Address: addr}}
+	group := s.terms.group(p, familyOf(n), s.r.Service.Namespace)
+	at := s.a.sites[n]
+	if group != (Cause{}) {
+		c := group
+		c.Address, c.Port = addr, s.r.Ports[0]
+		if at != nil {
+			for _, port := range s.r.Ports {
+				if at.ports[port] > 0 {
+					c.Port = port
+				}
+			}
+		}
+		causes = append(causes, c)
+	}
+	if text = s.whyNotShare(p, at, group); text != "" {
+		return grant{}, clarion.ReasonAddressInUse, text, causes
+	}
+	ns := s.a.ledger.namespaces[s.r.Service.Namespace]
+	within := ns != nil && at.spaces[ns] > 0
+	if !within && !s.quotaLeft(p, 1) {
+		v, cause := s.quotaVerdict(p)
+		return grant{}, v.Reason, "pool " + p.Name + ": " + v.Text, append(causes, cause)
+	}
+	return grant{addr: n, pool: p, within: within}, "", "", nil
+}
+
+// whyNotShare says why the Service can't share an address with those who have it, or "".
+func (s *search) whyNotShare(p *pool, at *site, group Cause) string {
+	const has = "another Service has it"
+	switch {
+	case s.r.SharingKey == "":
+		return has
+	case group == (Cause{}):
+		return has + ", and a Service with externalTrafficPolicy Local and no selector shares with nobody"
+	case at == nil || at.foreign > 0 || at.alone > 0:
+		return has + " and does not share it"
+	case at.in == nil || at.in.key != group:
+		key, _, _ := strings.Cut(group.Sharing, "\x00")
+		for other := range at.groups {
+			otherKey, _, _ := strings.Cut(other.Sharing, "\x00")
+			switch {
+			case otherKey != key:
+				return has + " under another sharing key"
+			case other.Pool != group.Pool:
+				return has + ", from pool " + other.Pool
+			case other.Namespace != group.Namespace:
+				return has + ", in another namespace, and pool " + p.Name + " lets Services share only within one (sharing: Namespace)"
+			case other.Sharing != group.Sharing:
+				return has + " under the same sharing key, but the two can't share: externalTrafficPolicy must be Cluster for both, " +
+					"or Local for both with the same namespace and selector"
+			}
+		}
+		return has
+	}
+	for _, port := range s.r.Ports {
+		if at.ports[port] > 0 {
+			return fmt.Sprintf("%s and a port of this one there (%s/%d)", has, port.Protocol, port.Port)
+		}
+	}
+	return ""
+}
