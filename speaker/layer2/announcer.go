@@ -4,6 +4,7 @@ import (
 	"context"
 	"fmt"
 	"log/slog"
+	"net/netip"
 	"sync"
 	"sync/atomic"
 	"time"
@@ -30,6 +31,9 @@ type Options struct {
 	// process or its machine did not run for over a second. It is for speakers that call
 	// Awake.
 	HoldAfterGap bool
+	// Rival, if not nil, is called when another node is seen to claim an address that this one has, at most
+	// once a second for each segment: the two may have been apart. It must not wait.
+	Rival func(iface string, address netip.Addr, mac MAC)
 }
 
 // DefaultGratuitousRate is the default of [Options.GratuitousRate].
@@ -66,6 +70,7 @@ type Announcer struct {
 	born         time.Time
 	beat         atomic.Int64
 
+	rival func(iface string, address netip.Addr, mac MAC)
 	// sinceBoot is the time since the machine was started.
 	sinceBoot func() time.Duration
 
@@ -96,6 +101,7 @@ func New(o Options) *Announcer {
 		changed:  make(chan struct{}, 1),
 
 		sinceBoot:    sinceBoot,
+		rival:        o.Rival,
 		holdAfterGap: o.HoldAfterGap,
 		born:         time.Now(),
 		askers:       make(map[segment]*askers),

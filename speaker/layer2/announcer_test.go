@@ -3,6 +3,7 @@ package layer2
 import (
 	"bytes"
 	"context"
+	"encoding/binary"
 	"errors"
 	"fmt"
 	"log/slog"
@@ -160,7 +161,8 @@ type fakePort struct {
 	filtered int // calls of Listen
 	joined   map[netip.Addr]bool
 	refuses  map[netip.Addr]error // groups that cannot be joined
-	sent     [][]byte
+	sent     [][]byte             // announcements
+	asked    [][]byte             // probes and looks
 	replies  [][]byte
 }
 
@@ -226,8 +228,22 @@ func (p *fakePort) Serve(s server) error {
 func (p *fakePort) Send(frame []byte) error {
 	p.mu.Lock()
 	defer p.mu.Unlock()
-	p.sent = append(p.sent, slices.Clone(frame))
+	if asksOnly(frame) {
+		p.asked = append(p.asked, slices.Clone(frame))
+	} else {
+		p.sent = append(p.sent, slices.Clone(frame))
+	}
 	return nil
+}
+
+// asksOnly reports whether a frame that is sent unasked tells nobody of an address: an ARP probe, or
+// a solicitation that is not from one of ours.
+func asksOnly(frame []byte) bool {
+	if binary.BigEndian.Uint16(frame[12:]) == etherTypeARP {
+		return binary.BigEndian.Uint32(frame[arpSenderAddress:]) == 0
+	}
+	source := netip.AddrFrom16([16]byte(frame[ipv6Source:]))
+	return frame[icmpv6Type] == 135 && (source.IsUnspecified() || source.IsLinkLocalUnicast())
 }
 
 func (p *fakePort) Nudge() {

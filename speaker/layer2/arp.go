@@ -70,6 +70,7 @@ func parseARPStatement(frame []byte) (statement, bool) {
 		return statement{}, false
 	}
 	s := statement{address: netip.AddrFrom4([4]byte(frame[arpSenderAddress:])), mac: MAC(frame[arpSenderMAC:]), source: ethernetSource(frame)}
+	s.answer = field(arpOperation) == uint16(arp.OperationReply) && binary.BigEndian.Uint32(frame[arpTargetAddress:]) == 0
 	return s, s.mac.IsUnicast() && !s.address.IsUnspecified() && !s.address.IsMulticast()
 }
 

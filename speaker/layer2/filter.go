@@ -69,8 +69,8 @@ func cover(addresses []netip.Addr, limit int) []span {
 // another host or was sent by this one.
 const packetMulticast = 2
 
-// requestFilter returns the program for requests of the family whose target is
-// in spans. Without spans it passes nothing.
+// requestFilter returns the program for what concerns addresses in spans: requests for them, and what others
+// say of them. Without spans it passes nothing.
 func requestFilter(f Family, spans []span) []bpf.Instruction {
 	if len(spans) == 0 {
 		return []bpf.Instruction{bpf.RetConstant{Val: 0}}
@@ -80,31 +80,52 @@ func requestFilter(f Family, spans []span) []bpf.Instruction {
 		bpf.JumpIf{Cond: bpf.JumpLessOrEqual, Val: packetMulticast, SkipTrue: 1},
 		bpf.RetConstant{Val: 0},
 	}
-	require := func(offset uint32, size int, value uint32) {
-		program = append(program,
-			bpf.LoadAbsolute{Off: offset, Size: size},
-			bpf.JumpIf{Cond: bpf.JumpEqual, Val: value, SkipTrue: 1},
-			bpf.RetConstant{Val: 0})
+	require := func(offset uint32, size int, values ...uint32) {
+		program = append(program, bpf.LoadAbsolute{Off: offset, Size: size})
+		for i, value := range values {
+			program = append(program, bpf.JumpIf{Cond: bpf.JumpEqual, Val: value, SkipTrue: uint8(len(values) - i)})
+		}
+		program = append(program, bpf.RetConstant{Val: 0})
 	}
-	var key uint32
+	refuse := bpf.RetConstant{Val: 0}
 	switch f {
 	case IPv4:
-		require(arpOperation, 2, 1)
 		require(arpHardwareType, 4, hardwareTypeEthernet<<16|etherTypeIPv4)
 		require(arpLengths, 2, ethernetIPv4Lengths)
-		key = arpTargetAddress
-	case IPv6:
+		// Whoever says to have one of our addresses, by whatever operation; or else a request for one.
+		program = append(program, contains(arpSenderAddress, spans, nil)...)
+		require(arpOperation, 2, 1)
+		return append(program, contains(arpTargetAddress, spans, refuse)...)
+	default:
 		require(ipv6NextHeader, 2, protocolICMPv6<<8|255)
-		require(icmpv6Type, 2, 135<<8)
-		key = nsTarget + 12
+		require(icmpv6Type, 2, 135<<8, 136<<8)
+		return append(program, contains(nsTarget+12, spans, refuse)...)
 	}
-	program = append(program, bpf.LoadAbsolute{Off: key, Size: 4})
-	// Below the first span nothing passes; search relies on it.
-	program = append(program,
-		bpf.JumpIf{Cond: bpf.JumpGreaterOrEqual, Val: spans[0].lo, SkipTrue: 1},
-		bpf.RetConstant{Val: 0})
-	return append(program, search(spans)...)
 }
+
+// contains returns a program that passes a frame when the filter key at offset is in one of the spans. If not, it
+// ends with miss, or goes on with what comes after it if miss is nil.
+func contains(offset uint32, spans []span, miss bpf.Instruction) []bpf.Instruction {
+	// Below the first span nothing passes; search relies on it.
+	program := append([]bpf.Instruction{
+		bpf.LoadAbsolute{Off: offset, Size: 4},
+		bpf.JumpIf{Cond: bpf.JumpGreaterOrEqual, Val: spans[0].lo, SkipTrue: 1},
+		missed{},
+	}, search(spans)...)
+	for i, in := range program {
+		if in != (missed{}) {
+			continue
+		}
+		program[i] = miss
+		if miss == nil {
+			program[i] = bpf.Jump{Skip: uint32(len(program) - 1 - i)}
+		}
+	}
+	return program
+}
+
+// missed stands for what comes when the accumulator is in no span.
+type missed struct{ bpf.Instruction }
 
 // search returns a program that passes a frame when the accumulator, known to be at
 // least spans[0].lo, is in one of the spans: a binary search for the last span that
@@ -114,7 +135,7 @@ func search(spans []span) []bpf.Instruction {
 		return []bpf.Instruction{
 			bpf.JumpIf{Cond: bpf.JumpGreaterThan, Val: spans[0].hi, SkipTrue: 1},
 			bpf.RetConstant{Val: maxFrame},
-			bpf.RetConstant{Val: 0},
+			missed{},
 		}
 	}
 	middle := len(spans) / 2

@@ -28,3 +28,6 @@ func appendEthernet(b []byte, dst, src MAC, etherType uint16) []byte {
 
 // ethernetSource returns the source of a frame that has a whole header.
 func ethernetSource(frame []byte) MAC { return MAC(frame[6:12]) }
+
+// ethernetDestination returns the destination of a frame that has a whole header.
+func ethernetDestination(frame []byte) MAC { return MAC(frame[:6]) }

@@ -1,6 +1,7 @@
 package layer2
 
 import (
+	"slices"
 	"time"
 )
 
@@ -29,16 +30,11 @@ func (a *Announcer) SetKnown(macs []MAC) {
 	a.known.Store(&known)
 }
 
-// isNode reports whether mac is a node's, this one's or another's.
-func (a *Announcer) isNode(mac MAC) bool {
-	if (*a.known.Load())[mac] {
-		return true
-	}
+// isNode reports whether mac is another node's.
+func (a *Announcer) isNode(mac MAC) bool { return (*a.known.Load())[mac] }
+
+// isOwn reports whether mac is that of one of this node's interfaces.
+func (a *Announcer) isOwn(mac MAC) bool {
 	links, _ := a.links.load()
-	for _, l := range links {
-		if l.HardwareAddr == mac {
-			return true
-		}
-	}
-	return false
+	return slices.ContainsFunc(links, func(l Link) bool { return l.HardwareAddr == mac })
 }

@@ -28,6 +28,8 @@ type Link struct {
 	// LinkLocal is an IPv6 link-local address that is ready for use, without
 	// a zone; invalid when there is none.
 	LinkLocal netip.Addr
+	// Routers are the next hops of default routes out of this interface, in order.
+	Routers []netip.Addr
 }
 
 // OnLink reports whether address lies in a network attached to l.
@@ -39,7 +41,8 @@ func (l Link) OnLink(address netip.Addr) bool {
 // Equal reports whether l and o say the same.
 func (l Link) Equal(o Link) bool {
 	return l.Name == o.Name && l.Index == o.Index && l.HardwareAddr == o.HardwareAddr && l.Up == o.Up &&
-		l.Master == o.Master && l.LinkLocal == o.LinkLocal && slices.Equal(l.Prefixes, o.Prefixes)
+		l.Master == o.Master && l.LinkLocal == o.LinkLocal && slices.Equal(l.Prefixes, o.Prefixes) &&
+		slices.Equal(l.Routers, o.Routers)
 }
 
 // Select returns the links that make sense to announce on, in the order given:

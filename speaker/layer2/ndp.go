@@ -141,7 +141,8 @@ func parseAdvertisement(frame []byte) (statement, bool) {
 		return statement{}, false
 	}
 	// "If the IP Destination Address is a multicast address the Solicited flag is zero."
-	if frame[ipv6Destination] == 0xff && frame[naFlags]&naSolicited != 0 {
+	s.answer = frame[naFlags]&naSolicited != 0
+	if frame[ipv6Destination] == 0xff && s.answer {
 		return statement{}, false
 	}
 	target, found, ok := linkLayer(ndp.Target, frame[nsOptions:])
@@ -207,6 +208,13 @@ func appendSolicitation(b []byte, own, to MAC, source, address netip.Addr) []byt
 		TargetAddress: address,
 		Options:       []ndp.Option{&ndp.LinkLayerAddress{Direction: ndp.Source, Addr: own[:]}},
 	})
+}
+
+// appendDuplicateProbe appends the Neighbor Solicitation by which a host finds out whether address
+// is free (RFC 4862 §5.4.2).
+func appendDuplicateProbe(b []byte, own MAC, address netip.Addr) []byte {
+	group := solicitedNode(address)
+	return appendNDP(b, own, multicastMAC(group), netip.IPv6Unspecified(), group, &ndp.NeighborSolicitation{TargetAddress: address})
 }
 
 func appendAdvertisement(b []byte, own, dstMAC MAC, src, dst, target netip.Addr, mac MAC, solicited bool) []byte {

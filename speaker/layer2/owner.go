@@ -2,6 +2,7 @@ package layer2
 
 import (
 	"context"
+	"net/netip"
 	"slices"
 	"time"
 
@@ -164,7 +165,7 @@ func (o *owner) man(ctx context.Context, now time.Time, s segment, p *post) {
 	link, exists := o.links[s.iface]
 	if p.link.same(link) {
 		if p.responder != nil {
-			o.updateSource(p, link)
+			o.update(p, link)
 			return
 		}
 		if now.Before(p.retryAt) {
@@ -185,11 +186,11 @@ func (o *owner) man(ctx context.Context, now time.Time, s segment, p *post) {
 	}
 }
 
-// updateSource hands a new link-local address to a responder that can go on.
-func (o *owner) updateSource(p *post, link observed) {
-	if p.link.LinkLocal != link.LinkLocal {
+// update hands what is new of a link to a responder that can go on.
+func (o *owner) update(p *post, link observed) {
+	if !p.link.Equal(link.Link) {
 		p.link = link
-		p.responder.setSource(link.LinkLocal)
+		p.responder.network.Store(&link.Link)
 	}
 }
 
@@ -200,10 +201,12 @@ func (o *owner) start(ctx context.Context, now time.Time, s segment, p *post) {
 	}
 	r := &responder{
 		segment: s, protocol: &protocols[s.family], link: p.link.Link, open: o.open, answers: &o.answers,
-		counters: o.counters, pace: o.paces[s.iface], changed: make(chan struct{}, 1), report: o.poke,
+		counters: o.counters, pace: o.paces[s.iface], changed: make(chan struct{}, 1), remarks: make(chan remark, remarksBuffer), report: o.poke,
 		refresh: o.refresh, reannounce: &o.reannounce, askers: o.askersOn(s), announcer: o.Announcer,
 	}
-	r.setSource(p.link.LinkLocal)
+	network := p.link.Link
+	r.network.Store(&network)
+	r.canaries.Store(new([]netip.Addr))
 	ctx, cancel := context.WithCancel(ctx)
 	done := make(chan struct{})
 	go func() {

@@ -12,6 +12,13 @@ type protocol struct {
 	// announce are the forms of a gratuitous frame, in the order in which they
 	// are sent. source is the interface's link-local address, if it has one.
 	announce []func(b []byte, own MAC, source, address netip.Addr) []byte
+	// claim asks for an address before it is announced, and look asks whether somebody else answers for one that
+	// is, or for a free one. An answer to a look comes to the source, or to all where there is none.
+	claim func(b []byte, own MAC, address netip.Addr) []byte
+	look  func(b []byte, own MAC, source, address netip.Addr) []byte
+	// direct asks a host for its own address, as who has address: the host has to note that. The frame goes to the MAC to, or
+	// to all if that is zero.
+	direct func(b []byte, own, to MAC, address, host netip.Addr) []byte
 	// group is the multicast group to which requests for an address are sent;
 	// nil where they are broadcast.
 	group func(address netip.Addr) netip.Addr
@@ -26,12 +33,23 @@ var protocols = [families]protocol{
 			func(b []byte, own MAC, _, address netip.Addr) []byte { return appendARPAnnouncement(b, own, address) },
 			func(b []byte, own MAC, _, address netip.Addr) []byte { return appendGratuitousReply(b, own, address) },
 		},
+		claim:  func(b []byte, own MAC, address netip.Addr) []byte { return appendARPProbe(b, own, MAC{}, address) },
+		look:   func(b []byte, own MAC, _, address netip.Addr) []byte { return appendARPProbe(b, own, MAC{}, address) },
+		direct: appendARPRequest,
 	},
 	IPv6: {
 		parse:     parseSolicitation,
 		statement: parseAdvertisement,
 		reply:     appendNeighborAdvertisement,
 		announce:  []func([]byte, MAC, netip.Addr, netip.Addr) []byte{appendUnsolicitedAdvertisement},
-		group:     solicitedNode,
+		claim:     appendDuplicateProbe,
+		look: func(b []byte, own MAC, source, address netip.Addr) []byte {
+			if !source.IsValid() {
+				return appendDuplicateProbe(b, own, address)
+			}
+			return appendSolicitation(b, own, MAC{}, source, address)
+		},
+		direct: appendSolicitation,
+		group:  solicitedNode,
 	},
 }

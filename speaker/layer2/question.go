@@ -37,4 +37,6 @@ type statement struct {
 	address netip.Addr
 	mac     MAC // that it says to have it at
 	source  MAC // that the frame came from
+	// answer is whether it was said to one who asked without having an address, or asked alone.
+	answer bool
 }

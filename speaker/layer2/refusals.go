@@ -54,8 +54,11 @@ func (r *refusals) list() []Failure {
 // served is what a responder has in force: what it listens for and what it
 // cannot listen for; immutable. It is nil before the first time.
 type served struct {
-	answered []netip.Addr
-	failures []Failure
+	answered  []netip.Addr
+	failures  []Failure
+	claiming  []netip.Addr
+	conflicts []Conflict
+	proxies   []MAC
 }
 
 // show fills in what there is to be seen of a responder at work. A segment of
@@ -65,6 +68,7 @@ func (s *served) show(seg *Segment) {
 		return
 	}
 	seg.Answered, seg.Failures = s.answered, s.failures
+	seg.Claiming, seg.Conflicts, seg.Proxies = s.claiming, s.conflicts, s.proxies
 	if len(s.answered) == 0 && len(s.failures) > 0 {
 		seg.Status, seg.Error = Failed, s.failures[0].Error
 		return

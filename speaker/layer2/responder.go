@@ -32,9 +32,14 @@ type responder struct {
 	// reannounce counts how often all was to be announced again.
 	reannounce *atomic.Uint64
 
-	// source is the link-local address to announce from. It may change
-	// while the responder runs.
-	source atomic.Pointer[netip.Addr]
+	// network is the link with what may change while the responder runs: its addresses and
+	// routers.
+	network atomic.Pointer[Link]
+	// remarks are what other hosts say of addresses announced here, or of canaries. When there is no room, a
+	// remark is lost: there will be another one.
+	remarks chan remark
+	// canaries are those that contests ask for.
+	canaries atomic.Pointer[[]netip.Addr]
 	// served is what of the table is in force so far.
 	served atomic.Pointer[served]
 	// changed has room for one note that answers, source or reannounce are new.
@@ -53,14 +58,14 @@ type responder struct {
 // there is to do. Joining takes the kernel about 20 µs.
 const joinBatch = 128
 
+// remarksBuffer is how many remarks may wait to be looked at.
+const remarksBuffer = 256
+
 // overflowInterval is how often the kernel is asked how much it had to drop.
 const overflowInterval = 5 * time.Second
 
 // table returns what is to be answered here.
 func (r *responder) table() *table { return (*r.answers.Load()).on(r.segment) }
-
-// setSource sets the link-local address to announce from.
-func (r *responder) setSource(a netip.Addr) { r.source.Store(&a) }
 
 // poke tells the responder to look at its table again.
 func (r *responder) poke() {
@@ -109,6 +114,8 @@ func (r *responder) run(ctx context.Context) error {
 		case err := <-ended:
 			return fmt.Errorf("receiving %s on %s: %w", r.segment.family, r.segment.iface, err)
 		case <-r.changed:
+		case m := <-r.remarks:
+			w.hear(time.Now(), m)
 		case <-timer.C:
 		case <-ticker.C:
 			r.countOverflow(p)
@@ -143,13 +150,30 @@ func (r *responder) handle(frame []byte, at time.Time, reply []byte) []byte {
 		return nil
 	}
 	q, reason := r.protocol.parse(frame, own)
-	if reason != answered {
+	switch {
+	case reason == DropNotRequest:
+		if st, ok := r.protocol.statement(frame); ok && st.source != own {
+			r.note(remark{address: st.address, mac: st.mac, answer: st.answer})
+		}
+		fallthrough
+	case reason != answered:
 		count.drop(reason)
 		return nil
 	}
 	mac, reason := r.table().answer(q, r)
-	if reason == answered || reason == DropStandby {
+	switch reason {
+	case answered:
 		r.askers.note(now, q.address, q.asker, q.askerMAC)
+		r.note(remark{address: q.asker, mac: q.askerMAC})
+	case DropStandby:
+		r.askers.note(now, q.address, q.asker, q.askerMAC)
+	case DropClaimed, DropNotAnnounced:
+		r.note(remark{address: q.asker, mac: q.askerMAC})
+	case DropClaiming:
+		// Who asks a single host whether an address is still there is about to claim nothing.
+		if q.asker.IsUnspecified() && !ethernetDestination(frame).IsUnicast() {
+			r.note(remark{address: q.address, mac: q.askerMAC, probe: true})
+		}
 	}
 	if reason != answered {
 		count.drop(reason)
@@ -159,6 +183,24 @@ func (r *responder) handle(frame []byte, at time.Time, reply []byte) []byte {
 		mac = own
 	}
 	return r.protocol.reply(reply, own, mac, q)
+}
+
+// note passes a remark on, if it is about an address of this node's own or about a canary.
+func (r *responder) note(m remark) {
+	b, announced := r.table().bindings[m.address]
+	m.mode = b.mode
+	switch {
+	case announced && (!b.own() || b.mode == ConflictOff):
+		return
+	case !announced && !slices.Contains(*r.canaries.Load(), m.address):
+		return
+	case r.announcer.isOwn(m.mac):
+		return
+	}
+	select {
+	case r.remarks <- m:
+	default:
+	}
 }
 
 // sent counts an answer.
@@ -180,17 +222,21 @@ type work struct {
 	port     port
 	seen     *table // the last table looked at
 	schedule *schedule
-	groups   map[netip.Addr]int     // addresses listened for, by joined group
-	pending  []netip.Addr           // to be listened for
-	listened map[netip.Addr]binding // listened for, with what was done about it
-	refused  refusals               // wanted, and for now not listened for
-	frame    []byte
+	contests *contests
+	canaries uint64 // the version of those that are listened for
+	// rivalTold is when another node was told of last.
+	rivalTold time.Time
+	groups    map[netip.Addr]int     // addresses listened for, by joined group
+	pending   []netip.Addr           // to be listened for
+	listened  map[netip.Addr]binding // listened for, with what was done about it
+	refused   refusals               // wanted, and for now not listened for
+	frame     []byte
 	// reannounced is the value of reannounce that was heeded last.
 	reannounced uint64
 }
 
 func newWork(r *responder, p port) *work {
-	return &work{
+	w := &work{
 		responder: r, port: p, seen: noAnswers,
 		schedule: newSchedule(len(r.protocol.announce), r.pace, r.refresh, rand.Float64),
 		groups:   make(map[netip.Addr]int),
@@ -199,6 +245,9 @@ func newWork(r *responder, p port) *work {
 		// What there is to announce is announced from the start anyway.
 		reannounced: r.reannounce.Load(),
 	}
+	w.contests = newContests(r.segment.family, r.pace, func() []netip.Prefix { return r.network.Load().Prefixes }, rand.Float64,
+		r.announcer.isNode, func(a netip.Addr) bool { _, announced := w.seen.bindings[a]; return announced })
+	return w
 }
 
 // step does what can be done now and returns when to be called again at the
@@ -212,15 +261,26 @@ func (w *work) step(now time.Time) (wake time.Time, err error) {
 	if err != nil {
 		return time.Time{}, err
 	}
-	w.repeat(now)
-	wake = w.announce(now)
-	if retry := w.refused.retryAt; wake.IsZero() || !retry.IsZero() && retry.Before(wake) {
-		wake = retry
+	contested, err := w.contend(now)
+	if err != nil {
+		return time.Time{}, err
 	}
+	w.repeat(now)
+	wake = earliest(w.announce(now), contested, w.refused.retryAt)
 	if more {
 		wake = now
 	}
 	return wake, nil
+}
+
+// earliest returns the first of times that are not zero.
+func earliest(times ...time.Time) (first time.Time) {
+	for _, t := range times {
+		if first.IsZero() || !t.IsZero() && t.Before(first) {
+			first = t
+		}
+	}
+	return first
 }
 
 // follow takes over what is new in the table: what is no longer wanted is
@@ -234,6 +294,7 @@ func (w *work) follow() error {
 	w.seen = t
 	for _, a := range gone {
 		w.schedule.remove(a)
+		w.contests.drop(a)
 		w.refused.forget(a)
 		if _, listening := w.listened[a]; !listening {
 			continue
@@ -243,14 +304,26 @@ func (w *work) follow() error {
 			return err
 		}
 	}
-	// The filter opens for everything at once; it is one program.
-	if err := w.port.Listen(t.addresses); err != nil {
-		return fmt.Errorf("filtering %s on %s: %w", w.segment.family, w.segment.iface, err)
+	if err := w.filter(); err != nil {
+		return err
 	}
 	w.pending = slices.DeleteFunc(w.pending, func(a netip.Addr) bool { _, wanted := t.bindings[a]; return !wanted })
 	w.pending = append(w.pending, changed...)
 	if len(changed) == 0 {
 		w.publish()
+	}
+	return nil
+}
+
+// filter has the kernel pass what is about the addresses of the table, and about canaries. It opens for
+// everything at once; it is one program.
+func (w *work) filter() error {
+	addresses := w.seen.addresses
+	if canaries := *w.responder.canaries.Load(); len(canaries) > 0 {
+		addresses = slices.Concat(addresses, canaries)
+	}
+	if err := w.port.Listen(addresses); err != nil {
+		return fmt.Errorf("filtering %s on %s: %w", w.segment.family, w.segment.iface, err)
 	}
 	return nil
 }
@@ -287,20 +360,21 @@ func (w *work) listen(now time.Time) (more bool, err error) {
 func (w *work) bind(now time.Time, a netip.Addr, b binding) {
 	was, had := w.listened[a]
 	w.listened[a] = b
-	switch {
-	case !b.own():
-		w.schedule.remove(a)
-	case b.gate.shut(w.responder):
-		w.clear(now, a)
-	case !had || !was.own():
-		w.schedule.add(now, a)
+	if !b.own() || b.mode == ConflictOff {
+		w.contests.drop(a)
 	}
-}
-
-// clear begins to answer and to announce an address that nobody else has.
-func (w *work) clear(now time.Time, a netip.Addr) {
-	w.listened[a].gate.opened.Store(w.responder)
-	w.schedule.add(now, a)
+	if !b.own() {
+		w.schedule.remove(a)
+		return
+	}
+	shut := b.gate.shut(w.responder)
+	taken := !had || !was.own() || was.gate != nil && was.gate.shut(w.responder)
+	if taken && b.claim && (shut || b.mode != ConflictEnforce) && (!had || was != b) {
+		w.contests.claim(now, a, b.mode)
+	}
+	if taken && !shut {
+		w.schedule.add(now, a, w.askers.last(a))
+	}
 }
 
 // answering reports whether requests for an address that is listened for are answered.
@@ -344,6 +418,8 @@ func (w *work) publish() {
 	if slices.ContainsFunc(s.answered, func(a netip.Addr) bool { return !w.answering(a) }) {
 		s.answered = slices.DeleteFunc(slices.Clone(s.answered), func(a netip.Addr) bool { return !w.answering(a) })
 	}
+	s.claiming = w.contests.claiming()
+	s.conflicts, s.proxies = w.contests.list(time.Now())
 	w.served.Store(s)
 	w.report()
 }
@@ -362,6 +438,79 @@ func (w *work) repeat(now time.Time) {
 	}
 }
 
+// hear takes in what another host has said. Another node that says to have an address of this one is
+// told of, at most once a second.
+func (w *work) hear(now time.Time, m remark) {
+	if !w.contests.heard(now, m) || w.announcer.rival == nil || now.Sub(w.rivalTold) < time.Second {
+		return
+	}
+	w.rivalTold = now
+	w.announcer.rival(w.segment.iface, m.address, m.mac)
+}
+
+// contend does what contests want done, and returns when to look again; zero for not before something is
+// heard.
+func (w *work) contend(now time.Time) (wake time.Time, err error) {
+	for len(w.remarks) > 0 {
+		w.hear(now, <-w.remarks)
+	}
+	if w.announcer.Held() {
+		return time.Time{}, nil // Awake wakes up
+	}
+	w.contests.tidy(now)
+	for ok := true; ok; {
+		var d deed
+		if d, ok, wake = w.contests.next(now); ok {
+			w.do(now, d)
+		}
+		if version := w.contests.version; version != w.canaries {
+			w.canaries = version
+			canaries := w.contests.asked()
+			w.responder.canaries.Store(&canaries)
+			if err := w.filter(); err != nil {
+				return time.Time{}, err
+			}
+		}
+	}
+	if w.contests.news {
+		w.publish()
+	}
+	return wake, nil
+}
+
+// do does a deed.
+func (w *work) do(now time.Time, d deed) {
+	own, source := w.link.HardwareAddr, w.network.Load().LinkLocal
+	b := w.table().bindings[d.address]
+	switch d.kind {
+	case deedProbe:
+		w.send(w.protocol.claim(w.frame[:0], own, d.address))
+	case deedLook:
+		w.send(w.protocol.look(w.frame[:0], own, source, d.address))
+	case deedDefend:
+		if b.own() {
+			w.send(w.protocol.announce[0](w.frame[:0], own, source, d.address))
+		}
+	case deedClear:
+		if g := w.listened[d.address].gate; g.shut(w.responder) {
+			g.opened.Store(w.responder)
+			w.schedule.add(now, d.address, w.askers.last(d.address))
+		}
+	case deedWithhold: // State tells
+	}
+}
+
+// send sends a frame; w.frame is there to be used again.
+func (w *work) send(frame []byte) {
+	w.frame = frame
+	if err := w.port.Send(frame); err != nil {
+		// The next round is the remedy; if the link is down, serve says so.
+		w.counters[w.segment.family].drop(DropSendFailed)
+		return
+	}
+	w.counters[w.segment.family].gratuitous.Add(1)
+}
+
 // announce sends the gratuitous frames that are due and returns when to look
 // again; zero if there will be none.
 func (w *work) announce(now time.Time) (wake time.Time) {
@@ -369,21 +518,42 @@ func (w *work) announce(now time.Time) (wake time.Time) {
 		return time.Time{} // Awake wakes up
 	}
 	for {
-		address, form, ok, wake := w.schedule.next(now)
+		f, ok, wake := w.schedule.next(now)
 		if !ok {
 			return wake
 		}
 		// Silence is in force as soon as Apply returns, before follow sees it.
 		// So is standing in for another node.
-		if b, wanted := w.table().bindings[address]; !wanted || !b.own() {
+		b, wanted := w.table().bindings[f.address]
+		if !wanted || !b.own() {
 			continue
 		}
-		w.frame = w.protocol.announce[form](w.frame[:0], w.link.HardwareAddr, *w.source.Load(), address)
-		if err := w.port.Send(w.frame); err != nil {
-			// The next round is the remedy; if the link is down, serve says so.
-			w.counters[w.segment.family].drop(DropSendFailed)
-			continue
+		own, source := w.link.HardwareAddr, w.network.Load().LinkLocal
+		w.send(w.protocol.announce[f.form](w.frame[:0], own, source, f.address))
+		if f.direct {
+			w.direct(now, f.address)
 		}
-		w.counters[w.segment.family].gratuitous.Add(1)
+		if f.look && b.mode != ConflictOff {
+			w.pace.ReserveN(now, 1)
+			w.send(w.protocol.look(w.frame[:0], own, source, f.address))
+		}
+	}
+}
+
+// direct tells those who need an address most where it is, in a way that they must heed: the routers,
+// and the hosts that asked for it lately.
+func (w *work) direct(now time.Time, address netip.Addr) {
+	own := w.link.HardwareAddr
+	for _, router := range w.network.Load().Routers {
+		if FamilyOf(router) == w.segment.family && router != address {
+			w.pace.ReserveN(now, 1)
+			w.send(w.protocol.direct(w.frame[:0], own, MAC{}, address, router))
+		}
+	}
+	for _, k := range w.askers.of(now, address) {
+		if k.Address != address {
+			w.pace.ReserveN(now, 1)
+			w.send(w.protocol.direct(w.frame[:0], own, k.MAC, address, k.Address))
+		}
 	}
 }

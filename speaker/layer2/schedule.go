@@ -3,6 +3,7 @@ package layer2
 import (
 	"cmp"
 	"container/heap"
+	"math"
 	"net/netip"
 	"time"
 
@@ -50,6 +51,8 @@ type schedule struct {
 	waiting entryHeap
 	ready   entryHeap
 	added   uint64
+	jam     int // how many waited for their first frame when that was most
+	turn    int // counts frames sent in a hurry
 	// refresh is the time from one announcement to the next when all rounds are
 	// over, zero for never, and random is in [0, 1).
 	refresh time.Duration
@@ -61,8 +64,10 @@ type entry struct {
 	step    step
 	due     time.Time
 	order   uint64 // of being added
-	inTurn  bool   // it waits to be refreshed, or is being refreshed
-	index   int    // in its heap
+	asked   time.Time
+	again   bool // the round is one that was asked for
+	inTurn  bool // it waits to be refreshed, or is being refreshed
+	index   int  // in its heap
 	heap    *entryHeap
 }
 
@@ -80,16 +85,17 @@ func newSchedule(forms int, pace *rate.Limiter, refresh time.Duration, random fu
 			return cmp.Or(a.due.Compare(b.due), cmp.Compare(a.order, b.order)) < 0
 		}},
 		ready: entryHeap{before: func(a, b *entry) bool {
-			return cmp.Or(cmp.Compare(a.step, b.step), a.due.Compare(b.due), cmp.Compare(a.order, b.order)) < 0
+			return cmp.Or(cmp.Compare(a.step, b.step), b.asked.Compare(a.asked), a.due.Compare(b.due), cmp.Compare(a.order, b.order)) < 0
 		}},
 	}
 }
 
 // add begins to announce an address, from the start if it is being announced.
-func (s *schedule) add(now time.Time, address netip.Addr) {
+// When it was asked for last, if ever, is asked.
+func (s *schedule) add(now time.Time, address netip.Addr, asked time.Time) {
 	s.remove(address)
 	s.added++
-	e := &entry{address: address, due: now, order: s.added}
+	e := &entry{address: address, due: now, order: s.added, asked: asked}
 	s.entries[address] = e
 	s.waiting.push(e)
 }
@@ -101,14 +107,14 @@ func (s *schedule) repeat(now time.Time, address netip.Addr) {
 	e := s.entries[address]
 	switch {
 	case e == nil:
-		s.add(now, address)
+		s.add(now, address, time.Time{})
 		e = s.entries[address]
-		e.step = last
+		e.step, e.again = last, true
 		return
 	case e.heap == &s.ready, !e.due.After(now):
 		return
 	case e.inTurn:
-		e.inTurn = false
+		e.inTurn, e.again = false, true
 	default:
 		e.step -= step(s.forms) // the round that it was announced in last
 	}
@@ -124,9 +130,17 @@ func (s *schedule) remove(address netip.Addr) {
 	}
 }
 
-// next returns the frame to send now: which form of which address. If there is
-// none, ok is false and wake is when to ask again; zero for not before add.
-func (s *schedule) next(now time.Time) (address netip.Addr, form int, ok bool, wake time.Time) {
+// An outgoing is a frame to be sent: which form of which address, and what else to send after it.
+type outgoing struct {
+	address netip.Addr
+	form    int
+	// direct is whether to tell routers and recent askers, look whether to ask who else has the address.
+	direct, look bool
+}
+
+// next returns the frame to send now. If there is none, ok is false and wake is when to ask again;
+// zero for not before add.
+func (s *schedule) next(now time.Time) (f outgoing, ok bool, wake time.Time) {
 	for s.waiting.Len() > 0 && !s.waiting.first().due.After(now) {
 		s.ready.push(s.waiting.pop())
 	}
@@ -134,29 +148,65 @@ func (s *schedule) next(now time.Time) (address netip.Addr, form int, ok bool, w
 		if s.waiting.Len() > 0 {
 			wake = s.waiting.first().due
 		}
-		return netip.Addr{}, 0, false, wake
+		return outgoing{}, false, wake
 	}
-	if r := s.pace.ReserveN(now, 1); r.DelayFrom(now) > 0 {
-		wake = now.Add(max(r.DelayFrom(now), burstPause))
-		r.CancelAt(now)
-		return netip.Addr{}, 0, false, wake
+	if !s.free() {
+		if wake := paced(s.pace, now); !wake.IsZero() {
+			return outgoing{}, false, wake
+		}
 	}
 
 	e := s.ready.pop()
-	address, form = e.address, int(e.step)%s.forms
+	round := int(e.step) / s.forms
+	last := int(e.step)%s.forms == s.forms-1 && round == len(rounds)-1
+	f = outgoing{address: e.address, form: int(e.step) % s.forms, look: last && !e.again}
+	// Not with the first frame: that of others comes before.
+	f.direct = e.step == 1 || int(e.step)%s.forms == 0 && rounds[round] == time.Second
 	switch {
 	case e.step+1 < stepCount(s.forms):
-		e.due = now.Add(e.step.delay(s.forms))
-		e.step++
+		next := e.step + 1
+		if round == 0 && s.ready.Len() > crowded {
+			next = step(s.forms * calmRound)
+		}
+		e.due = now.Add(rounds[int(next)/s.forms] - rounds[round])
+		e.step = next
 		s.waiting.push(e)
 	case s.refresh > 0:
 		e.due = now.Add(s.pause(e.inTurn))
-		e.step, e.inTurn = stepCount(s.forms)-step(s.forms), true
+		e.step, e.inTurn, e.again = stepCount(s.forms)-step(s.forms), true, false
 		s.waiting.push(e)
 	default:
-		delete(s.entries, address)
+		delete(s.entries, e.address)
 	}
-	return address, form, true, time.Time{}
+	return f, true, time.Time{}
+}
+
+const (
+	// crowded is how many addresses must be waiting for an address to go from its first round to
+	// calmRound, the first that is not in the rush.
+	crowded   = 1000
+	calmRound = 3
+	// firstWithin is how long it takes at most until each of many addresses was announced once, if need be
+	// at a multiple of the pace, up to hurry times it.
+	firstWithin = 2 * time.Second
+	hurry       = 4
+)
+
+// free reports whether the next frame costs nothing of the pace: of the first ones of very many addresses, some
+// do.
+func (s *schedule) free() bool {
+	if s.ready.first().step > 0 {
+		s.jam = 0
+		return false
+	}
+	s.jam = max(s.jam, s.ready.Len())
+	fits := float64(s.pace.Limit()) * firstWithin.Seconds()
+	times := min(int(math.Ceil(float64(s.jam)/fits)), hurry)
+	if times <= 1 {
+		return false
+	}
+	s.turn = (s.turn + 1) % times
+	return s.turn != 0
 }
 
 // refreshJitter is by how much of the interval a refresh comes early or late.

@@ -190,7 +190,35 @@ func look() ([]Link, error) {
 			})
 		}
 	}
-	return interpret(ks, as), nil
+	all := interpret(ks, as)
+	for i := range all {
+		all[i].Routers = routersOf(all[i])
+	}
+	return all, nil
+}
+
+// anywhere are addresses to which only a default route leads, in most networks.
+var anywhere = []netip.Addr{netip.MustParseAddr("1.1.1.1"), netip.MustParseAddr("2620:fe::fe")}
+
+// routersOf asks the kernel where it would send what leaves by the link for anywhere. It is asked by
+// address, for a list of all routes is long on nodes that are routers. Nothing is sent.
+func routersOf(l Link) []netip.Addr {
+	var routers []netip.Addr
+	if !l.Up || len(l.Prefixes) == 0 {
+		return nil
+	}
+	for _, dst := range anywhere {
+		routes, err := netlink.RouteGetWithOptions(dst.AsSlice(), &netlink.RouteGetOptions{OifIndex: l.Index})
+		if err != nil {
+			continue // no route
+		}
+		for _, r := range routes {
+			if gw, ok := netip.AddrFromSlice(r.Gw); ok && r.LinkIndex == l.Index {
+				routers = append(routers, gw.Unmap())
+			}
+		}
+	}
+	return routers
 }
 
 // prefixOf converts from the form that netlink uses.
