@@ -1,0 +1,317 @@
+package detection
+
+import (
+	"encoding/binary"
+	"errors"
+	"fmt"
+	"time"
+)
+
+// The format of a packet:
+//
+//	packet  = version message*
+//	message = type length value      what a receiver does not know, it skips by its length
+//	value   = field*
+//	field   = type length value
+//
+// version is a byte, types and lengths are unsigned varints, and so are numbers. A receiver takes packets of
+// its own version and of the one before; what only adds to a version is a new type. Who a packet
+// is from, and which life of it, gossip says.
+
+const packetVersion = 1
+
+// Types of messages.
+const (
+	typeBeat = 1
+	typePing = 2 // asks for a heartbeat at once; empty
+	typeVote = 3
+)
+
+// Fields of a heartbeat.
+const (
+	beatSeq      = 1
+	beatFlags    = 2
+	beatInterval = 3 // milliseconds
+	beatReleased = 4
+)
+
+// Fields of a vote.
+const (
+	voteSubject    = 1
+	voteLife       = 2
+	voteSeq        = 3
+	voteSpeaking   = 4
+	voteQuiet      = 5 // milliseconds
+	voteRestarting = 6
+	voteAnswers    = 7
+	voteLink       = 8
+)
+
+// Fields of a link in a vote.
+const (
+	linkName    = 1
+	linkState   = 2
+	linkMethods = 3
+)
+
+// Bounds on what is sent and believed.
+const (
+	// maxPacket is what a receiver takes, maxPayload what a sender fills: with all that gossip puts around it, a
+	// packet stays under 1,232 bytes, which any path takes that IPv6 can use (RFC 8200 section 5).
+	maxPacket  = 4096
+	maxPayload = 1000
+	maxName    = 253 // RFC 1123 subdomain, as Node names are
+	maxIfname  = 15  // IFNAMSIZ without its NUL
+	maxLinks   = 32
+)
+
+var (
+	errTruncated = errors.New("truncated")
+	errVersion   = errors.New("packet of a version that is not spoken here")
+)
+
+// A beat is a heartbeat.
+type beat struct {
+	seq      uint64
+	flags    Flags
+	interval time.Duration
+	// released tells a monitor that it is none any more.
+	released bool
+}
+
+// A packet is a decoded payload.
+type packet struct {
+	beat  *beat
+	ping  bool
+	votes []vote
+}
+
+func appendField(b []byte, typ uint64, value []byte) []byte {
+	b = binary.AppendUvarint(b, typ)
+	b = binary.AppendUvarint(b, uint64(len(value)))
+	return append(b, value...)
+}
+
+func appendNumber(b []byte, typ uint64, n uint64) []byte {
+	return appendField(b, typ, binary.AppendUvarint(nil, n))
+}
+
+func appendFlag(b []byte, typ uint64, set bool) []byte {
+	if !set {
+		return b
+	}
+	return appendField(b, typ, nil)
+}
+
+func encodeBeat(h beat) []byte {
+	v := appendNumber(nil, beatSeq, h.seq)
+	v = appendNumber(v, beatFlags, uint64(h.flags))
+	v = appendNumber(v, beatInterval, uint64(h.interval.Milliseconds()))
+	v = appendFlag(v, beatReleased, h.released)
+	return appendField([]byte{packetVersion}, typeBeat, v)
+}
+
+func encodePing() []byte { return appendField([]byte{packetVersion}, typePing, nil) }
+
+// encodeVotes returns packets that together carry the votes, each of a size that any path takes.
+func encodeVotes(votes []vote) [][]byte {
+	var packets [][]byte
+	var b []byte
+	for _, v := range votes {
+		encoded := appendField(nil, typeVote, encodeVote(v))
+		if len(b) > 0 && len(b)+len(encoded) > maxPayload {
+			packets, b = append(packets, b), nil
+		}
+		if b == nil {
+			b = []byte{packetVersion}
+		}
+		b = append(b, encoded...)
+	}
+	if b != nil {
+		packets = append(packets, b)
+	}
+	return packets
+}
+
+func encodeVote(v vote) []byte {
+	b := appendField(nil, voteSubject, []byte(v.subject))
+	b = appendNumber(b, voteLife, v.life)
+	b = appendNumber(b, voteSeq, v.seq)
+	if v.speaking != unknown {
+		b = appendNumber(b, voteSpeaking, uint64(v.speaking))
+	}
+	b = appendNumber(b, voteQuiet, uint64(v.quiet.Milliseconds()))
+	b = appendFlag(b, voteRestarting, v.restarting)
+	b = appendFlag(b, voteAnswers, v.answers)
+	for _, l := range v.links {
+		f := appendField(nil, linkName, []byte(l.name))
+		f = appendNumber(f, linkState, uint64(l.alive))
+		f = appendNumber(f, linkMethods, uint64(l.methods))
+		b = appendField(b, voteLink, f)
+	}
+	return b
+}
+
+// decode reads a payload. It survives any input and allocates in proportion to it.
+func decode(b []byte) (packet, error) {
+	var p packet
+	switch {
+	case len(b) == 0:
+		return p, errTruncated
+	case len(b) > maxPacket:
+		return p, fmt.Errorf("%d bytes, at most %d are taken", len(b), maxPacket)
+	case b[0] != packetVersion:
+		return p, errVersion
+	}
+	err := eachField(b[1:], func(typ uint64, value []byte) error {
+		switch typ {
+		case typeBeat:
+			h, err := decodeBeat(value)
+			if err != nil {
+				return fmt.Errorf("heartbeat: %w", err)
+			}
+			p.beat = &h
+		case typePing:
+			p.ping = true
+		case typeVote:
+			v, err := decodeVote(value)
+			if err != nil {
+				return fmt.Errorf("vote: %w", err)
+			}
+			p.votes = append(p.votes, v)
+		}
+		return nil
+	})
+	if err != nil {
+		return packet{}, err
+	}
+	return p, nil
+}
+
+func eachField(b []byte, do func(typ uint64, value []byte) error) error {
+	for len(b) > 0 {
+		typ, n := binary.Uvarint(b)
+		if n <= 0 {
+			return errTruncated
+		}
+		length, k := binary.Uvarint(b[n:])
+		if k <= 0 || length > uint64(len(b)-n-k) {
+			return errTruncated
+		}
+		b = b[n+k:]
+		if err := do(typ, b[:length:length]); err != nil {
+			return err
+		}
+		b = b[length:]
+	}
+	return nil
+}
+
+func decodeBeat(b []byte) (beat, error) {
+	h := beat{interval: DefaultInterval}
+	err := eachField(b, func(typ uint64, value []byte) (err error) {
+		var n uint64
+		switch typ {
+		case beatSeq:
+			h.seq, err = decodeNumber(value)
+		case beatFlags:
+			n, err = decodeNumber(value)
+			h.flags = Flags(n)
+		case beatInterval:
+			n, err = decodeNumber(value)
+			h.interval = clampInterval(milliseconds(n))
+		case beatReleased:
+			h.released = true
+		}
+		return err
+	})
+	return h, err
+}
+
+func decodeVote(b []byte) (vote, error) {
+	var v vote
+	err := eachField(b, func(typ uint64, value []byte) (err error) {
+		var n uint64
+		switch typ {
+		case voteSubject:
+			v.subject, err = decodeText(value, maxName)
+		case voteLife:
+			v.life, err = decodeNumber(value)
+		case voteSeq:
+			v.seq, err = decodeNumber(value)
+		case voteSpeaking:
+			n, err = decodeNumber(value)
+			v.speaking = decodeTernary(n)
+		case voteQuiet:
+			n, err = decodeNumber(value)
+			v.quiet = milliseconds(n)
+		case voteRestarting:
+			v.restarting = true
+		case voteAnswers:
+			v.answers = true
+		case voteLink:
+			if len(v.links) == maxLinks {
+				return fmt.Errorf("more than %d links", maxLinks)
+			}
+			var l linkVote
+			l, err = decodeLinkVote(value)
+			v.links = append(v.links, l)
+		}
+		return err
+	})
+	if err == nil && v.subject == "" {
+		err = errors.New("about nobody")
+	}
+	return v, err
+}
+
+func decodeLinkVote(b []byte) (linkVote, error) {
+	var l linkVote
+	err := eachField(b, func(typ uint64, value []byte) (err error) {
+		var n uint64
+		switch typ {
+		case linkName:
+			l.name, err = decodeText(value, maxIfname)
+		case linkState:
+			n, err = decodeNumber(value)
+			l.alive = decodeTernary(n)
+		case linkMethods:
+			n, err = decodeNumber(value)
+			l.methods = methods(n) & allMethods
+		}
+		return err
+	})
+	return l, err
+}
+
+// decodeTernary takes a value that a later version may have added for unknown.
+func decodeTernary(n uint64) ternary {
+	if n > uint64(no) {
+		return unknown
+	}
+	return ternary(n)
+}
+
+func decodeText(b []byte, longest int) (string, error) {
+	if len(b) > longest {
+		return "", fmt.Errorf("text of %d bytes, at most %d are taken", len(b), longest)
+	}
+	for _, c := range b {
+		if c < ' ' || c == 0x7f {
+			return "", errors.New("text with control characters")
+		}
+	}
+	return string(b), nil
+}
+
+func decodeNumber(b []byte) (uint64, error) {
+	n, k := binary.Uvarint(b)
+	if k <= 0 || k != len(b) {
+		return 0, errors.New("a number that is none")
+	}
+	return n, nil
+}
+
+func milliseconds(n uint64) time.Duration {
+	return time.Duration(min(n, uint64(24*time.Hour/time.Millisecond))) * time.Millisecond
+}
