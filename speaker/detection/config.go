@@ -36,6 +36,9 @@ const (
 	examSlow  = time.Second
 	examTired = time.Minute
 
+	// pingPause is the time between two questions to a speaker that has been silent for longer.
+	pingPause = 500 * time.Millisecond
+
 	// lateness is by how much a timer of this node's may be late. After more, what was seen in the meantime is void.
 	lateness = 40 * time.Millisecond
 	// pause is the time without a step after which a node knows nothing any more, and forgetful for how long after it
@@ -62,6 +65,9 @@ const (
 	// often they are asked while nobody answers.
 	soundControls = 4
 	isolatedPause = 150 * time.Millisecond
+
+	// judgements is how often in a step verdicts may follow from each other. What is left is for the next one.
+	judgements = 4
 
 	// quorum is how many must agree, where there are as many.
 	quorum = 2

@@ -82,6 +82,7 @@ func (o *ownLink) heard(m *Machine, sent time.Time) {
 		for p := range m.watched {
 			for _, lw := range p.watch.links {
 				if lw.mine == o.name {
+					lw.restartExam(m)
 					lw.examAt = m.now
 				}
 			}

@@ -119,7 +119,7 @@ func (m *Machine) Step(now time.Time, in Input) Output {
 	for _, p := range sortedPeers(m.trouble) {
 		m.tend(p)
 	}
-	for len(m.dirty) > 0 {
+	for range judgements {
 		batch := sortedPeers(m.dirty)
 		clear(m.dirty)
 		for _, p := range batch {

@@ -32,7 +32,7 @@ type simNet struct {
 	sides map[string]map[string]int
 	// packets counts what speakers send, and what probes cost.
 	beats, votes, probes, votePackets int
-	steps                            int
+	steps                             int
 
 	onVerdict func(observer *simNode, v Verdict)
 	onStep    func(n *simNode)

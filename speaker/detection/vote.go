@@ -68,10 +68,12 @@ func (v vote) same(o vote) bool {
 		slices.EqualFunc(v.links, o.links, func(a, b linkVote) bool { return a.name == b.name && a.alive == b.alive })
 }
 
-// living reports whether p can vote: it is heard, it is not accused by this node itself.
-func (p *peer) living() bool {
-	return p.Gossip && p.verdict.State == Alive && p.mine.speaking != no
-}
+// counts reports whether what p has voted counts: whoever has lost it otherwise, its vote has come. It does not hang on
+// verdicts, so that verdicts can't hang on each other in a circle.
+func (p *peer) counts() bool { return p.Gossip && p.mine.speaking != no }
+
+// living reports whether a vote of p's is worth waiting for.
+func (p *peer) living() bool { return p.counts() && p.verdict.State == Alive }
 
 // hearVote takes in what another says of a third, or of this node.
 func (m *Machine) hearVote(from *peer, v vote, at time.Time) {
@@ -126,7 +128,7 @@ func (m *Machine) ballot(p *peer, do func(voter string, v vote)) {
 			delete(p.votes, voter)
 			continue
 		}
-		if e.living() {
+		if e.counts() {
 			do(voter, v)
 		}
 	}
@@ -250,10 +252,8 @@ func (m *Machine) judge(p *peer) {
 	if next.State != p.verdict.State {
 		next.Since = m.now
 		m.ringChanged = true
-		for _, q := range m.members {
-			if _, voted := q.votes[p.Node]; voted {
-				m.dirty[q] = true
-			}
+		for q := range m.trouble { // fewer are left to wait for
+			m.dirty[q] = true
 		}
 	}
 	p.verdict = next
@@ -358,7 +358,7 @@ func (m *Machine) sendVotes() {
 	for _, p := range m.newcomers {
 		var standing []vote
 		for q := range m.trouble {
-			if q != p && q.watch != nil && q.said && q.mine.accuses() {
+			if q.watch != nil && q.said && q.mine.accuses() {
 				standing = append(standing, q.mine)
 			}
 		}

@@ -174,15 +174,16 @@ func (m *Machine) decideSilent(p *peer) {
 	if !w.suspected {
 		return
 	}
-	// The speaker itself is asked too, as often as there are rounds in an exam: a heartbeat that was lost is
-	// said again.
-	if since := m.now.Sub(w.beatAt); !w.silent || since < pause {
-		if !m.now.Before(w.pingAt) {
-			m.out.Send = append(m.out.Send, Send{To: []string{p.Node}, Payload: encodePing()})
-			w.pingAt = m.now.Add(examSpacing)
+	// The speaker itself is asked too: a heartbeat that was lost is said again, and one that does not count
+	// this node among its monitors is heard when it is back.
+	if !m.now.Before(w.pingAt) {
+		m.out.Send = append(m.out.Send, Send{To: []string{p.Node}, Payload: encodePing()})
+		w.pingAt = m.now.Add(examSpacing)
+		if m.now.Sub(w.beatAt) > pause {
+			w.pingAt = m.now.Add(pingPause)
 		}
-		m.wake(w.pingAt)
 	}
+	m.wake(w.pingAt)
 	if w.silent || m.blind(p) {
 		return
 	}
@@ -226,7 +227,7 @@ func (m *Machine) opinion(p *peer) vote {
 	w := p.watch
 	v := vote{subject: p.Node, life: p.life, quiet: m.now.Sub(w.beatAt)}
 	switch {
-	case w.silent:
+	case w.silent && !m.blind(p):
 		v.speaking = no
 		v.restarting = w.restarting
 		v.answers = !w.answersAt.IsZero() && m.now.Sub(w.answersAt) < answersFor
