@@ -34,7 +34,7 @@ func BenchmarkServices(b *testing.B) {
 	if apiServer == nil || os.Getenv("CLARION_BENCH") == "" {
 		b.Skip("takes minutes: set CLARION_BENCH=1, and KUBEBUILDER_ASSETS to the directory with kube-apiserver and etcd")
 	}
-	for _, n := range []int{10_000} {
+	for _, n := range []int{1000, 10_000} {
 		b.Run(fmt.Sprint(n), func(b *testing.B) {
 			for range b.N {
 				measure(b, n)
