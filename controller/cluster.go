@@ -41,8 +41,9 @@ func mapper() meta.RESTMapper {
 	m.Add(corev1.SchemeGroupVersion.WithKind("Service"), meta.RESTScopeNamespace)
 	m.Add(corev1.SchemeGroupVersion.WithKind("Secret"), meta.RESTScopeNamespace)
 	m.Add(corev1.SchemeGroupVersion.WithKind("Namespace"), meta.RESTScopeRoot)
+	m.Add(corev1.SchemeGroupVersion.WithKind("Node"), meta.RESTScopeRoot)
 	m.Add(eventsv1.SchemeGroupVersion.WithKind("Event"), meta.RESTScopeNamespace)
-	for _, kind := range []string{"IPAddressPool", "L2Advertisement", "BGPAdvertisement", "BGPPeer", "BFDProfile"} {
+	for _, kind := range []string{"IPAddressPool", "L2Advertisement", "BGPAdvertisement", "BGPPeer", "BFDProfile", "Speaker"} {
 		m.Add(clarion.GroupVersion.WithKind(kind), meta.RESTScopeRoot)
 	}
 	m.AddSpecific(clarion.GroupVersion.WithKind("Community"), clarion.GroupVersion.WithResource("communities"),
@@ -80,6 +81,8 @@ func newCluster(o Options) (*cluster, error) {
 		ByObject: map[client.Object]cache.ByObject{
 			&corev1.Service{}:   {Transform: trimService},
 			&corev1.Namespace{}: {Transform: trimNamespace},
+			&corev1.Node{}:      {Transform: trimNode},
+			&clarion.Speaker{}:  {Transform: trimSpeaker},
 		},
 	})
 	if err != nil {

@@ -21,6 +21,7 @@ func (t *term) decide(s *corev1.Service, namespaceLabels map[string]string) (*wr
 	t.mu.Lock()
 	defer t.mu.Unlock()
 	defer t.wakeLocked()
+	t.ledger.Advance(t.o.Now())
 
 	known := t.known[k]
 	if known != nil && older(s.ResourceVersion, known.version) {

@@ -443,7 +443,7 @@ func TestPoolsTellHowTheyAre(t *testing.T) {
 	w.pool("rests", "198.51.100.0/24", func(p *clarion.IPAddressPool) {
 		p.Spec.ReuseDelay = &metav1.Duration{Duration: time.Minute}
 	})
-	sees("rests", "Ready False NotInForce", "reuseDelay")
+	sees("rests", "Ready True Accepted")
 
 	w.service("s", annotated(clarion.AnnotationLoadBalancerIPs, "192.0.2.7"))
 	sees("old", "1/256, 0/2^64")

@@ -43,6 +43,10 @@ func poolOf(p *clarion.IPAddressPool) ipam.Pool {
 		Random:         p.Spec.Strategy == clarion.StrategyRandom,
 		Deleting:       p.DeletionTimestamp != nil,
 		ReleaseOrphans: p.Annotations[clarion.AnnotationReleaseOrphans] == "true",
+		ShareAcross:    p.Spec.Sharing == clarion.SharingCluster,
+	}
+	if p.Spec.ReuseDelay != nil {
+		out.ReuseDelay = p.Spec.ReuseDelay.Duration
 	}
 	if q := p.Spec.Quota; q != nil && q.PerNamespace != nil {
 		out.PerNamespace = int64(*q.PerNamespace)
@@ -165,6 +169,7 @@ func (t *term) reconcilePool(ctx context.Context, name string) error {
 	t.mu.Lock()
 	usage, _ := t.ledger.Usage(name)
 	said := t.ledger.Condition(name)
+	resting := t.ledger.Resting(name)
 	read := t.poolGens[name] == versionOf(&p)
 	last := t.writing[name]
 	t.mu.Unlock()
@@ -190,6 +195,7 @@ func (t *term) reconcilePool(ctx context.Context, name string) error {
 		return nil
 	}
 	want := poolStatus(&p, usage, said, now)
+	want.Resting = restingStatus(resting)
 	patch, changed := statusPatch(&p, p.Status, want)
 	if !changed {
 		return nil
@@ -264,9 +270,6 @@ func poolStatus(p *clarion.IPAddressPool, u ipam.Usage, said ipam.Condition, now
 	case p.DeletionTimestamp != nil:
 		c.set(clarion.ConditionReady, metav1.ConditionFalse, clarion.ReasonPoolDeleting,
 			fmt.Sprintf("gives out nothing new; goes when Services have given up the addresses that they hold (%s)", want.Usage))
-	case p.Spec.ReuseDelay != nil && p.Spec.ReuseDelay.Duration > 0:
-		c.set(clarion.ConditionReady, metav1.ConditionFalse, clarion.ReasonNotInForce,
-			"gives out addresses, but reuseDelay is not acted upon by this version: a released address may be given out at once")
 	case p.Spec.Sharing == clarion.SharingCluster:
 		c.set(clarion.ConditionReady, metav1.ConditionFalse, clarion.ReasonNotInForce,
 			"gives out addresses, but sharing is not acted upon by this version: each address is given to one Service alone")
@@ -279,13 +282,21 @@ func poolStatus(p *clarion.IPAddressPool, u ipam.Usage, said ipam.Condition, now
 	for _, s := range said.Skipped {
 		skipped = append(skipped, s.String())
 	}
+	if more := len(skipped) - maxSkipped; more > 0 {
+		skipped = append(skipped[:maxSkipped:maxSkipped], fmt.Sprintf("and %d more", more))
+	}
 	c.setIf(len(skipped) > 0, clarion.ConditionAddressesSkipped, clarion.ReasonNeverGivenOut,
 		"never given out: "+strings.Join(skipped, ", "))
+	c.setIf(said.NearlyFull != "" && p.DeletionTimestamp == nil && said.Invalid == "", clarion.ConditionNearlyFull,
+		clarion.ReasonFewAddressesLeft, said.NearlyFull)
 	c.setIf(u.Orphans > 0 && p.DeletionTimestamp == nil && said.Invalid == "", clarion.ConditionOrphans, clarion.ReasonHeldOutsidePool,
 		fmt.Sprintf("Services hold addresses that the pool does not give out any more (%d), and keep them; "+
 			"annotate the pool with %s=true to move them", u.Orphans, clarion.AnnotationReleaseOrphans))
 	return want
 }
+
+// maxSkipped is how many addresses that are never given out a pool's condition names.
+const maxSkipped = 64
 
 // conditions are the conditions of one of our objects.
 type conditions struct {

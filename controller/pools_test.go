@@ -83,9 +83,7 @@ func TestWhatAPoolTells(t *testing.T) {
 	has("Ready", "Accepted", "gives out")
 	has("Overlapping", "OlderPoolHolds", "old")
 
-	delay := metav1.Duration{Duration: time.Minute}
 	for _, change := range []func(*clarion.IPAddressPoolSpec){
-		func(s *clarion.IPAddressPoolSpec) { s.ReuseDelay = &delay },
 		func(s *clarion.IPAddressPoolSpec) { s.Sharing = clarion.SharingCluster },
 	} {
 		with := p.DeepCopy()

@@ -132,6 +132,16 @@ func (p *process) follow(ctx context.Context) error {
 			t.poolChanged(o.GetName())
 		}),
 	}
+	for _, o := range []client.Object{&corev1.Node{}, &clarion.Speaker{}} {
+		h := on(func(t *term, _ client.Object) { t.networkChanged() })
+		update := h.UpdateFunc
+		h.UpdateFunc = func(before, after any) {
+			if !networkAlike(before, after) {
+				update(before, after)
+			}
+		}
+		handlers[o] = h
+	}
 	for kind, k := range kinds {
 		handlers[k.one()] = on(func(t *term, o client.Object) { t.objectChanged(object{kind, o.GetName()}) })
 	}

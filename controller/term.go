@@ -32,6 +32,10 @@ type term struct {
 	pools    workqueue.TypedRateLimitingInterface[string]
 	objects  workqueue.TypedRateLimitingInterface[object]
 	poolsSet chan struct{} // holds one: the pools are to be read again
+	// networkSet holds one: Nodes and Speakers are to be read again.
+	networkSet chan struct{}
+	// restSet holds one: the next address to have rested is another.
+	restSet chan struct{}
 
 	suspects []suspect   // see barLateWrites; of the goroutine that does that
 	adopted  atomic.Bool // the ledger holds what Services hold
@@ -43,6 +47,7 @@ type term struct {
 	unseen   map[ipam.Key]bool // listed from the API server, not yet in the cache
 	poolGens map[string]poolVersion
 	writing  map[string]time.Time // when a pool's status was last looked at
+	rested   time.Time            // when the next address will have rested, zero for none
 	// unanswered are writes of which we do not know whether they came through: by Service, the version written on.
 	unanswered map[ipam.Key]string
 }
@@ -75,6 +80,10 @@ func newTerm(c *cluster, o Options, events *eventWriter, lease tenure) *term {
 		pools:    newQueue[string]("pools"),
 		objects:  newQueue[object]("objects"),
 		poolsSet: make(chan struct{}, 1),
+
+		networkSet: make(chan struct{}, 1),
+		restSet:    make(chan struct{}, 1),
+
 		ledger:   ipam.New(),
 		known:    map[ipam.Key]*service{},
 		unseen:   map[ipam.Key]bool{},
@@ -98,6 +107,10 @@ func (t *term) run(ctx context.Context) {
 	defer t.pools.ShutDown()
 	defer t.objects.ShutDown()
 	start := t.o.Now()
+	if err := t.readNetwork(ctx); err != nil {
+		t.log.Error("can't read Nodes and Speakers", "error", err)
+		return
+	}
 	if err := t.readPools(ctx); err != nil {
 		t.log.Error("can't read the pools", "error", err)
 		return
@@ -135,6 +148,8 @@ func (t *term) run(ctx context.Context) {
 	parts.Go(func() { work(ctx, t.pools, t.reconcilePool) })
 	parts.Go(func() { work(ctx, t.objects, t.reconcileObject) })
 	parts.Go(func() { t.followPools(ctx) })
+	parts.Go(func() { t.followNetwork(ctx) })
+	parts.Go(func() { t.followRests(ctx) })
 	if t.o.Mode == Active {
 		parts.Go(func() { t.keepGossipKeys(ctx) })
 	}
@@ -186,8 +201,14 @@ func (t *term) adopt(ctx context.Context) error {
 		page = corev1.ServiceList{ListMeta: page.ListMeta}
 	}
 	slices.SortFunc(all, olderFirst)
+	resting, err := t.listResting(ctx)
+	if err != nil {
+		return err
+	}
 
 	t.mu.Lock()
+	t.ledger.Advance(t.o.Now())
+	t.ledger.RestoreResting(resting)
 	t.ledger.Adopt(t.adoptions(all))
 	led := false
 	for _, s := range all {
@@ -285,6 +306,13 @@ func (t *term) wakeLocked() {
 	for _, name := range t.ledger.TakeTouched() {
 		t.pools.Add(name)
 	}
+	if next := t.ledger.Advance(t.o.Now()); !next.Equal(t.rested) {
+		t.rested = next
+		select {
+		case t.restSet <- struct{}{}:
+		default:
+		}
+	}
 }
 
 // serviceChanged, poolChanged, … are called by the caches' handlers.
@@ -355,6 +383,7 @@ func (t *term) gone(ctx context.Context, k ipam.Key) error {
 	delete(t.unseen, k)
 	delete(t.known, k)
 	delete(t.unanswered, k)
+	t.ledger.Advance(t.o.Now())
 	t.ledger.Release(k)
 	t.wakeLocked()
 	return nil

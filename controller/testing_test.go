@@ -102,6 +102,26 @@ func newWorld(t *testing.T) *world {
 	return w
 }
 
+// poolTells waits until a pool tells all of some texts: its usage, and its conditions as "Ready True Accepted: gives out".
+func (w *world) poolTells(name string, want ...string) *clarion.IPAddressPool {
+	w.Helper()
+	var p clarion.IPAddressPool
+	w.eventually(func() (string, bool) {
+		w.must(w.Get(w.ctx, types.NamespacedName{Name: name}, &p))
+		text := p.Status.Usage
+		for _, c := range p.Status.Conditions {
+			text += fmt.Sprintf(" | %s %s %s: %s", c.Type, c.Status, c.Reason, c.Message)
+		}
+		for _, part := range want {
+			if !strings.Contains(text, part) {
+				return fmt.Sprintf("pool %s tells %q, not %q", name, text, part), false
+			}
+		}
+		return "", true
+	})
+	return &p
+}
+
 // lineLog gives log lines to a test, until the test ends.
 type lineLog struct{ t *testing.T }
 
@@ -122,7 +142,7 @@ func (w *world) sweep() {
 	}
 	for _, o := range []client.Object{
 		&clarion.IPAddressPool{}, &clarion.L2Advertisement{}, &clarion.BGPPeer{}, &clarion.BGPAdvertisement{},
-		&clarion.BFDProfile{}, &clarion.Community{},
+		&clarion.BFDProfile{}, &clarion.Community{}, &clarion.Speaker{}, &corev1.Node{},
 	} {
 		w.must(w.DeleteAllOf(ctx, o))
 	}

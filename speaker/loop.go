@@ -32,6 +32,7 @@ type loop struct {
 	waiting      map[types.NamespacedName]bool // for layer 2
 	statuses     map[segment]layer2.Status
 	missingSince map[string]time.Time
+	surroundings surroundings
 	pulse        pulse
 	hint         string // what was last told to be missing to gossip
 
@@ -335,8 +336,10 @@ func (l *loop) show(now time.Time, decided decided) (wakeAt time.Time) {
 		if len(waits) > 0 {
 			waitsFor = waits[0]
 		}
-		l.portrait.show(self.uid, statusOf(l.Version, d.machine.OwnedCount(), len(snapshot.Members), len(d.nodes),
-			missing, len(waits) == 0, waitsFor))
+		status := statusOf(l.Version, d.machine.OwnedCount(), len(snapshot.Members), len(d.nodes),
+			missing, len(waits) == 0, waitsFor)
+		status.Network = l.surroundings.of(now, d.seen.links)
+		l.portrait.show(self.uid, status)
 	}
 	return wakeAt
 }

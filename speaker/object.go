@@ -139,11 +139,20 @@ func statusPatch(s v1beta1.SpeakerStatus) ([]byte, error) {
 		v1beta1.SpeakerMembership
 		Missing []string `json:"missing"`
 	}
+	type network struct {
+		OnLink   []string `json:"onLink"`
+		Gateways []string `json:"gateways"`
+	}
 	type status struct {
 		v1beta1.SpeakerStatus
+		Network    *network   `json:"network"`
 		Membership membership `json:"membership"`
 	}
-	b, err := json.Marshal(map[string]any{"status": status{s, membership{*s.Membership, s.Membership.Missing}}})
+	full := status{SpeakerStatus: s, Membership: membership{*s.Membership, s.Membership.Missing}}
+	if n := s.Network; n != nil {
+		full.Network = &network{n.OnLink, n.Gateways}
+	}
+	b, err := json.Marshal(map[string]any{"status": full})
 	if err != nil {
 		return nil, fmt.Errorf("encoding a status: %w", err)
 	}
@@ -160,6 +169,9 @@ func normal(s v1beta1.SpeakerStatus) v1beta1.SpeakerStatus {
 		copied := *m
 		copied.Missing = nil
 		s.Membership = &copied
+	}
+	if n := s.Network; n != nil && len(n.OnLink)+len(n.Gateways) == 0 {
+		s.Network = nil
 	}
 	return s
 }

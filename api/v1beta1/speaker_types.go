@@ -42,6 +42,11 @@ type SpeakerStatus struct {
 	// +optional
 	BGP *SpeakerBGP `json:"bgp,omitempty"`
 
+	// network is what the speaker sees of the networks that the node is on. No pool gives out what they
+	// need for themselves: network and broadcast addresses, and gateways.
+	// +optional
+	Network *SpeakerNetwork `json:"network,omitempty"`
+
 	// membership is what the speaker sees of the others.
 	// +optional
 	Membership *SpeakerMembership `json:"membership,omitempty"`
@@ -59,6 +64,23 @@ type SpeakerLayer2 struct {
 	// addressesOwned is how many addresses the node answers for.
 	// +required
 	AddressesOwned int32 `json:"addressesOwned"`
+}
+
+// SpeakerNetwork is what a speaker sees of the networks that its node is on.
+type SpeakerNetwork struct {
+	// onLink are the networks that are directly attached to the node's interfaces, at most 64 of them.
+	// +optional
+	// +listType=set
+	// +kubebuilder:validation:MaxItems=64
+	// +kubebuilder:validation:items:MaxLength=64
+	OnLink []string `json:"onLink,omitempty"`
+
+	// gateways are the next hops of the node's default routes, at most 16 of them.
+	// +optional
+	// +listType=set
+	// +kubebuilder:validation:MaxItems=16
+	// +kubebuilder:validation:items:MaxLength=64
+	Gateways []string `json:"gateways,omitempty"`
 }
 
 // SpeakerBGP is what a speaker does toward routers.

@@ -1,0 +1,72 @@
+package controller
+
+import (
+	"context"
+	"fmt"
+	"net/netip"
+	"time"
+
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+
+	clarion "github.com/clarion-lb/clarion/api/v1beta1"
+	"github.com/clarion-lb/clarion/controller/ipam"
+)
+
+// Addresses that were given up rest for their pool's reuseDelay. Which do, and until when, stands in the pool's status,
+// and is read from there when a term begins.
+
+// followRests tells the ledger the time whenever an address has rested for long enough: one timer for all.
+func (t *term) followRests(ctx context.Context) {
+	timer := time.NewTimer(0)
+	defer timer.Stop()
+	for {
+		select {
+		case <-ctx.Done():
+			return
+		case <-t.restSet:
+		case <-timer.C:
+		}
+		t.mu.Lock()
+		t.ledger.Advance(t.o.Now())
+		t.wakeLocked()
+		next := t.rested
+		t.mu.Unlock()
+		if !next.IsZero() {
+			timer.Reset(max(0, next.Sub(t.o.Now())))
+		}
+	}
+}
+
+// listResting lists what rests from the API server: the cache may be behind what the last leader wrote.
+func (t *term) listResting(ctx context.Context) (out []ipam.Rest, err error) {
+	ctx, cancel := context.WithTimeout(ctx, requestTimeout)
+	defer cancel()
+	var pools clarion.IPAddressPoolList
+	if err := t.client.List(ctx, &pools); err != nil {
+		return nil, fmt.Errorf("listing pools: %w", err)
+	}
+	for i := range pools.Items {
+		for _, r := range pools.Items[i].Status.Resting {
+			addr, err := netip.ParseAddr(r.Address)
+			if err != nil {
+				continue // not written by us
+			}
+			out = append(out, ipam.Rest{
+				Address: addr, Until: r.Until.Time,
+				Service: ipam.Key{Namespace: r.Namespace, Name: r.Service},
+			})
+		}
+	}
+	return out, nil
+}
+
+// restingStatus is how a pool's status tells of what rests.
+func restingStatus(list []ipam.Rest) (out []clarion.RestingAddress) {
+	for _, r := range list {
+		out = append(out, clarion.RestingAddress{
+			Address: r.Address.String(), Until: metav1.NewTime(r.Until),
+			Namespace: r.Service.Namespace, Service: r.Service.Name,
+		})
+	}
+	return out
+}

@@ -1,0 +1,7 @@
+//go:build !linux
+
+package speaker
+
+import "net/netip"
+
+func gateways() []netip.Addr { return nil }
