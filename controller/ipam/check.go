@@ -34,16 +34,16 @@ func (a *Allocator) Check() error {
 			if !listed {
 				wrong("%s is held by %s, which does not list it", addrOf(n), h.key())
 			}
-			if h.foreign != (it.pool == nil) {
-				wrong("%s of %s: foreign is %t, but its pool is %v", addrOf(n), h.key(), h.foreign, it.pool)
+			if h.foreign != (it.pool == 0) {
+				wrong("%s of %s: foreign is %t, but its pool is %v", addrOf(n), h.key(), h.foreign, a.poolOf(it))
 			}
 			if h.foreign {
 				return true
 			}
-			if in != nil && in != it.pool {
-				wrong("%s counts in pools %s and %s", addrOf(n), in.Name, it.pool.Name)
+			if in != nil && in != a.poolOf(it) {
+				wrong("%s counts in pools %s and %s", addrOf(n), in.Name, a.poolOf(it).Name)
 			}
-			in = it.pool
+			in = a.poolOf(it)
 			spaces[h.namespace] = true
 			mates = append(mates, it)
 			return true
@@ -206,14 +206,14 @@ func (a *Allocator) checkSpace(p *pool, wrong func(string, ...any)) {
 // unlawful says why two Services may not both hold an address, or "".
 func (a *Allocator) unlawful(x, y *claim) string {
 	hx, hy := a.ledger.holders.at(x.holder), a.ledger.holders.at(y.holder)
-	gx := hx.terms.group(x.pool, familyOf(x.addr), hx.namespace.name)
-	gy := hy.terms.group(y.pool, familyOf(y.addr), hy.namespace.name)
+	gx := a.ledger.termsOf(hx).group(a.poolOf(x), familyOf(x.addr), hx.namespace.name)
+	gy := a.ledger.termsOf(hy).group(a.poolOf(y), familyOf(y.addr), hy.namespace.name)
 	switch {
-	case x.leaving || y.leaving || x.ousted || y.ousted:
+	case x.leaving || y.leaving || x.right.is(ousted) || y.right.is(ousted):
 		return ""
-	case common(hx.terms.ports, hy.terms.ports):
+	case common(a.ledger.termsOf(hx).ports, a.ledger.termsOf(hy).ports):
 		return "they have a port in common"
-	case (gx == (Cause{}) || gx != gy) && !(x.loose && y.loose):
+	case (gx == (Cause{}) || gx != gy) && !(x.right.is(loose) && y.right.is(loose)):
 		return "they may not share"
 	}
 	return ""
@@ -227,7 +227,7 @@ func (a *Allocator) checkSite(n num, wrong func(string, ...any)) {
 	a.ledger.besides(n, func(_ id, it *claim) bool {
 		claims++
 		h := a.ledger.holders.at(it.holder)
-		shares = shares || h.terms.sharing != ""
+		shares = shares || a.ledger.termsOf(h).sharing != ""
 		want.enter(a, it, +1)
 		return true
 	})
@@ -269,15 +269,19 @@ func (a *Allocator) checkGroups(wrong func(string, ...any)) {
 			wrong("group %+v: counts %v, there are %v", g.key, g.taken, taken)
 		}
 	}
-	refs := map[*terms]int{}
+	refs := map[id]int{}
 	for i := id(1); i <= a.ledger.holders.last; i++ {
 		if h := a.ledger.holders.at(i); h.namespace != nil {
 			refs[h.terms]++
 		}
 	}
-	for _, t := range a.ledger.terms {
-		if t.refs != refs[t] || t.refs == 0 {
-			wrong("terms %+v: there are %d uses", *t, refs[t])
+	for saying, i := range a.ledger.byTerms {
+		if t := a.ledger.terms.at(i); t.refs != refs[i] || t.refs == 0 || string(t.say(nil)) != saying {
+			wrong("terms %+v, which say %q: there are %d uses", *t, saying, refs[i])
 		}
+		delete(refs, i)
+	}
+	if len(refs) > 0 {
+		wrong("%d terms are in use, but not found", len(refs))
 	}
 }

@@ -106,7 +106,7 @@ func (s *search) refuse(v Verdict, causes []Cause) choice {
 	var written, shown []grant
 	unheard := false
 	s.a.ledger.of(s.holder, func(i id, it *claim) bool {
-		g := grant{addr: it.addr, pool: it.pool, claim: i}
+		g := grant{addr: it.addr, pool: s.a.poolOf(it), claim: i}
 		if s.fit[i] == loses {
 			return true
 		}
@@ -175,7 +175,7 @@ func (a *Allocator) read(r Request) (wanted []Family, refusal *Verdict) {
 // judge finds how the Service stands at each address that it has.
 func (s *search) judge() {
 	s.a.ledger.of(s.holder, func(i id, _ *claim) bool {
-		if how, _ := s.a.fitting(i, s.r.Created.Unix(), s.terms); how != fits {
+		if how, _ := s.a.fitting(i, s.r.createdAt(), s.terms); how != fits {
 			if s.fit == nil {
 				s.fit = map[id]fit{}
 			}

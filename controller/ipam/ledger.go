@@ -43,8 +43,9 @@ type ledger struct {
 	byKey      index // holders
 	byAddr     index // the first claim on each address
 	namespaces map[string]*namespace
-	terms      map[string]*terms // by what they say
-	saying     []byte            // to write that into
+	terms      slab[terms]
+	byTerms    map[string]id // terms by what they say
+	saying     []byte        // to write that into
 	seed       maphash.Seed
 }
 
@@ -52,9 +53,9 @@ type ledger struct {
 type holder struct {
 	namespace *namespace
 	name      string
-	terms     *terms // never nil
-	created   int64  // in seconds
+	terms     id
 	first     id     // claim
+	created   uint32 // in seconds since 1970
 	foreign   bool   // what it holds was not assigned by us: it only stands in the way
 }
 
@@ -63,16 +64,32 @@ func (h *holder) key() Key { return Key{h.namespace.name, h.name} }
 // claim is one Service's hold on one address.
 type claim struct {
 	addr    num
-	pool    *pool // that the address counts in; nil when the claim is foreign
+	pool    id // that the address counts in; 0 when the claim is foreign
 	holder  id
 	next    id   // of the same Service
 	beside  id   // on the same address
 	before  id   // on the same address: whose beside this is
 	leaving bool // the Service is on its way to another address: to be freed once that is written
 	written bool // the Service's status has shown it
-	loose   bool // shared against the rules when it was adopted, which is tolerated
-	ousted  bool // another Service has the better right to the address
+	right   right
 	stands  standing
+}
+
+// right is the Service's right to an address that it has beside others: some of these.
+type right uint8
+
+const (
+	loose  right = 1 << iota // it was shared against the rules when it was adopted, which is tolerated
+	ousted                   // another Service has the better right to it
+)
+
+func (r right) is(what right) bool { return r&what != 0 }
+
+func (r *right) set(what right, is bool) {
+	*r &^= what
+	if is {
+		*r |= what
+	}
 }
 
 // namespace is what Services of one namespace hold together.
@@ -83,7 +100,7 @@ type namespace struct {
 }
 
 func newLedger() *ledger {
-	return &ledger{namespaces: map[string]*namespace{}, terms: map[string]*terms{}, seed: maphash.MakeSeed()}
+	return &ledger{namespaces: map[string]*namespace{}, byTerms: map[string]id{}, seed: maphash.MakeSeed()}
 }
 
 func (l *ledger) hashKey(k Key) uint32 {
@@ -106,7 +123,7 @@ func (l *ledger) on(n num) id {
 }
 
 // enter makes a place for a Service that has none.
-func (l *ledger) enter(k Key) id {
+func (l *ledger) enter(k Key, t terms, created uint32) id {
 	ns := l.namespaces[k.Namespace]
 	if ns == nil {
 		ns = &namespace{name: k.Namespace, held: map[*pool]int64{}}
@@ -114,7 +131,7 @@ func (l *ledger) enter(k Key) id {
 	}
 	ns.holders++
 	i := l.holders.alloc()
-	*l.holders.at(i) = holder{namespace: ns, name: k.Name, terms: l.intern(terms{})}
+	*l.holders.at(i) = holder{namespace: ns, name: k.Name, terms: l.intern(t), created: created}
 	l.byKey.insert(l.hashKey(k), i)
 	return i
 }
@@ -132,7 +149,7 @@ func (l *ledger) drop(i id) {
 
 // add gives a Service a claim, behind those it has. beside is the first claim on the address, 0 when nobody else
 // has it.
-func (l *ledger) add(h id, n num, p *pool, beside id) id {
+func (l *ledger) add(h id, n num, p, beside id) id {
 	c := l.claims.alloc()
 	*l.claims.at(c) = claim{addr: n, pool: p, holder: h}
 
@@ -222,31 +239,32 @@ func (l *ledger) addresses(f func(num)) {
 	}
 }
 
-// intern returns the one value for terms that are equal, and counts its use.
-func (l *ledger) intern(t terms) *terms {
-	saying := append(l.saying[:0], t.sharing...)
-	for _, p := range t.ports {
-		saying = append(append(saying, 0, byte(p.Port>>8), byte(p.Port)), p.Protocol...)
+// intern returns the place of terms, one for all that are equal, and counts its use.
+func (l *ledger) intern(t terms) id {
+	l.saying = t.say(l.saying[:0])
+	i := l.byTerms[string(l.saying)]
+	if i == 0 {
+		i = l.terms.alloc()
+		*l.terms.at(i) = terms{ports: slices.Clone(t.ports), sharing: t.sharing}
+		l.byTerms[string(l.saying)] = i
 	}
-	l.saying = saying
-	it := l.terms[string(saying)]
-	if it == nil {
-		it = &terms{ports: slices.Clone(t.ports), sharing: t.sharing}
-		l.terms[string(saying)] = it
-	}
-	it.refs++
-	return it
+	l.terms.at(i).refs++
+	return i
 }
 
 // unref counts a use of terms less.
-func (l *ledger) unref(t *terms) {
+func (l *ledger) unref(i id) {
+	t := l.terms.at(i)
 	if t.refs--; t.refs > 0 {
 		return
 	}
-	again := l.intern(*t)
-	again.refs--
-	delete(l.terms, string(l.saying))
+	l.saying = t.say(l.saying[:0])
+	delete(l.byTerms, string(l.saying))
+	l.terms.free(i)
 }
+
+// termsOf returns the terms of a Service that has a place.
+func (l *ledger) termsOf(h *holder) *terms { return l.terms.at(h.terms) }
 
 // held lists what a Service holds.
 func (l *ledger) held(h id) []netip.Addr {

@@ -60,6 +60,7 @@ type Audience struct {
 // pool is a Pool at work.
 type pool struct {
 	Pool
+	id     id   // in the roster
 	exists bool // there is such a Pool; a pool that is gone may still have addresses that Services hold
 
 	claims    []span // what it lists and does not exclude

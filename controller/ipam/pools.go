@@ -77,7 +77,7 @@ func (a *Allocator) reattribute() (moved []Key) {
 	a.ledger.addresses(func(n num) {
 		ours = ours[:0]
 		a.ledger.besides(n, func(c id, it *claim) bool {
-			if it.pool != nil {
+			if it.pool != 0 {
 				ours = append(ours, c)
 			}
 			return true
@@ -85,7 +85,7 @@ func (a *Allocator) reattribute() (moved []Key) {
 		if len(ours) == 0 {
 			return
 		}
-		from := a.ledger.claims.at(ours[0]).pool
+		from := a.poolOf(a.ledger.claims.at(ours[0]))
 		to := a.attribute(n, from)
 		if to != from {
 			a.transfer(n, ours, to)
@@ -107,7 +107,7 @@ func (a *Allocator) reattribute() (moved []Key) {
 
 // transfer has an address count in another pool.
 func (a *Allocator) transfer(n num, ours []id, to *pool) {
-	from := a.ledger.claims.at(ours[0]).pool
+	from := a.poolOf(a.ledger.claims.at(ours[0]))
 	f := familyOf(n)
 	from.held[f]--
 	to.held[f]++
@@ -116,7 +116,7 @@ func (a *Allocator) transfer(n num, ours []id, to *pool) {
 	seen := map[*namespace]bool{}
 	for _, c := range ours {
 		it := a.ledger.claims.at(c)
-		it.pool = to
+		it.pool = to.id
 		if ns := a.ledger.holders.at(it.holder).namespace; !seen[ns] {
 			seen[ns] = true
 			if ns.held[from]--; ns.held[from] == 0 {

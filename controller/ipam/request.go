@@ -1,6 +1,7 @@
 package ipam
 
 import (
+	"math"
 	"net/netip"
 	"time"
 
@@ -47,6 +48,9 @@ type Request struct {
 	// Status is what the Service's status says that it holds.
 	Status Status
 }
+
+// createdAt is when the Service was created, in seconds since 1970 as far as 32 bits tell.
+func (r Request) createdAt() uint32 { return uint32(min(max(r.Created.Unix(), 0), math.MaxUint32)) }
 
 // Unreadable is why a request can't be read.
 type Unreadable struct {

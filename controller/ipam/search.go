@@ -49,7 +49,7 @@ func (s *search) kept(f Family) (best grant, ok bool) {
 			rank++
 		}
 		if rank > bestRank {
-			best, bestRank = grant{addr: it.addr, pool: it.pool, claim: i}, rank
+			best, bestRank = grant{addr: it.addr, pool: s.a.poolOf(it), claim: i}, rank
 		}
 		return true
 	})
@@ -63,10 +63,10 @@ func (s *search) allowed(it *claim) bool {
 	if len(s.r.Addresses) > 0 && !slices.Contains(s.r.Addresses, addrOf(it.addr)) {
 		return false
 	}
-	if s.r.Pool != "" && it.pool.Name != s.r.Pool {
+	if s.r.Pool != "" && s.a.poolOf(it).Name != s.r.Pool {
 		return false
 	}
-	return !it.pool.releases(it.addr)
+	return !s.a.poolOf(it).releases(it.addr)
 }
 
 // order puts the grants in the order of the Service's families; when they are just what its status shows, in the
@@ -398,7 +398,7 @@ func (s *search) quotaVerdict(p *pool) (Verdict, Cause) {
 
 // holds reports whether the Service has something from a pool.
 func (s *search) holds(p *pool) (has bool) {
-	s.a.ledger.of(s.holder, func(_ id, it *claim) bool { has = has || it.pool == p; return true })
+	s.a.ledger.of(s.holder, func(_ id, it *claim) bool { has = has || s.a.poolOf(it) == p; return true })
 	return has
 }
 
@@ -413,7 +413,7 @@ func (s *search) quotaLeft(p *pool, n int64) bool {
 		held = ns.held[p]
 	}
 	s.a.ledger.of(s.holder, func(i id, it *claim) bool {
-		if it.pool == p && !slices.ContainsFunc(s.grants, func(g grant) bool { return g.claim == i }) && s.a.only(it) {
+		if s.a.poolOf(it) == p && !slices.ContainsFunc(s.grants, func(g grant) bool { return g.claim == i }) && s.a.only(it) {
 			held--
 		}
 		return true

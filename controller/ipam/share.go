@@ -36,6 +36,15 @@ func termsOf(r Request) terms {
 	return t
 }
 
+// say writes terms down, such that equal ones are written alike.
+func (t terms) say(to []byte) []byte {
+	to = append(to, t.sharing...)
+	for _, p := range t.ports {
+		to = append(append(to, 0, byte(p.Port>>8), byte(p.Port)), p.Protocol...)
+	}
+	return to
+}
+
 func (t terms) equal(o terms) bool { return t.sharing == o.sharing && slices.Equal(t.ports, o.ports) }
 
 // common reports whether two Services' ports have one in common. No ports are all ports.
@@ -66,15 +75,15 @@ const (
 
 // fitting says how a Service with these terms would stand at an address that it has. beaten are the claims of those
 // that have to go for it.
-func (a *Allocator) fitting(i id, created int64, t terms) (how fit, beaten []id) {
+func (a *Allocator) fitting(i id, created uint32, t terms) (how fit, beaten []id) {
 	it := a.ledger.claims.at(i)
 	s := a.sites[it.addr]
 	if s == nil || s.mates == 1 {
 		return fits, nil
 	}
 	me := a.ledger.holders.at(it.holder)
-	group := t.group(it.pool, familyOf(it.addr), me.namespace.name)
-	if s.suits(group, t.ports, me.terms.group(it.pool, familyOf(it.addr), me.namespace.name), me.terms.ports) {
+	group := t.group(a.poolOf(it), familyOf(it.addr), me.namespace.name)
+	if s.suits(group, t.ports, a.ledger.termsOf(me).group(a.poolOf(it), familyOf(it.addr), me.namespace.name), a.ledger.termsOf(me).ports) {
 		return fits, nil
 	}
 	a.ledger.besides(it.addr, func(j id, o *claim) bool {
@@ -82,13 +91,13 @@ func (a *Allocator) fitting(i id, created int64, t terms) (how fit, beaten []id)
 		if j == i || other.foreign || o.leaving {
 			return true
 		}
-		clash := common(t.ports, other.terms.ports)
-		alike := group != (Cause{}) && group == other.terms.group(o.pool, familyOf(o.addr), other.namespace.name)
+		clash := common(t.ports, a.ledger.termsOf(other).ports)
+		alike := group != (Cause{}) && group == a.ledger.termsOf(other).group(a.poolOf(o), familyOf(o.addr), other.namespace.name)
 		switch {
 		case !clash && alike:
-		case !clash && it.loose && o.loose:
+		case !clash && it.right.is(loose) && o.right.is(loose):
 			how = max(how, tolerated)
-		case it.ousted && !o.ousted, it.ousted == o.ousted && other.precedes(me.key(), created):
+		case it.right.is(ousted) && !o.right.is(ousted), it.right.is(ousted) == o.right.is(ousted) && other.precedes(me.key(), created):
 			how = loses
 			return false
 		default:
@@ -103,24 +112,21 @@ func (a *Allocator) fitting(i id, created int64, t terms) (how fit, beaten []id)
 }
 
 // precedes reports whether a Service has the better right to an address than one of a name and time of creation.
-func (h *holder) precedes(k Key, created int64) bool {
+func (h *holder) precedes(k Key, created uint32) bool {
 	return h.created < created || h.created == created && h.key().Compare(k) < 0
 }
 
 // agree notes a Service's terms by now, and has those go that can't stay where it is. The claims of the grants are
 // those that it keeps.
-func (a *Allocator) agree(h id, created int64, t terms, kept []grant) {
-	if h == 0 {
-		return
-	}
+func (a *Allocator) agree(h id, created uint32, t terms, kept []grant) {
 	for _, g := range kept {
 		if g.claim == 0 {
 			continue
 		}
 		how, beaten := a.fitting(g.claim, created, t)
 		it := a.ledger.claims.at(g.claim)
-		it.ousted = false
-		it.loose = it.loose && how == tolerated
+		it.right.set(ousted, false)
+		it.right.set(loose, it.right.is(loose) && how == tolerated)
 		for _, j := range beaten {
 			a.oust(j)
 		}
@@ -131,8 +137,8 @@ func (a *Allocator) agree(h id, created int64, t terms, kept []grant) {
 
 // oust has a Service give up an address, unless it has the right to it again when it asks next.
 func (a *Allocator) oust(c id) {
-	if it := a.ledger.claims.at(c); !it.ousted {
-		it.ousted = true
+	if it := a.ledger.claims.at(c); !it.right.is(ousted) {
+		it.right.set(ousted, true)
 		a.waiting.call(a.ledger.holders.at(it.holder).key())
 	}
 }
@@ -140,13 +146,14 @@ func (a *Allocator) oust(c id) {
 // setTerms has a Service's terms be these.
 func (a *Allocator) setTerms(h id, t terms) {
 	holder := a.ledger.holders.at(h)
-	old := holder.terms
+	was := holder.terms
+	old := *a.ledger.terms.at(was)
 	if old.equal(t) {
 		return
 	}
 	holder.terms = a.ledger.intern(t)
 	a.ledger.of(h, func(c id, it *claim) bool {
-		if it.pool == nil {
+		if it.pool == 0 {
 			return true
 		}
 		if a.sites[it.addr] == nil && t.sharing != "" {
@@ -154,14 +161,14 @@ func (a *Allocator) setTerms(h id, t terms) {
 			return true
 		}
 		if s := a.sites[it.addr]; s != nil {
-			s.count(a, it, *holder.terms, +1)
-			s.count(a, it, *old, -1)
+			s.count(a, it, t, +1)
+			s.count(a, it, old, -1)
 			a.regroup(s)
 		}
 		a.waiting.wakeAll(Cause{Kind: CauseAddress, Address: addrOf(it.addr), Holding: true})
 		return true
 	})
-	a.ledger.unref(old)
+	a.ledger.unref(was)
 }
 
 // join returns the lowest address of a family in a pool that Services have with which this one may share it, and where

@@ -81,12 +81,12 @@ func (s *site) enter(a *Allocator, it *claim, by int) {
 	if s.spaces[h.namespace] += by; s.spaces[h.namespace] == 0 {
 		delete(s.spaces, h.namespace)
 	}
-	s.count(a, it, *h.terms, by)
+	s.count(a, it, *a.ledger.termsOf(h), by)
 }
 
 // count books the terms of a claim's holder in or out.
 func (s *site) count(a *Allocator, it *claim, t terms, by int) {
-	if group := t.group(it.pool, familyOf(it.addr), a.ledger.holders.at(it.holder).namespace.name); group == (Cause{}) {
+	if group := t.group(a.poolOf(it), familyOf(it.addr), a.ledger.holders.at(it.holder).namespace.name); group == (Cause{}) {
 		s.alone += by
 	} else if s.groups[group] += by; s.groups[group] == 0 {
 		delete(s.groups, group)
@@ -191,14 +191,14 @@ func (a *Allocator) arrive(c, first id) {
 	it := a.ledger.claims.at(c)
 	s := a.sites[it.addr]
 	if s == nil {
-		if first != 0 || a.ledger.holders.at(it.holder).terms.sharing != "" {
+		if first != 0 || a.ledger.termsOf(a.ledger.holders.at(it.holder)).sharing != "" {
 			a.build(it.addr)
 		}
 		return
 	}
 	s.enter(a, it, +1)
 	was := s.in
-	if a.regroup(s); s.in != nil && s.in == was && it.pool.PerNamespace > 0 {
+	if a.regroup(s); s.in != nil && s.in == was && a.poolOf(it).PerNamespace > 0 {
 		a.joinable(s) // for others of its namespace it costs nothing now
 	}
 }
@@ -230,8 +230,10 @@ func (a *Allocator) rebuild() {
 			continue
 		}
 		a.ledger.besides(n, func(_ id, it *claim) bool {
-			it.loose = it.loose || is.in == nil && it.pool != nil && !it.ousted
-			if it.pool != nil {
+			if is.in == nil && it.pool != 0 && !it.right.is(ousted) {
+				it.right.set(loose, true)
+			}
+			if it.pool != 0 {
 				a.waiting.call(a.ledger.holders.at(it.holder).key())
 			}
 			return true

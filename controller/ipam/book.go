@@ -1,0 +1,208 @@
+package ipam
+
+import (
+	"net/netip"
+)
+
+// claim gives a Service an address that counts in a pool; first is the first claim on it, 0 when nobody has it.
+func (a *Allocator) claim(h id, n num, p *pool, first id) id {
+	c := a.ledger.add(h, n, p.id, first)
+	a.ledger.claims.at(c).stands = p.standing(n)
+	if first == 0 {
+		a.taken(n)
+	}
+	a.arrive(c, first)
+	a.count(c, +1)
+	return c
+}
+
+// count books a claim of our own in or out of a pool's numbers. It is called while the claim is in the ledger, and in its
+// address' site if that has one.
+func (a *Allocator) count(c id, by int64) {
+	it := a.ledger.claims.at(c)
+	p := a.poolOf(it)
+	ns := a.ledger.holders.at(it.holder).namespace
+	inPool, inNamespace := false, false // by another Service
+	if s := a.sites[it.addr]; s != nil {
+		inPool, inNamespace = s.mates > 1, s.spaces[ns] > 1
+	}
+	if !inPool {
+		p.held[familyOf(it.addr)] += by
+		if !p.gives(it.addr) {
+			p.orphans += by
+		}
+		a.touch(p)
+	}
+	if !inNamespace {
+		if ns.held[p] += by; ns.held[p] == 0 {
+			delete(ns.held, p)
+		}
+	}
+}
+
+// touch notes that a pool's numbers changed.
+func (a *Allocator) touch(p *pool) {
+	if !p.touched {
+		p.touched = true
+		a.touched = append(a.touched, p.Name)
+	}
+}
+
+// unclaim takes an address from a Service, and wakes who waits for it.
+func (a *Allocator) unclaim(c id) {
+	it := *a.ledger.claims.at(c)
+	p := a.poolOf(&it)
+	key := a.ledger.holders.at(it.holder).key()
+	first := a.ledger.on(it.addr)
+	if it.pool != 0 {
+		a.count(c, -1)
+	}
+	a.depart(c)
+	if a.ledger.remove(c, first) {
+		a.waiting.wakeAll(Cause{Kind: CauseAddress, Address: addrOf(it.addr), Holding: true})
+	} else {
+		a.freed(it.addr, p, key)
+	}
+	if it.pool != 0 {
+		if p.PerNamespace > 0 {
+			a.stir(Cause{Kind: CauseQuota, Pool: p.Name, Namespace: key.Namespace})
+			a.waiting.wakeAll(Cause{Kind: CauseQuota, Pool: p.Name, Namespace: key.Namespace, Holding: true})
+		}
+		a.bury(p)
+	}
+}
+
+// poolOf returns the pool that a claim counts in, nil for a foreign one.
+func (a *Allocator) poolOf(c *claim) *pool {
+	if c.pool == 0 {
+		return nil
+	}
+	return *a.roster.at(c.pool)
+}
+
+// bury forgets a pool that is gone and has no addresses in use any more.
+func (a *Allocator) bury(p *pool) {
+	if !p.exists && p.held == [2]int64{} {
+		delete(a.pools, p.Name)
+		a.roster.free(p.id)
+	}
+}
+
+// clear takes everything from a Service and forgets it.
+func (a *Allocator) clear(h id) {
+	a.ledger.of(h, func(c id, _ *claim) bool {
+		a.unclaim(c)
+		return true
+	})
+	a.ledger.drop(h)
+}
+
+// taken takes an address that somebody now holds out of free space.
+func (a *Allocator) taken(n num) {
+	if r := a.rests.byAddr[n]; r != nil {
+		a.rests.remove(r)
+		a.touch(r.pool)
+		return
+	}
+	f := familyOf(n)
+	if p := a.atlas.owner(n); p != nil && p.free[f].has(n) {
+		p.free[f].take(n)
+		a.touch(p)
+	}
+}
+
+// freed gives an address that nobody holds any more back to free space, or lays it to rest. from is the pool that it
+// counted in, nil where the Service had it by somebody else's doing.
+func (a *Allocator) freed(n num, from *pool, k Key) {
+	p := a.atlas.owner(n)
+	if p != nil && !p.gives(n) {
+		p = nil
+	}
+	if p != nil {
+		p.free[familyOf(n)].put(n)
+		if from != nil && p.ReuseDelay > 0 {
+			a.lay(n, p, k, a.restEnd(p))
+		}
+	}
+	if a.rests.byAddr[n] != nil {
+		a.waiting.rouseKey(k) // nobody but the Service itself may have it
+		return
+	}
+	a.available(n, p)
+}
+
+// available notes that anybody may have an address; p is the pool that gives it out, nil for none.
+func (a *Allocator) available(n num, p *pool) {
+	if p != nil {
+		a.touch(p)
+		a.stir(Cause{Kind: CauseSpace, Pool: p.Name, Family: familyOf(n)})
+	}
+	a.stir(Cause{Kind: CauseAddress, Address: addrOf(n)})
+}
+
+// stir notes that a cause changed, and wakes who can be served now.
+func (a *Allocator) stir(c Cause) {
+	if len(a.waiting.lines) == 0 {
+		return
+	}
+	a.waiting.changed(c)
+	a.waiting.wake(c, a.serves(c))
+}
+
+// serves returns how many waiters a cause could serve now.
+func (a *Allocator) serves(c Cause) Count {
+	switch c.Kind {
+	case CauseSpace:
+		if p := a.pools[c.Pool]; p != nil {
+			return p.free[c.Family].count
+		}
+	case CauseQuota:
+		p := a.pools[c.Pool]
+		if p == nil {
+			return Count{}
+		}
+		var held int64
+		if ns := a.ledger.namespaces[c.Namespace]; ns != nil {
+			held = ns.held[p]
+		}
+		if p.PerNamespace == 0 {
+			return p.free[IPv4].count.plus(p.free[IPv6].count)
+		}
+		return CountOf(uint64(max(0, p.PerNamespace-held)))
+	case CauseSharing:
+		return CountOf(uint64(a.places(c)))
+	case CauseAddress:
+		if a.ledger.on(numOf(c.Address)) == 0 {
+			return CountOf(1)
+		}
+	}
+	return Count{}
+}
+
+// places returns at how many addresses that Services share a port is not in use.
+func (a *Allocator) places(c Cause) int {
+	key := c
+	key.Port, key.Address = Port{}, netip.Addr{}
+	if c.Address.IsValid() {
+		if s := a.sites[numOf(c.Address)]; s != nil && s.in != nil && s.in.key == key && s.ports[c.Port] == 0 {
+			return 1
+		}
+		return 0
+	}
+	if g := a.groups[key]; g != nil {
+		return g.sites.Len() - g.taken[c.Port]
+	}
+	return 0
+}
+
+// attribute says which pool an address that a Service holds counts in: the one that it counted in, for as long as
+// that covers it; else the one whose territory it is in now; else, as an orphan, still the one that it came from.
+func (a *Allocator) attribute(n num, current *pool) *pool {
+	if current != nil && current.exists && !current.Deleting && current.covers(n) {
+		return current
+	}
+	if owner := a.atlas.owner(n); owner != nil {
+		return owner
+	}
+	return current
+}
