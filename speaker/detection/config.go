@@ -71,7 +71,9 @@ const (
 
 	// quorum is how many must agree, where there are as many.
 	quorum = 2
-	// voteLife is for how long a vote holds without being repeated, and voteRefresh how often it is repeated.
+	// newcomer is for how long after gossip has found a member its votes don't count.
+	newcomer = time.Second
+	// voteExpiry is for how long a vote holds without being repeated, and voteRefresh how often it is repeated.
 	voteExpiry  = 40 * time.Second
 	voteRefresh = 10 * time.Second
 	// pending is for how long a verdict waits for the last links' votes.

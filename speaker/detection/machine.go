@@ -52,9 +52,9 @@ type peer struct {
 	Member
 	// life is the one heard last; former is the one before, whose packets may still come.
 	life, former uint64
-	// lostAt is since when gossip has lost it.
-	lostAt time.Time
-	place  uint64 // on the ring
+	// lostAt is since when gossip has lost it, foundAt when it has found it.
+	lostAt, foundAt time.Time
+	place           uint64 // on the ring
 
 	watch *watch // if it is looked at by this node
 
@@ -230,7 +230,7 @@ func (m *Machine) setWorld(w *World) {
 			m.changed[p] = true
 		}
 		if member.Gossip && !p.Gossip {
-			m.newcomers = append(m.newcomers, p)
+			m.newcomers, p.foundAt = append(m.newcomers, p), m.now
 		}
 		if !member.Gossip && (p.Gossip || p.lostAt.IsZero()) {
 			p.lostAt = m.now

@@ -78,7 +78,7 @@ func (s *simNet) calm(f *faults) {
 }
 
 var scenarios = []scenario{
-	{"a node that is cut off is dead to all within 400 ms, and the others are not", 300, func(seed uint64) (*simNet, []string) {
+	{"a node that is cut off is dead to all within 400 ms, and the others are not", 50, func(seed uint64) (*simNet, []string) {
 		var f faults
 		s := settled(seed, size(seed, 2, 3, 3, 4, 5, 7, 10))
 		s.sched = 10 * time.Millisecond
@@ -102,7 +102,7 @@ var scenarios = []scenario{
 		s.calm(&f)
 		return s, f
 	}},
-	{"a node that loses power is dead, and alive again when it is back", 200, func(seed uint64) (*simNet, []string) {
+	{"a node that loses power is dead, and alive again when it is back", 33, func(seed uint64) (*simNet, []string) {
 		var f faults
 		s := settled(seed, size(seed, 2, 3, 5, 10))
 		x := s.any()
@@ -120,7 +120,7 @@ var scenarios = []scenario{
 		s.calm(&f)
 		return s, f
 	}},
-	{"a speaker that is paused for 5 s is silent within 400 ms, never dead, and alive when it goes on", 200, func(seed uint64) (*simNet, []string) {
+	{"a speaker that is paused for 5 s is silent within 400 ms, never dead, and alive when it goes on", 33, func(seed uint64) (*simNet, []string) {
 		var f faults
 		s := settled(seed, size(seed, 2, 3, 5, 10))
 		x := s.any()
@@ -134,7 +134,7 @@ var scenarios = []scenario{
 		s.calm(&f)
 		return s, f
 	}},
-	{"a speaker that crashes is silent, its node is dead when it goes too, and neither when it comes back", 150, func(seed uint64) (*simNet, []string) {
+	{"a speaker that crashes is silent, its node is dead when it goes too, and neither when it comes back", 25, func(seed uint64) (*simNet, []string) {
 		var f faults
 		s := settled(seed, size(seed, 2, 3, 5, 10))
 		x := s.any()
@@ -156,7 +156,7 @@ var scenarios = []scenario{
 		s.calm(&f)
 		return s, f
 	}},
-	{"a hung responder is silent though its speaker runs", 60, func(seed uint64) (*simNet, []string) {
+	{"a hung responder is silent though its speaker runs", 12, func(seed uint64) (*simNet, []string) {
 		var f faults
 		s := settled(seed, size(seed, 2, 3, 10))
 		x := s.any()
@@ -171,7 +171,7 @@ var scenarios = []scenario{
 		s.calm(&f)
 		return s, f
 	}},
-	{"who says that it restarts is silent at once", 60, func(seed uint64) (*simNet, []string) {
+	{"who says that it restarts is silent at once", 12, func(seed uint64) (*simNet, []string) {
 		var f faults
 		s := settled(seed, size(seed, 2, 3, 10))
 		x := s.any()
@@ -193,7 +193,7 @@ var scenarios = []scenario{
 		s.calm(&f)
 		return s, f
 	}},
-	{"in a rolling restart of all speakers nobody dies", 40, func(seed uint64) (*simNet, []string) {
+	{"in a rolling restart of all speakers nobody dies", 12, func(seed uint64) (*simNet, []string) {
 		var f faults
 		s := settled(seed, size(seed, 2, 3, 6))
 		s.neverDead(&f)
@@ -212,7 +212,7 @@ var scenarios = []scenario{
 		s.calm(&f)
 		return s, f
 	}},
-	{"starved monitors call nobody dead, and a cut is found all the same", 100, func(seed uint64) (*simNet, []string) {
+	{"starved monitors call nobody dead, and a cut is found all the same", 16, func(seed uint64) (*simNet, []string) {
 		var f faults
 		s := settled(seed, size(seed, 3, 5, 10))
 		x := s.any()
@@ -233,7 +233,7 @@ var scenarios = []scenario{
 		}
 		return s, f
 	}},
-	{"frames that take up to 60 ms longer kill nobody", 60, func(seed uint64) (*simNet, []string) {
+	{"frames that take up to 60 ms longer kill nobody", 12, func(seed uint64) (*simNet, []string) {
 		var f faults
 		s := settled(seed, size(seed, 2, 3, 10))
 		s.neverDead(&f)
@@ -244,7 +244,7 @@ var scenarios = []scenario{
 		s.calm(&f)
 		return s, f
 	}},
-	{"a split of the gossip alone makes nobody dead, for however long", 60, func(seed uint64) (*simNet, []string) {
+	{"a split of the gossip alone makes nobody dead, for however long", 12, func(seed uint64) (*simNet, []string) {
 		var f faults
 		s := settled(seed, size(seed, 2, 4, 10))
 		s.neverDead(&f)
@@ -269,7 +269,7 @@ var scenarios = []scenario{
 		s.calm(&f)
 		return s, f
 	}},
-	{"one that gossip alone has lost is not dead, and who stands in for it is not taken for it", 60, func(seed uint64) (*simNet, []string) {
+	{"one that gossip alone has lost is not dead, and who stands in for it is not taken for it", 12, func(seed uint64) (*simNet, []string) {
 		var f faults
 		s := settled(seed, size(seed, 3, 10))
 		s.neverDead(&f)
@@ -293,7 +293,7 @@ var scenarios = []scenario{
 		}
 		return s, f
 	}},
-	{"after a split of the segment each half holds the other to be dead, and nobody after it heals", 80, func(seed uint64) (*simNet, []string) {
+	{"after a split of the segment each half holds the other to be dead, and nobody after it heals", 13, func(seed uint64) (*simNet, []string) {
 		var f faults
 		s := settled(seed, size(seed, 4, 5, 8, 12))
 		half := s.nodes[:len(s.nodes)/2]
@@ -318,7 +318,7 @@ var scenarios = []scenario{
 		s.calm(&f)
 		return s, f
 	}},
-	{"a link that fails alone is dead alone", 100, func(seed uint64) (*simNet, []string) {
+	{"a link that fails alone is dead alone", 16, func(seed uint64) (*simNet, []string) {
 		var f faults
 		s := settled(seed, size(seed, 3, 4, 10), "eth0", "eth1")
 		x := s.any()
@@ -336,7 +336,7 @@ var scenarios = []scenario{
 		s.calm(&f)
 		return s, f
 	}},
-	{"a node whose gossip's link fails lives on by the other", 60, func(seed uint64) (*simNet, []string) {
+	{"a node whose gossip's link fails lives on by the other", 12, func(seed uint64) (*simNet, []string) {
 		var f faults
 		s := settled(seed, size(seed, 3, 4, 10), "eth0", "eth1")
 		x := s.any()
@@ -358,7 +358,7 @@ var scenarios = []scenario{
 		s.calm(&f)
 		return s, f
 	}},
-	{"clocks that jump kill nobody", 60, func(seed uint64) (*simNet, []string) {
+	{"clocks that jump kill nobody", 12, func(seed uint64) (*simNet, []string) {
 		var f faults
 		s := settled(seed, size(seed, 2, 3, 10))
 		s.neverDead(&f)
@@ -380,7 +380,7 @@ var scenarios = []scenario{
 		s.calm(&f)
 		return s, f
 	}},
-	{"of two nodes one that sees nobody at all suspects itself", 60, func(seed uint64) (*simNet, []string) {
+	{"of two nodes one that sees nobody at all suspects itself", 12, func(seed uint64) (*simNet, []string) {
 		var f faults
 		s := newNet(seed, 2)
 		s.routers = false
@@ -403,7 +403,7 @@ var scenarios = []scenario{
 		s.calm(&f)
 		return s, f
 	}},
-	{"monitors that die with their subject are no loss", 150, func(seed uint64) (*simNet, []string) {
+	{"monitors that die with their subject are no loss", 25, func(seed uint64) (*simNet, []string) {
 		var f faults
 		s := settled(seed, size(seed, 3, 4, 5, 10))
 		x := s.any()
@@ -423,7 +423,7 @@ var scenarios = []scenario{
 		}
 		return s, f
 	}},
-	{"ICMP and TCP that are filtered from now on do no harm while heartbeats come", 40, func(seed uint64) (*simNet, []string) {
+	{"ICMP and TCP that are filtered from now on do no harm while heartbeats come", 12, func(seed uint64) (*simNet, []string) {
 		var f faults
 		s := settled(seed, size(seed, 2, 3, 10))
 		s.neverDead(&f)
@@ -436,7 +436,7 @@ var scenarios = []scenario{
 		s.calm(&f)
 		return s, f
 	}},
-	{"an ARP proxy holds up a death for 3 s at most", 40, func(seed uint64) (*simNet, []string) {
+	{"an ARP proxy holds up a death for 3 s at most", 12, func(seed uint64) (*simNet, []string) {
 		var f faults
 		s := settled(seed, size(seed, 2, 3, 10))
 		x := s.any()
@@ -478,4 +478,87 @@ func TestScenarios(t *testing.T) {
 			}
 		})
 	}
+}
+
+// TestChaos does everything at once, at random, and then leaves the cluster in peace: in the end all that live are alive
+// to all, and until then nobody called dead was well.
+func TestChaos(t *testing.T) {
+	first, last := uint64(1), max(40, *simSeeds)
+	if *simSeed != 0 {
+		first, last = *simSeed, *simSeed
+	}
+	for seed := first; seed <= last; seed++ {
+		s, f := chaos(seed)
+		if len(f) > 0 || *simSeed != 0 {
+			t.Logf("seed %d, %d nodes, the story:\n%s", seed, len(s.nodes), s.storyText())
+		}
+		for _, wrong := range f {
+			t.Errorf("seed %d: %s", seed, wrong)
+		}
+		if len(f) > 0 {
+			return
+		}
+	}
+}
+
+func chaos(seed uint64) (*simNet, faults) {
+	var f faults
+	s := settled(seed, size(seed, 2, 3, 4, 6, 9))
+	wellAt := map[string]time.Duration{} // when each node was last touched
+	segmentAt := time.Duration(0)
+	s.onVerdict = func(o *simNode, v Verdict) {
+		x := s.byName[v.Node]
+		if v.State == Dead && x.kernel && !x.links[0].cut && s.now-wellAt[v.Node] > 2*time.Second && s.now-segmentAt > 2*time.Second &&
+			s.sides["eth0"][x.name] == s.sides["eth0"][o.name] && s.now-wellAt[o.name] > 2*time.Second {
+			f.add("%s calls %s dead at %v: %s", o.name, v.Node, s.now, v.Witnesses)
+		}
+	}
+	for range 4 + s.rand.IntN(12) {
+		x := s.any()
+		wellAt[x.name] = s.now
+		switch s.rand.IntN(9) {
+		case 0:
+			s.cut(x, "", !x.links[0].cut)
+		case 1:
+			s.stop(x, false)
+		case 2:
+			s.stop(x, true)
+		case 3:
+			if x.running && x.kernel {
+				d := s.between(50*time.Millisecond, 8*time.Second)
+				s.pause(x, d)
+				wellAt[x.name] = s.now + d
+			}
+		case 4:
+			x.kernel = true
+			s.start(x)
+		case 5:
+			s.split("gossip", s.nodes[:s.rand.IntN(len(s.nodes))]...)
+		case 6:
+			s.split("eth0", s.nodes[:s.rand.IntN(len(s.nodes))]...)
+			segmentAt = s.now
+		case 7:
+			s.loss = float64(s.rand.IntN(2)) / 10
+		case 8:
+			x.sched = s.between(0, 100*time.Millisecond)
+		}
+		s.run(s.now + s.between(0, 3*time.Second))
+	}
+	s.tell("peace")
+	s.split("gossip")
+	s.split("eth0")
+	s.loss = 0
+	for _, x := range s.nodes {
+		x.sched = 0
+		s.cut(x, "", false)
+		if !x.running || !x.kernel {
+			x.kernel = true
+			s.start(x)
+		}
+	}
+	for range 2 { // a pause may still run
+		s.run(s.now + 5*time.Second)
+	}
+	s.calm(&f)
+	return s, f
 }

@@ -69,11 +69,14 @@ func (v vote) same(o vote) bool {
 }
 
 // counts reports whether what p has voted counts: whoever has lost it otherwise, its vote has come. It does not hang on
-// verdicts, so that verdicts can't hang on each other in a circle.
-func (p *peer) counts() bool { return p.Gossip && p.mine.speaking != no }
+// verdicts, so that verdicts can't hang on each other in a circle. One that was on the other side of a split a
+// moment ago may still say what was true there.
+func (m *Machine) counts(p *peer) bool {
+	return p.Gossip && p.mine.speaking != no && m.now.Sub(p.foundAt) >= newcomer
+}
 
 // living reports whether a vote of p's is worth waiting for.
-func (p *peer) living() bool { return p.counts() && p.verdict.State == Alive }
+func (p *peer) living() bool { return p.Gossip && p.mine.speaking != no && p.verdict.State == Alive }
 
 // hearVote takes in what another says of a third, or of this node.
 func (m *Machine) hearVote(from *peer, v vote, at time.Time) {
@@ -128,8 +131,11 @@ func (m *Machine) ballot(p *peer, do func(voter string, v vote)) {
 			delete(p.votes, voter)
 			continue
 		}
-		if e.counts() {
+		if m.counts(e) {
 			do(voter, v)
+		} else if at := e.foundAt.Add(newcomer); at.After(m.now) && (p.judgeAt.IsZero() || at.Before(p.judgeAt)) {
+			p.judgeAt = at
+			m.wake(at)
 		}
 	}
 }

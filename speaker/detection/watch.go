@@ -261,9 +261,13 @@ func (m *Machine) opinion(p *peer) vote {
 // tend looks after a peer of whom something bad is known: that at least two who can see look at it, and that it is
 // left alone when it is well again.
 func (m *Machine) tend(p *peer) {
-	if !p.judgeAt.IsZero() && !m.now.Before(p.judgeAt) {
-		p.judgeAt = time.Time{}
-		m.dirty[p] = true
+	if !p.judgeAt.IsZero() {
+		if !m.now.Before(p.judgeAt) {
+			p.judgeAt = time.Time{}
+			m.dirty[p] = true
+		} else {
+			m.wake(p.judgeAt)
+		}
 	}
 	voters, accusing, contradicting := 0, false, false
 	var accusedLinks methodsOf
