@@ -31,8 +31,8 @@ type simNet struct {
 	// sides are partitions: of a segment, and with "gossip" of gossip alone.
 	sides map[string]map[string]int
 	// packets counts what speakers send, and what probes cost.
-	beats, votes, probes, votePackets int
-	steps                             int
+	beats, probes, votePackets int
+	steps                      int
 
 	onVerdict func(observer *simNode, v Verdict)
 	onStep    func(n *simNode)
@@ -79,9 +79,8 @@ type simNode struct {
 	stepSeq  int
 	verdicts map[string]Verdict
 	isolated []Isolation
-	history  []time.Duration // when each verdict Dead was come to
-	skew     time.Duration   // of its clock
-	badStamp time.Duration   // how wrong its kernel's timestamps are
+	skew     time.Duration // of its clock
+	badStamp time.Duration // how wrong its kernel's timestamps are
 }
 
 var simStart = time.Date(2026, 1, 1, 0, 0, 0, 0, time.UTC)

@@ -39,8 +39,6 @@ func settled(seed uint64, n int, segments ...string) *simNet {
 
 func (s *simNet) any() *simNode { return s.nodes[s.rand.IntN(len(s.nodes))] }
 
-func (s *simNet) pick(sizes ...int) int { return sizes[s.rand.IntN(len(sizes))] }
-
 // sizes are of clusters, by the seed.
 func size(seed uint64, sizes ...int) int { return sizes[seed%uint64(len(sizes))] }
 
