@@ -74,7 +74,7 @@ const (
 	// newcomer is for how long after gossip has found a member its votes don't count.
 	newcomer = time.Second
 	// voteExpiry is for how long a vote holds without being repeated, and voteRefresh how often it is repeated.
-	voteExpiry  = 40 * time.Second
+	voteExpiry  = 25 * time.Second
 	voteRefresh = 10 * time.Second
 	// pending is for how long a verdict waits for the last links' votes.
 	pending = 200 * time.Millisecond

@@ -189,8 +189,8 @@ func (m *Machine) forget() {
 	clear(m.probes)
 	for _, p := range m.members {
 		clear(p.votes)
-		p.mine, p.said, p.accusedAt = vote{}, false, time.Time{}
-		if p.watch != nil {
+		p.accusedAt = time.Time{}
+		if p.watch != nil { // what it has said of it will be taken back
 			m.watchAnew(p)
 		}
 	}

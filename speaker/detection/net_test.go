@@ -120,8 +120,8 @@ func (s *simNet) addNode(name string, i int, segments []string) *simNode {
 
 func (s *simNet) tell(format string, args ...any) {
 	s.story = append(s.story, fmt.Sprintf("%8.3f  ", s.now.Seconds())+fmt.Sprintf(format, args...))
-	if len(s.story) > 400 {
-		s.story = slices.Delete(s.story, 100, 200)
+	if len(s.story) > 4000 {
+		s.story = slices.Delete(s.story, 100, 2000)
 	}
 }
 

@@ -17,8 +17,9 @@ type watch struct {
 	beatAt     time.Time // of the last heartbeat, or when the watch began
 	restarting bool
 
-	suspected bool // it is being examined, because it is not heard
-	silent    bool // it is not heard, and that is sure
+	suspected   bool // it is being examined, because it is not heard
+	suspectedAt time.Time
+	silent      bool // it is not heard, and that is sure
 	// trustAt is until when silence is not believed, because this node's own timer was late.
 	trustAt time.Time
 	pingAt  time.Time
@@ -138,7 +139,11 @@ func (m *Machine) look(p *peer) {
 	w := p.watch
 	quiet := m.now.Sub(w.beatAt)
 	if w.monitor || w.heard {
-		if after := suspectAfter(w.interval); quiet < after {
+		after := suspectAfter(w.interval)
+		if !w.monitor {
+			after = max(after, pause) // it hears this node only when asked
+		}
+		if quiet < after {
 			m.wake(w.beatAt.Add(after))
 		} else if !w.suspected {
 			m.suspect(p)
@@ -159,7 +164,7 @@ func (m *Machine) look(p *peer) {
 // suspect begins to examine a peer on all its links.
 func (m *Machine) suspect(p *peer) {
 	w := p.watch
-	w.suspected, w.tiredAt, w.pingAt = true, m.now.Add(examTired), m.now
+	w.suspected, w.suspectedAt, w.tiredAt, w.pingAt = true, m.now, m.now.Add(examTired), m.now
 	for _, lw := range w.links {
 		lw.arpSince = time.Time{}
 		if !lw.dead {
@@ -179,7 +184,7 @@ func (m *Machine) decideSilent(p *peer) {
 	if !m.now.Before(w.pingAt) {
 		m.out.Send = append(m.out.Send, Send{To: []string{p.Node}, Payload: encodePing()})
 		w.pingAt = m.now.Add(examSpacing)
-		if m.now.Sub(w.beatAt) > pause {
+		if m.now.Sub(w.suspectedAt) > pause {
 			w.pingAt = m.now.Add(pingPause)
 		}
 	}
@@ -197,7 +202,7 @@ func (m *Machine) decideSilent(p *peer) {
 			dead++
 		}
 	}
-	at := w.beatAt.Add(silentAfter(w.interval))
+	at := w.suspectedAt.Add(silentAfter(w.interval) - suspectAfter(w.interval))
 	switch {
 	case dead > 0 && dead == len(w.links), !m.now.Before(at):
 		w.silent = true
@@ -231,7 +236,7 @@ func (m *Machine) opinion(p *peer) vote {
 		v.speaking = no
 		v.restarting = w.restarting
 		v.answers = !w.answersAt.IsZero() && m.now.Sub(w.answersAt) < answersFor
-	case w.heard && !w.suspected:
+	case w.heard && !w.silent && !(w.suspected && w.monitor):
 		v.speaking = yes
 	}
 	for _, lw := range w.links {
