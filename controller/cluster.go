@@ -140,6 +140,12 @@ func trimService(in any) (any, error) {
 	out.Spec.LoadBalancerIP = s.Spec.LoadBalancerIP
 	out.Spec.ClusterIPs = s.Spec.ClusterIPs
 	out.Spec.IPFamilyPolicy = s.Spec.IPFamilyPolicy
+	out.Spec.ExternalTrafficPolicy = s.Spec.ExternalTrafficPolicy
+	for name := range out.Annotations {
+		if strings.HasSuffix(name, strings.TrimPrefix(clarion.AnnotationAllowSharedIP, clarion.AnnotationPrefix)) {
+			out.Spec.Selector = s.Spec.Selector // it matters to those alone who share
+		}
+	}
 	out.Spec.Ports = make([]corev1.ServicePort, len(s.Spec.Ports))
 	for i, p := range s.Spec.Ports {
 		out.Spec.Ports[i] = corev1.ServicePort{Protocol: p.Protocol, Port: p.Port}

@@ -59,11 +59,9 @@ func (t *term) serveLocked(s *corev1.Service, known *service, namespaceLabels ma
 		t.known[k] = known
 	}
 	r := requestOf(s, namespaceLabels)
+	t.decisions++
 	d := t.ledger.Assign(r)
 	known.reason = d.Reason
-	if d.Outcome == ipam.Granted && wantsToShare(s) {
-		d.Message += noSharing
-	}
 	if len(t.poolGens) == 0 {
 		return nil, nil // no pool: somebody else may be meant to serve here
 	}
@@ -150,6 +148,6 @@ func older(version, than string) bool {
 // fingerprint tells whether what a Service asks for is still the same.
 func fingerprint(r ipam.Request) uint64 {
 	h := fnv.New64a()
-	fmt.Fprint(h, r.Families, r.Policy, r.Addresses, r.Pool, r.Ports, r.Labels)
+	fmt.Fprint(h, r.Families, r.Policy, r.Addresses, r.Pool, r.Ports, r.Labels, r.SharingKey, r.Local, r.Selector)
 	return h.Sum64()
 }

@@ -45,10 +45,6 @@ func TestServicesGetAddresses(t *testing.T) {
 	w.sees("both", "2001:db8::1 192.0.2.1 True Assigned")
 	w.service("classed", class(clarion.DefaultLoadBalancerClass))
 	w.sees("classed", "192.0.2.2 True Assigned")
-	w.service("sharer", annotated(clarion.AnnotationAllowSharedIP, "key"))
-	if s := w.sees("sharer", "192.0.2.3 True Assigned"); !strings.Contains(message(s), "allow-shared-ip is not acted upon") {
-		t.Errorf("the message is %q", message(s))
-	}
 }
 
 func TestServicesGetWhatTheyAskFor(t *testing.T) {

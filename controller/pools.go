@@ -270,9 +270,6 @@ func poolStatus(p *clarion.IPAddressPool, u ipam.Usage, said ipam.Condition, now
 	case p.DeletionTimestamp != nil:
 		c.set(clarion.ConditionReady, metav1.ConditionFalse, clarion.ReasonPoolDeleting,
 			fmt.Sprintf("gives out nothing new; goes when Services have given up the addresses that they hold (%s)", want.Usage))
-	case p.Spec.Sharing == clarion.SharingCluster:
-		c.set(clarion.ConditionReady, metav1.ConditionFalse, clarion.ReasonNotInForce,
-			"gives out addresses, but sharing is not acted upon by this version: each address is given to one Service alone")
 	default:
 		c.set(clarion.ConditionReady, metav1.ConditionTrue, clarion.ReasonAccepted, "gives out addresses")
 	}

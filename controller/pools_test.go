@@ -83,15 +83,6 @@ func TestWhatAPoolTells(t *testing.T) {
 	has("Ready", "Accepted", "gives out")
 	has("Overlapping", "OlderPoolHolds", "old")
 
-	for _, change := range []func(*clarion.IPAddressPoolSpec){
-		func(s *clarion.IPAddressPoolSpec) { s.Sharing = clarion.SharingCluster },
-	} {
-		with := p.DeepCopy()
-		change(&with.Spec)
-		s = poolStatus(with, u, a.Condition("lab"), noon)
-		has("Ready", "NotInForce", "not acted upon")
-	}
-
 	// What is over is not told any more.
 	p.Status = s
 	u, _ = a.Usage("lab")

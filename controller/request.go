@@ -51,22 +51,16 @@ func marked(s *corev1.Service) bool {
 	return false
 }
 
-// noSharing is told to Services that ask to share an address.
-const noSharing = "; allow-shared-ip is not acted upon by this version: the address is the Service's alone"
-
-// wantsToShare reports whether a Service has a sharing key.
-func wantsToShare(s *corev1.Service) bool {
-	asked, err := clarion.ParseRequest(s.Annotations, s.Spec.LoadBalancerIP)
-	return err == nil && asked.SharingKey != ""
-}
-
 // requestOf reads what is to be known of a Service to decide what it gets.
 func requestOf(s *corev1.Service, namespaceLabels map[string]string) ipam.Request {
 	r := ipam.Request{
 		Service:         keyOf(s),
 		Labels:          s.Labels,
 		NamespaceLabels: namespaceLabels,
+		Created:         s.CreationTimestamp.Time,
 		Policy:          ipam.SingleStack,
+		Local:           s.Spec.ExternalTrafficPolicy == corev1.ServiceExternalTrafficPolicyLocal,
+		Selector:        s.Spec.Selector,
 		Status:          statusOf(s),
 	}
 	if s.Spec.IPFamilyPolicy != nil {
@@ -88,7 +82,7 @@ func requestOf(s *corev1.Service, namespaceLabels map[string]string) ipam.Reques
 		}
 		return r
 	}
-	r.Addresses, r.Pool = asked.Addresses, asked.Pool
+	r.Addresses, r.Pool, r.SharingKey = asked.Addresses, asked.Pool, asked.SharingKey
 	return r
 }
 

@@ -73,9 +73,14 @@ func (h *history) end() []watch.Event {
 // noAddressTwice checks that at no moment two Services of ours had one address.
 func (h *history) noAddressTwice() {
 	h.Helper()
+	h.noAddressTwiceIn(h.end())
+}
+
+func (h *history) noAddressTwiceIn(all []watch.Event) {
+	h.Helper()
 	holders := map[string]map[string]bool{}
 	had := map[string][]string{}
-	for _, e := range h.end() {
+	for _, e := range all {
 		s := e.Object.(*corev1.Service)
 		for _, ip := range had[s.Name] {
 			delete(holders[ip], s.Name)
