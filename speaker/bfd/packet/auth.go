@@ -4,6 +4,7 @@ import (
 	"crypto/sha1"
 	"crypto/subtle"
 	"encoding/binary"
+	"fmt"
 )
 
 // AuthType is a way to authenticate packets (RFC 5880 section 4.1).
@@ -41,6 +42,9 @@ type Auth struct {
 // Key is a secret that both ends have, of at most 20 bytes; shorter ones are
 // filled up with zeros.
 type Key [sha1.Size]byte
+
+// Format writes no secret, whatever the verb.
+func (Key) Format(f fmt.State, _ rune) { _, _ = f.Write([]byte("(secret)")) }
 
 func parseAuth(b []byte) (Auth, error) {
 	// The caller has seen to type and length.

@@ -94,10 +94,20 @@ func (s *Session) DetectionTime() time.Duration {
 	return time.Duration(s.remoteDetectMult) * max(s.activeMinRx, s.remoteMinTx)
 }
 
+// Overdue reports whether Expire would take the session down, or forget the
+// other end: the time for a last look at what came.
+func (s *Session) Overdue(now time.Time) bool {
+	return s.silent(now) || s.echoExpired(now)
+}
+
+func (s *Session) silent(now time.Time) bool {
+	return s.remoteDiscr != 0 && now.Sub(s.received) >= s.DetectionTime()
+}
+
 // Expire takes the session down if too little has come by now (sections 6.8.4
 // and 6.8.5). All that came must have been received before.
 func (s *Session) Expire(now time.Time) {
-	if s.remoteDiscr != 0 && now.Sub(s.received) >= s.DetectionTime() {
+	if s.silent(now) {
 		// "If a period of a Detection Time passes without the receipt of a valid,
 		// authenticated BFD packet from the remote system, this variable MUST be set
 		// to zero" (bfd.RemoteDiscr, section 6.8.1).
