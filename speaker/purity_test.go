@@ -23,6 +23,8 @@ func TestPurePartsStayPure(t *testing.T) {
 		{"plan", []string{"github.com/clarion-lb/clarion/api/v1beta1"}},
 		{"ownership", nil},
 		{"detection", nil},
+		{"bfd/packet", nil},
+		{"bfd/session", []string{"github.com/clarion-lb/clarion/speaker/bfd/packet"}},
 	} {
 		t.Run(row.part, func(t *testing.T) {
 			out, err := exec.Command("go", "list", "-deps", "./"+row.part).Output()

@@ -145,6 +145,8 @@ type Status struct {
 	// Failures is how often that happened; who looks now and then sees by it what
 	// came and went between.
 	Failures uint64
+	// LastFailure is the Reason of the last one, kept when the session is Up again.
+	LastFailure string
 	// Reason says in a sentence why the session is not Up; empty where it is.
 	Reason string
 	// Negotiated is what both ends agreed on and know of each other.

@@ -52,17 +52,18 @@ type line struct {
 	// is told.
 	ending bool
 
-	since    time.Time
-	wasUp    bool
-	failed   bool
-	failures uint64
-	problem  error
-	refusal  packet.Refusal
-	ttl      int
-	detect   time.Duration // detection time while the session was last Up
-	heard    bool          // anything at all
-	status   session.Status
-	reason   string
+	since       time.Time
+	wasUp       bool
+	failed      bool
+	failures    uint64
+	lastFailure string
+	problem     error
+	refusal     packet.Refusal
+	ttl         int
+	detect      time.Duration // detection time while the session was last Up
+	heard       bool          // anything at all
+	status      session.Status
+	reason      string
 	// explained is what reason was made of. unshown says that others don't know
 	// yet, and nextShow when they may.
 	explained circumstances
@@ -232,6 +233,9 @@ func (l *line) moved(now time.Time, was State) {
 	case was == Up && status.State != AdminDown && !status.RemoteAdminDown:
 		l.failed = true
 		l.failures++
+		c := l.circumstances()
+		c.now = status
+		l.lastFailure = c.reason()
 	}
 }
 
@@ -352,7 +356,7 @@ func (l *line) statuses() []Status {
 	all := make([]Status, 0, len(l.names))
 	for _, name := range l.names {
 		all = append(all, Status{
-			Name: name, Path: path, State: l.status.State, Since: l.since, Failed: l.failed, Failures: l.failures,
+			Name: name, Path: path, State: l.status.State, Since: l.since, Failed: l.failed, Failures: l.failures, LastFailure: l.lastFailure,
 			Reason: l.reason, Negotiated: l.status,
 		})
 	}

@@ -7,7 +7,6 @@ import (
 	"fmt"
 	"maps"
 	"os"
-	"runtime"
 	"slices"
 	"time"
 
@@ -20,13 +19,9 @@ import (
 const (
 	// goodbye is how long a loop that ends tells the other ends at most.
 	goodbye = time.Second
-	// timeSlice is what the scheduler is asked for: a thread that never computes
-	// for long is let in sooner where every core is busy (Linux 6.12; no
-	// privilege is needed).
-	timeSlice = 100 * time.Microsecond
 )
 
-// A loop is the one goroutine, and thread, that runs all sessions. It waits for
+// A loop is the one goroutine that runs all sessions. It waits for
 // packets, for the earliest timer, and for its bell.
 type loop struct {
 	engine *Engine
@@ -73,14 +68,7 @@ func (e *Engine) run(ctx context.Context) error {
 	defer e.listen(nil)
 	defer context.AfterFunc(ctx, e.wake)()
 
-	// The thread is not given back: what it asked of the scheduler is its own.
-	ended := make(chan error, 1)
-	go func() {
-		runtime.LockOSThread()
-		_ = unix.SchedSetAttr(0, &unix.SchedAttr{Size: unix.SizeofSchedAttr, Runtime: uint64(timeSlice)}, 0)
-		ended <- l.run(ctx)
-	}()
-	return <-ended
+	return l.run(ctx)
 }
 
 func newLoop(e *Engine) (*loop, error) {

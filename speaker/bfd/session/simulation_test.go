@@ -24,8 +24,10 @@ type flight struct {
 	b       []byte
 }
 
+// run lets time pass, from one thing that happens to the next.
 func (s *simulation) run(until time.Duration) {
-	for ; s.now < until; s.now += ms {
+	for s.now < until {
+		next := until
 		for i, end := range s.ends {
 			was := end.State()
 			for len(s.lines[i]) > 0 && s.lines[i][0].arrives <= s.now {
@@ -54,10 +56,21 @@ func (s *simulation) run(until time.Duration) {
 				}
 				s.lines[1-i] = append(s.lines[1-i], flight{arrives, b})
 			}
-			if wake := end.Wake(at(s.now)); !wake.IsZero() && !wake.After(at(s.now)) {
+			wake := end.Wake(at(s.now))
+			if !wake.IsZero() && !wake.After(at(s.now)) {
 				panic("an end has more to do than it said")
 			}
+			if !wake.IsZero() {
+				next = min(next, wake.Sub(begin))
+			}
 		}
+		for _, line := range s.lines {
+			if len(line) > 0 {
+				next = min(next, line[0].arrives)
+			}
+		}
+		// What is on its way without delay arrives a moment later all the same.
+		s.now = max(next, s.now+time.Microsecond)
 	}
 }
 
