@@ -127,7 +127,8 @@ func (m *Machine) ballot(p *peer, do func(voter string, v vote)) {
 	}
 	for voter, v := range p.votes {
 		e := m.peers[voter]
-		if e == nil || e.life != v.voterLife || v.life != p.life || m.now.Sub(v.at) > voteExpiry {
+		if e == nil || e.life != v.voterLife || v.life != p.life || m.now.Sub(v.at) > voteExpiry ||
+			v.at.Before(e.foundAt.Add(-newcomer/2)) { // while gossip had lost it, it could not take anything back
 			delete(p.votes, voter)
 			continue
 		}
