@@ -28,6 +28,7 @@ var roles = map[string]func(in io.Reader, out io.Writer) error{
 	"generate": generate,
 	"announce": announce,
 	"listen":   listen,
+	"hold":     hold,
 }
 
 func child(role string) int {

@@ -121,28 +121,22 @@ type subject struct {
 	index    int
 }
 
-// A trial is about canaries: free addresses next to those of a subject. Who answers for
-// them all answers for anything.
-type trial struct {
-	network  netip.Prefix
-	canaries []netip.Addr
-	answers  map[MAC]int // a bit for each canary
-	began    time.Time
-	sent     int
-}
-
 // A deed is what contests want done.
 type deed struct {
 	kind    deedKind
 	address netip.Addr
+	to      MAC // of deedProbeOne and deedAskOne: who is asked
 }
 
 type deedKind uint8
 
 const (
-	// deedProbe: ask for an address as who has none, deedLook: ask for it (or for a canary) as who has it.
+	// deedProbe: ask for an address before it is claimed, deedLook: ask who else has it.
 	deedProbe deedKind = iota
 	deedLook
+	// deedProbeOne: ask one host for a canary, as a probe; deedAskOne: the same, by an ordinary request.
+	deedProbeOne
+	deedAskOne
 	// deedDefend: announce an address at once.
 	deedDefend
 	// deedClear: an address is nobody else's, answer for it.
@@ -246,7 +240,7 @@ func (c *contests) heard(now time.Time, r remark) (rival bool) {
 	s.heard = true
 	if len(s.rivals) < maxRivals && !slices.Contains(s.rivals, r.mac) {
 		s.rivals = append(s.rivals, r.mac)
-		c.try(now, r.address)
+		c.try(now, r.address, r.mac)
 		if s.phase == watched {
 			s.judging = true
 			c.wait(s, now)
@@ -277,7 +271,7 @@ func (c *contests) heardNode(now time.Time, s *subject, r remark) {
 // zero for not before something is heard or claimed.
 func (c *contests) next(now time.Time) (d deed, ok bool, wake time.Time) {
 	for {
-		t, at := c.nextTrial()
+		t, at := c.nextAsk()
 		var s *subject
 		if len(c.due) > 0 {
 			s = c.due[0]
@@ -292,8 +286,9 @@ func (c *contests) next(now time.Time) (d deed, ok bool, wake time.Time) {
 			if wake := paced(c.pace, now); !wake.IsZero() {
 				return deed{}, false, wake
 			}
-			t.sent++
-			return deed{deedLook, t.canaries[(t.sent-1)%len(t.canaries)]}, true, time.Time{}
+			ask := t.asks[0]
+			t.asks = t.asks[1:]
+			return deed{ask.kind, ask.canary, ask.to}, true, time.Time{}
 		case s.due.After(now):
 			return deed{}, false, s.due
 		}
@@ -348,7 +343,7 @@ func (c *contests) stepProbing(now time.Time, s *subject) (deed, bool) {
 		default:
 			c.wait(s, now.Add(timing.settle))
 		}
-		return deed{deedProbe, s.address}, true
+		return deed{kind: deedProbe, address: s.address}, true
 	}
 	rival, until := c.judge(now, s)
 	if !until.IsZero() {
@@ -375,14 +370,14 @@ func (c *contests) stepProbing(now time.Time, s *subject) (deed, bool) {
 		c.wait(s, now.Add(pause+time.Duration(c.random()*float64(pause)/4)))
 	}
 	c.news = true
-	return deed{deedWithhold, s.address}, true
+	return deed{kind: deedWithhold, address: s.address}, true
 }
 
 // end is for an address that is nobody else's.
 func (c *contests) end(s *subject) (deed, bool) {
 	s.phase = watched // it is counted as probing no more
 	c.drop(s.address)
-	return deed{deedClear, s.address}, true
+	return deed{kind: deedClear, address: s.address}, true
 }
 
 // stepWatched looks at an address that is answered here, and elsewhere.
@@ -390,7 +385,7 @@ func (c *contests) stepWatched(now time.Time, s *subject) (deed, bool) {
 	if s.judging {
 		if s.mode == ConflictEnforce && now.Sub(s.defended) >= defendInterval {
 			s.defended = now
-			return deed{deedDefend, s.address}, true
+			return deed{kind: deedDefend, address: s.address}, true
 		}
 		rival, until := c.judge(now, s)
 		if !until.IsZero() {
@@ -421,7 +416,7 @@ func (c *contests) stepWatched(now time.Time, s *subject) (deed, bool) {
 		pause = lookSoon
 	}
 	c.wait(s, now.Add(pause))
-	return deed{deedLook, s.address}, true
+	return deed{kind: deedLook, address: s.address}, true
 }
 
 // judge returns the first rival that is no proxy, or when that will be known. Proxies are struck off.
@@ -429,24 +424,21 @@ func (c *contests) judge(now time.Time, s *subject) (rival MAC, until time.Time)
 	if len(s.rivals) == 0 {
 		return MAC{}, time.Time{}
 	}
-	t := c.trials[c.around(s.address)]
-	if t == nil {
-		c.try(now, s.address)
-		t = c.trials[c.around(s.address)]
-	}
-	if end := t.began.Add(c.timing().trial); now.Before(end) && len(t.canaries) == canaryCount {
-		return MAC{}, end
-	}
-	s.rivals = slices.DeleteFunc(s.rivals, func(m MAC) bool {
-		if !t.proxy(m) {
-			return false
-		}
-		if !now.Before(c.proxies[m]) {
+	var rivals []MAC
+	for _, m := range s.rivals {
+		proxy, known := c.verdict(now, s.address, m)
+		switch {
+		case !known.IsZero():
+			return MAC{}, known
+		case !proxy:
+			rivals = append(rivals, m)
+			continue
+		case !now.Before(c.proxies[m]):
 			c.news = true
 		}
 		c.proxies[m] = now.Add(trialMemory)
-		return true
-	})
+	}
+	s.rivals = rivals
 	if len(s.rivals) == 0 {
 		return MAC{}, time.Time{}
 	}

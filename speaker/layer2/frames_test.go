@@ -9,6 +9,7 @@ import (
 	"github.com/mdlayher/arp"
 	"github.com/mdlayher/ndp"
 	"golang.org/x/net/bpf"
+	"golang.org/x/net/ipv6"
 )
 
 // Who is who in the tests of frames.
@@ -166,4 +167,15 @@ func passes(t testing.TB, program []bpf.Instruction, frame []byte) bool {
 		t.Fatalf("running filter program: %v", err)
 	}
 	return n > 0
+}
+
+// claims reads a frame: does it say who has address, and with what MAC?
+func claims(frame []byte, address netip.Addr) (MAC, bool) {
+	if len(frame) >= ethernetLen+arpLen && binary.BigEndian.Uint16(frame[12:]) == etherTypeARP {
+		return MAC(frame[arpSenderMAC:]), netip.AddrFrom4([4]byte(frame[arpSenderAddress:])) == address
+	}
+	if len(frame) >= nsOptions+8 && frame[ipv6NextHeader] == protocolICMPv6 && frame[icmpv6Type] == byte(ipv6.ICMPTypeNeighborAdvertisement) {
+		return MAC(frame[nsOptions+2:]), netip.AddrFrom16([16]byte(frame[nsTarget:])) == address
+	}
+	return MAC{}, false
 }

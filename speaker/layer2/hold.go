@@ -47,6 +47,9 @@ func (a *Announcer) gapped(now time.Time) bool {
 	return true
 }
 
+// silent reports whether nothing may be said now.
+func (a *Announcer) silent(now time.Time) bool { return a.gapped(now) || a.Held() }
+
 // keepBeat notes every beatInterval that the process runs, until ctx ends, and notices when
 // it did not: by the clock that stands still while the machine sleeps, and by the one that
 // does not.

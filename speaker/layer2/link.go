@@ -25,6 +25,8 @@ type Link struct {
 	// Prefixes are the networks that are directly attached, in order. Single
 	// addresses (/32, /128) and link-local networks are not among them.
 	Prefixes []netip.Prefix
+	// Addresses are this node's own in those networks, as far as they are ready for use, in order.
+	Addresses []netip.Addr
 	// LinkLocal is an IPv6 link-local address that is ready for use, without
 	// a zone; invalid when there is none.
 	LinkLocal netip.Addr
@@ -38,11 +40,28 @@ func (l Link) OnLink(address netip.Addr) bool {
 	return slices.ContainsFunc(l.Prefixes, func(p netip.Prefix) bool { return p.Contains(address) })
 }
 
+// source returns an address of this node's own to ask for target from; unspecified if it has none.
+func (l Link) source(target netip.Addr) netip.Addr {
+	source := netip.IPv4Unspecified()
+	if target.Is6() {
+		source = netip.IPv6Unspecified()
+	}
+	for _, a := range l.Addresses {
+		if a.Is4() != target.Is4() {
+			continue
+		}
+		if source.IsUnspecified() || slices.ContainsFunc(l.Prefixes, func(p netip.Prefix) bool { return p.Contains(a) && p.Contains(target) }) {
+			source = a
+		}
+	}
+	return source
+}
+
 // Equal reports whether l and o say the same.
 func (l Link) Equal(o Link) bool {
 	return l.Name == o.Name && l.Index == o.Index && l.HardwareAddr == o.HardwareAddr && l.Up == o.Up &&
 		l.Master == o.Master && l.LinkLocal == o.LinkLocal && slices.Equal(l.Prefixes, o.Prefixes) &&
-		slices.Equal(l.Routers, o.Routers)
+		slices.Equal(l.Addresses, o.Addresses) && slices.Equal(l.Routers, o.Routers)
 }
 
 // Select returns the links that make sense to announce on, in the order given:
@@ -135,6 +154,7 @@ func interpret(links []kernelLink, addresses []kernelAddress) []Link {
 	for i := range result {
 		slices.SortFunc(result[i].Prefixes, comparePrefix)
 		result[i].Prefixes = slices.Compact(result[i].Prefixes)
+		slices.SortFunc(result[i].Addresses, netip.Addr.Compare)
 	}
 	slices.SortFunc(result, func(a, b Link) int { return cmp.Compare(a.Name, b.Name) })
 	return result
@@ -151,6 +171,9 @@ func (l *Link) attach(a kernelAddress) {
 	case a.prefix.IsSingleIP():
 	default:
 		l.Prefixes = append(l.Prefixes, a.prefix.Masked())
+		if !a.unusable {
+			l.Addresses = append(l.Addresses, address)
+		}
 	}
 }
 

@@ -19,6 +19,13 @@ func TestInterpret(t *testing.T) {
 		}
 		return ps
 	}
+	addresses := func(s ...string) []netip.Addr {
+		var as []netip.Addr
+		for _, a := range s {
+			as = append(as, netip.MustParseAddr(a))
+		}
+		return as
+	}
 	eth := kernelLink{name: "eth0", index: 2, mac: mac, ethernet: true, up: true, kind: "device"}
 	is := Link{Name: "eth0", Index: 2, HardwareAddr: ourMAC, Up: true}
 	with := func(l Link, change func(*Link)) Link { change(&l); return l }
@@ -30,7 +37,10 @@ func TestInterpret(t *testing.T) {
 	}{
 		{"an interface with its networks, each once and in order", []kernelLink{eth},
 			[]kernelAddress{address(2, "2001:db8::1/64"), address(2, "192.0.2.7/24"), address(2, "192.0.2.1/24"), address(2, "10.0.0.1/8")},
-			[]Link{with(is, func(l *Link) { l.Prefixes = prefixes("10.0.0.0/8", "192.0.2.0/24", "2001:db8::/64") })}},
+			[]Link{with(is, func(l *Link) {
+				l.Prefixes = prefixes("10.0.0.0/8", "192.0.2.0/24", "2001:db8::/64")
+				l.Addresses = addresses("10.0.0.1", "192.0.2.1", "192.0.2.7", "2001:db8::1")
+			})}},
 		{"single addresses attach no network", []kernelLink{eth},
 			[]kernelAddress{address(2, "192.0.2.1/32"), address(2, "2001:db8::1/128")}, []Link{is}},
 		{"link-local networks are on every link and say nothing; the address is one to speak from", []kernelLink{eth},
@@ -40,14 +50,16 @@ func TestInterpret(t *testing.T) {
 			[]kernelAddress{{link: 2, prefix: netip.MustParsePrefix("fe80::1/64"), unusable: true}}, []Link{is}},
 		{"an interface that is down is a link, with its networks", []kernelLink{{name: "eth0", index: 2, mac: mac, ethernet: true}},
 			[]kernelAddress{address(2, "192.0.2.1/24")},
-			[]Link{with(is, func(l *Link) { l.Up = false; l.Prefixes = prefixes("192.0.2.0/24") })}},
+			[]Link{with(is, func(l *Link) {
+				l.Up, l.Prefixes, l.Addresses = false, prefixes("192.0.2.0/24"), addresses("192.0.2.1")
+			})}},
 		{"ports of bridges, bonds and teams are not links, their masters are",
 			[]kernelLink{
 				{name: "br0", index: 3, mac: mac, ethernet: true, up: true, kind: "bridge"}, {name: "eth0", index: 2, mac: mac, ethernet: true, up: true, master: 3},
 				{name: "bond0", index: 5, mac: mac, ethernet: true, up: true, kind: "bond"}, {name: "eth1", index: 4, mac: mac, ethernet: true, up: true, master: 5},
 			}, []kernelAddress{address(3, "192.0.2.1/24")},
 			[]Link{{Name: "bond0", Index: 5, HardwareAddr: ourMAC, Up: true},
-				{Name: "br0", Index: 3, HardwareAddr: ourMAC, Up: true, Prefixes: prefixes("192.0.2.0/24")}}},
+				{Name: "br0", Index: 3, HardwareAddr: ourMAC, Up: true, Prefixes: prefixes("192.0.2.0/24"), Addresses: addresses("192.0.2.1")}}},
 		{"what belongs to a VRF is a link, and says so",
 			[]kernelLink{{name: "red", index: 3, mac: mac, ethernet: true, noARP: true, kind: "vrf"}, {name: "eth0", index: 2, mac: mac, ethernet: true, up: true, master: 3}},
 			nil, []Link{with(is, func(l *Link) { l.Master = "red" })}},
@@ -112,6 +124,8 @@ func TestLinksDifferInAnything(t *testing.T) {
 		"being up":           func(l *Link) { l.Up = false },
 		"master":             func(l *Link) { l.Master = "red" },
 		"networks":           func(l *Link) { l.Prefixes = nil },
+		"addresses":          func(l *Link) { l.Addresses = []netip.Addr{client4} },
+		"routers":            func(l *Link) { l.Routers = []netip.Addr{client4} },
 		"link-local address": func(l *Link) { l.LinkLocal = ourLinkLocal },
 	} {
 		other := base

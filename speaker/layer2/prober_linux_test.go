@@ -5,8 +5,6 @@ import (
 	"fmt"
 	"net"
 	"net/netip"
-	"os"
-	"os/exec"
 	"testing"
 	"time"
 
@@ -165,22 +163,9 @@ func TestProberHearsTheKernelOfAStoppedProcess(t *testing.T) {
 	n, c := node(t), newHost(t)
 	_, theirs := connect(t, "cl0", n, 1, c, 2)
 	q := startProber(t)
-	var cmd *exec.Cmd
-	c.in(func() error {
-		cmd = exec.Command("/proc/self/exe")
-		cmd.Env = append(os.Environ(), childEnv+"=listen")
-		out, err := cmd.StdoutPipe()
-		if err != nil {
-			return err
-		}
-		if err := cmd.Start(); err != nil {
-			return err
-		}
-		_, err = out.Read(make([]byte, 1))
-		return err
-	})
-	t.Cleanup(func() { _ = cmd.Process.Kill(); _ = cmd.Wait() })
-	must(t, cmd.Process.Signal(unix.SIGSTOP))
+	peer := c.startChild(t, "listen", nil)
+	peer.read(t)
+	must(t, peer.cmd.Process.Signal(unix.SIGSTOP))
 	for _, method := range []Method{ProbeNeighbor, ProbeEcho, ProbeConnect} {
 		r := q.expect(string(method), Probe{Method: method, Interface: "cl0", Target: netip.MustParseAddr("192.0.2.2"), Port: 7000, Expect: theirs.mac()}, ProbeAnswered)
 		if r.Refused {

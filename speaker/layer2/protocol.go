@@ -15,7 +15,7 @@ type protocol struct {
 	// claim asks for an address before it is announced, and look asks whether somebody else answers for one that
 	// is, or for a free one. An answer to a look comes to the source, or to all where there is none.
 	claim func(b []byte, own MAC, address netip.Addr) []byte
-	look  func(b []byte, own MAC, source, address netip.Addr) []byte
+	look  func(b []byte, own, to MAC, source, address netip.Addr) []byte
 	// direct asks a host for its own address, as who has address: the host has to note that. The frame goes to the MAC to, or
 	// to all if that is zero.
 	direct func(b []byte, own, to MAC, address, host netip.Addr) []byte
@@ -34,7 +34,7 @@ var protocols = [families]protocol{
 			func(b []byte, own MAC, _, address netip.Addr) []byte { return appendGratuitousReply(b, own, address) },
 		},
 		claim:  func(b []byte, own MAC, address netip.Addr) []byte { return appendARPProbe(b, own, MAC{}, address) },
-		look:   func(b []byte, own MAC, _, address netip.Addr) []byte { return appendARPProbe(b, own, MAC{}, address) },
+		look:   func(b []byte, own, to MAC, _, address netip.Addr) []byte { return appendARPProbe(b, own, to, address) },
 		direct: appendARPRequest,
 	},
 	IPv6: {
@@ -43,11 +43,11 @@ var protocols = [families]protocol{
 		reply:     appendNeighborAdvertisement,
 		announce:  []func([]byte, MAC, netip.Addr, netip.Addr) []byte{appendUnsolicitedAdvertisement},
 		claim:     appendDuplicateProbe,
-		look: func(b []byte, own MAC, source, address netip.Addr) []byte {
+		look: func(b []byte, own, to MAC, source, address netip.Addr) []byte {
 			if !source.IsValid() {
 				return appendDuplicateProbe(b, own, address)
 			}
-			return appendSolicitation(b, own, MAC{}, source, address)
+			return appendSolicitation(b, own, to, source, address)
 		},
 		direct: appendSolicitation,
 		group:  solicitedNode,

@@ -454,7 +454,7 @@ func (w *work) contend(now time.Time) (wake time.Time, err error) {
 	for len(w.remarks) > 0 {
 		w.hear(now, <-w.remarks)
 	}
-	if w.announcer.Held() {
+	if w.announcer.silent(now) {
 		return time.Time{}, nil // Awake wakes up
 	}
 	w.contests.tidy(now)
@@ -485,8 +485,12 @@ func (w *work) do(now time.Time, d deed) {
 	switch d.kind {
 	case deedProbe:
 		w.send(w.protocol.claim(w.frame[:0], own, d.address))
-	case deedLook:
-		w.send(w.protocol.look(w.frame[:0], own, source, d.address))
+	case deedLook, deedProbeOne:
+		w.send(w.protocol.look(w.frame[:0], own, d.to, source, d.address))
+	case deedAskOne:
+		if from := w.network.Load().source(d.address); !from.IsUnspecified() {
+			w.send(w.protocol.direct(w.frame[:0], own, d.to, from, d.address))
+		}
 	case deedDefend:
 		if b.own() {
 			w.send(w.protocol.announce[0](w.frame[:0], own, source, d.address))
@@ -514,7 +518,7 @@ func (w *work) send(frame []byte) {
 // announce sends the gratuitous frames that are due and returns when to look
 // again; zero if there will be none.
 func (w *work) announce(now time.Time) (wake time.Time) {
-	if w.announcer.Held() {
+	if w.announcer.silent(now) {
 		return time.Time{} // Awake wakes up
 	}
 	for {
@@ -535,7 +539,7 @@ func (w *work) announce(now time.Time) (wake time.Time) {
 		}
 		if f.look && b.mode != ConflictOff {
 			w.pace.ReserveN(now, 1)
-			w.send(w.protocol.look(w.frame[:0], own, source, f.address))
+			w.send(w.protocol.look(w.frame[:0], own, MAC{}, source, f.address))
 		}
 	}
 }

@@ -30,17 +30,6 @@ func (i iface) learns(address netip.Addr, mac MAC) {
 	})
 }
 
-// claims reads a frame: does it say who has address, and with what MAC?
-func claims(frame []byte, address netip.Addr) (MAC, bool) {
-	if len(frame) >= ethernetLen+arpLen && binary.BigEndian.Uint16(frame[12:]) == etherTypeARP {
-		return MAC(frame[arpSenderMAC:]), netip.AddrFrom4([4]byte(frame[arpSenderAddress:])) == address
-	}
-	if len(frame) >= nsOptions+8 && frame[ipv6NextHeader] == protocolICMPv6 && frame[icmpv6Type] == byte(ipv6.ICMPTypeNeighborAdvertisement) {
-		return MAC(frame[nsOptions+2:]), netip.AddrFrom16([16]byte(frame[nsTarget:])) == address
-	}
-	return MAC{}, false
-}
-
 // ask sends a client's request for address.
 func (p *tap) ask(asker MAC, address netip.Addr) {
 	p.t.Helper()
