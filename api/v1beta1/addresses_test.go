@@ -190,3 +190,36 @@ func FuzzParseAddressRange(f *testing.F) {
 		}
 	})
 }
+
+func FuzzParsePool(f *testing.F) {
+	f.Add("192.0.2.0/24\n2001:db8::/64", "192.0.2.0")
+	f.Add("192.0.2.9-192.0.2.1", "")
+	f.Add("10.0.0.0/8\n10.1.0.0-10.2.0.0\n::/0", "x")
+	f.Fuzz(func(t *testing.T, addresses, exclude string) {
+		spec := v1beta1.IPAddressPoolSpec{}
+		for _, s := range strings.Split(addresses, "\n") {
+			spec.Addresses = append(spec.Addresses, v1beta1.AddressRange(s))
+		}
+		if exclude != "" {
+			spec.ExcludeAddresses = []v1beta1.AddressRange{v1beta1.AddressRange(exclude)}
+		}
+		got, err := v1beta1.ParsePool(&spec)
+		if err != nil {
+			if !strings.Contains(err.Error(), `"`) && len(spec.Addresses) <= 1024 {
+				t.Errorf("%q names no value", err)
+			}
+			if !strings.Contains(err.Error(), "write") && !strings.Contains(err.Error(), "list each address once") {
+				t.Errorf("%q does not say what is expected", err)
+			}
+			return
+		}
+		if len(got.Addresses) != len(spec.Addresses) {
+			t.Errorf("%d entries became %d", len(spec.Addresses), len(got.Addresses))
+		}
+		for i, r := range got.Addresses {
+			if !r.IsValid() || i > 0 && !got.Addresses[i-1].To().Less(r.From()) {
+				t.Errorf("%v overlap, or are out of order", got.Addresses)
+			}
+		}
+	})
+}

@@ -40,7 +40,8 @@ type IPAddressPoolSpec struct {
 	// its start, is said in the condition Ready, and the pool is not used until it is mended.
 	//
 	// All addresses of a CIDR may be given out, the first and the last included (see avoidBuggyIPs);
-	// loopback, multicast, link-local and unspecified addresses never are.
+	// loopback, multicast, link-local and unspecified addresses never are, nor are addresses of Nodes and the
+	// network and broadcast addresses of networks that nodes are on. The condition AddressesSkipped lists them.
 	// +required
 	// +listType=set
 	// +kubebuilder:validation:MinItems=1
@@ -71,7 +72,8 @@ type IPAddressPoolSpec struct {
 
 	// sharing says how far a sharing key (annotation clarion.dev/allow-shared-ip) reaches: Namespace
 	// means that Services share an address only with Services of their own namespace; Cluster, with
-	// those of any namespace that give the same key.
+	// those of any namespace that give the same key. Services whose externalTrafficPolicy is Local share only
+	// within their namespace and with the same selector, in both cases.
 	// +optional
 	// +kubebuilder:default=Namespace
 	Sharing SharingScope `json:"sharing,omitempty"`
@@ -82,8 +84,9 @@ type IPAddressPoolSpec struct {
 	Strategy AssignStrategy `json:"strategy,omitempty"`
 
 	// reuseDelay is how long a released address rests before another Service may get it; the Service
-	// that held it, by namespace and name, may have it back at once. From 0s to 168h, such as "90s" or
-	// "10m". Default 0s.
+	// that held it, by namespace and name, may have it back at once, and gets it back if it asks for no other.
+	// At most 1024 addresses of a pool rest: when more are released, those that have rested longest may be had
+	// again early. From 0s to 168h, such as "90s" or "10m". Default 0s.
 	// +optional
 	// +kubebuilder:validation:Type=string
 	// +kubebuilder:validation:MaxLength=32

@@ -2,9 +2,14 @@ package ipam
 
 import (
 	"net/netip"
+	"slices"
+	"strings"
 	"testing"
+	"time"
 
 	"go4.org/netipx"
+
+	clarion "github.com/clarion-lb/clarion/api/v1beta1"
 )
 
 // Whatever ranges a pool has, the allocator holds together, and what it gives out is from the pool.
@@ -56,4 +61,75 @@ func rangeOf(from, to string) netipx.IPRange {
 		return netipx.IPRange{}
 	}
 	return netipx.IPRangeFrom(a, b)
+}
+
+// Whatever stands in a Service's annotations and status, and in a pool, the allocator holds together, and a refusal says
+// something.
+func FuzzServices(f *testing.F) {
+	f.Add("10.0.0.0/29,fd00::/125", "10.0.0.7", "10.0.0.3", "lab", "k", "lab=10.0.0.3", uint16(80), byte(0))
+	f.Add("10.0.0.0-10.0.0.5", "", "", "", "", "lab", uint16(443), byte(0xff))
+	f.Add("192.0.2.1", "192.0.2.1", "fe80::1%eth0", "nosuch", "key with blanks", "lab=10.0.0.3,six", uint16(0), byte(0x55))
+	f.Add("::ffff:10.0.0.0/120", "", "10.0.0.3,fd00::3", "LAB", "\x00", "=", uint16(80), byte(0x2a))
+	f.Fuzz(func(t *testing.T, addresses, exclude, asks, pool, sharing, mark string, port uint16, bits byte) {
+		is := func(bit int) bool { return bits>>bit&1 == 1 }
+		spec := clarion.IPAddressPoolSpec{ExcludeAddresses: []clarion.AddressRange{clarion.AddressRange(exclude)}}
+		for _, s := range strings.Split(addresses, ",") {
+			spec.Addresses = append(spec.Addresses, clarion.AddressRange(s))
+		}
+		if exclude == "" {
+			spec.ExcludeAddresses = nil
+		}
+		p := Pool{Name: "lab", AutoAssign: is(0), ShareAcross: is(1), PerNamespace: int64(bits & 3), ReuseDelay: time.Second}
+		if ranges, err := clarion.ParsePool(&spec); err != nil {
+			p.Invalid = err.Error()
+		} else {
+			p.Ranges, p.Exclude = ranges.Addresses, ranges.Exclude
+		}
+		var all []Request
+		for i, name := range []string{"x/a", "x/b", "y/c"} {
+			r := Request{
+				Service: key(name), Families: []Family{IPv4, IPv6}, Policy: PreferDualStack, Created: time.Unix(int64(bits), 0),
+				Ports: []Port{{"TCP", port + uint16(i)}}, Local: is(2), Selector: map[string]string{asks: pool},
+			}
+			asked, err := clarion.ParseRequest(map[string]string{
+				clarion.AnnotationLoadBalancerIPs: asks, clarion.AnnotationAddressPool: pool, clarion.AnnotationAllowSharedIP: sharing,
+			}, "")
+			if err != nil {
+				r.Unreadable = &Unreadable{clarion.ReasonInvalidRequest, err.Error()}
+			}
+			r.Addresses, r.Pool, r.SharingKey = asked.Addresses, asked.Pool, asked.SharingKey
+			if m, err := clarion.ParseMark(mark); err == nil && is(3+i) {
+				shows := append(slices.Clone(asked.Addresses), netip.MustParseAddr("10.0.0.3"), netip.MustParseAddr("fe80::1"))
+				r.Status.Addresses = shows
+				if ours := m.Ours(shows); len(ours) > 0 {
+					r.Status.Pools = make([]string, len(shows))
+					for _, o := range ours {
+						r.Status.Pools[slices.Index(shows, o.Address)] = o.Pool
+					}
+				}
+			}
+			all = append(all, r)
+		}
+		a := Snapshot{Pools: []Pool{p}, Services: all, Now: time.Unix(1, 0)}.Allocator()
+		for range 2 {
+			for _, r := range all {
+				d := a.Assign(r)
+				if d.Message == "" || d.Outcome == Refused && d.Reason == "" {
+					t.Errorf("%+v is told nothing: %+v", r, d)
+				}
+				if !d.Foreign {
+					a.Settle(r.Service)
+				}
+				if err := a.Check(); err != nil {
+					t.Error(err)
+				}
+			}
+		}
+		for _, r := range all {
+			a.Release(r.Service)
+		}
+		if err := a.Check(); err != nil {
+			t.Error(err)
+		}
+	})
 }

@@ -1,6 +1,11 @@
 package ipam
 
-import "github.com/google/btree"
+import (
+	"maps"
+	"slices"
+
+	"github.com/google/btree"
+)
 
 // site is what the Services at one address come to. Addresses that one Service has alone, and that asks for no sharing,
 // have none.
@@ -224,19 +229,47 @@ func (a *Allocator) depart(c id) {
 func (a *Allocator) rebuild() {
 	old := a.sites
 	a.sites, a.groups = map[num]*site{}, map[Cause]*group{}
-	for n, was := range old {
-		is := a.build(n)
-		if (was.in == nil) == (is.in == nil) {
+	for _, n := range slices.SortedFunc(maps.Keys(old), num.Cmp) {
+		was, is := old[n], a.build(n)
+		changed := (was.in == nil) != (is.in == nil)
+		if is.in == nil && is.mates > 1 {
+			changed = a.tolerate(n) || changed
+		}
+		if !changed {
 			continue
 		}
 		a.ledger.besides(n, func(_ id, it *claim) bool {
-			if is.in == nil && it.pool != 0 && !it.right.is(ousted) {
-				it.right.set(loose, true)
-			}
 			if it.pool != 0 {
 				a.waiting.call(a.ledger.holders.at(it.holder).key())
 			}
 			return true
 		})
 	}
+}
+
+// tolerate has those at an address go on sharing it who may not, and reports whether there are any that were not
+// tolerated before. Those who are to leave it do not count.
+func (a *Allocator) tolerate(n num) (changed bool) {
+	groupOf := func(it *claim) Cause {
+		h := a.ledger.holders.at(it.holder)
+		return a.ledger.termsOf(h).group(a.poolOf(it), familyOf(n), h.namespace.name)
+	}
+	var all []*claim
+	groups := map[Cause]int{}
+	a.ledger.besides(n, func(_ id, it *claim) bool {
+		if it.pool != 0 && !it.leaving && !it.right.is(ousted) {
+			all = append(all, it)
+			groups[groupOf(it)]++
+		}
+		return true
+	})
+	for _, it := range all {
+		group := groupOf(it)
+		alone := group == (Cause{}) && len(all) > 1
+		if (alone || groups[group] < len(all)) && !it.right.is(loose) {
+			it.right.set(loose, true)
+			changed = true
+		}
+	}
+	return changed
 }

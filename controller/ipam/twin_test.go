@@ -183,10 +183,6 @@ func (w *twin) attribute(a netip.Addr, current string) string {
 }
 
 func (w *twin) setPools(pools []Pool) {
-	was := map[netip.Addr]bool{}
-	for _, a := range universe {
-		was[a] = w.uniform(a)
-	}
 	w.pools = pools
 	for k := range w.holds {
 		for i := range w.holds[k] {
@@ -195,9 +191,12 @@ func (w *twin) setPools(pools []Pool) {
 		}
 	}
 	for _, a := range universe { // an edit moves nobody
-		if was[a] && !w.uniform(a) {
-			for _, o := range w.on(a) {
-				o.hold.loose = o.hold.loose || !o.hold.ousted
+		all := slices.DeleteFunc(w.on(a), func(o holding) bool { return o.hold.ousted || o.hold.leaving })
+		for _, x := range all {
+			for _, y := range all {
+				if x.key != y.key && !w.alike(w.asks[x.key], w.asks[y.key], x.hold.pool) {
+					x.hold.loose = true
+				}
 			}
 		}
 	}
@@ -245,17 +244,6 @@ func clash(x, y Request) bool {
 		}
 	}
 	return len(x.Ports) == 0 || len(y.Ports) == 0
-}
-
-// uniform: ours alone hold the address, and all may share it.
-func (w *twin) uniform(a netip.Addr) bool {
-	all := w.on(a)
-	for _, x := range all {
-		if !w.alike(w.asks[x.key], w.asks[all[0].key], x.hold.pool) || !w.alike(w.asks[x.key], w.asks[x.key], x.hold.pool) {
-			return false
-		}
-	}
-	return len(all) > 0 && !w.heldByAnother(a)
 }
 
 func older(x, y Request) bool {

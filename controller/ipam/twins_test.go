@@ -15,11 +15,12 @@ import (
 	"pgregory.net/rapid"
 )
 
+// TestMain has a walk of 60 steps made 3400 times, 200,000 steps in all.
 func TestMain(m *testing.M) {
 	flag.Parse()
 	given := map[string]bool{}
 	flag.Visit(func(f *flag.Flag) { given[f.Name] = true })
-	for name, value := range map[string]string{"rapid.checks": "1500", "rapid.steps": "60"} {
+	for name, value := range map[string]string{"rapid.checks": "3400", "rapid.steps": "60"} {
 		if !given[name] {
 			if err := flag.Set(name, value); err != nil {
 				panic(err)
@@ -151,6 +152,11 @@ func (m *twins) compare(r Request) Decision {
 		m.Fatalf("%s: got %q (%s), the twin says %q\nrequest %+v", r.Service, got, d.Message, want, r)
 	}
 	m.Logf("%s: %s", r.Service, d.Message)
+	for k := range m.requests {
+		if k != r.Service && strings.Contains(d.Message, k.String()) {
+			m.Fatalf("%s is told of %s: %s", r.Service, k, d.Message)
+		}
+	}
 	return d
 }
 
