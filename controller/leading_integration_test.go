@@ -3,6 +3,7 @@ package controller
 import (
 	"errors"
 	"fmt"
+	"log/slog"
 	"net/http"
 	"strings"
 	"sync/atomic"
@@ -10,49 +11,71 @@ import (
 	"time"
 
 	corev1 "k8s.io/api/core/v1"
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/client-go/rest"
+
+	clarion "github.com/clarion-lb/clarion/api/v1beta1"
 )
 
-func TestObserveModeWritesNothing(t *testing.T) {
+func TestObserveModeTellsWhatWouldBeDoneAndWritesNothing(t *testing.T) {
 	w := newWorld(t)
-	w.pool("lab", "192.0.2.0/24")
-	w.service("new")
+	w.pool("lab", "192.0.2.0/31")
 	w.service("old")
 	w.changeStatus("old", func(s *corev1.ServiceStatus) {
 		s.LoadBalancer.Ingress = []corev1.LoadBalancerIngress{{IP: "192.0.2.0"}}
 	})
-	versions := map[string]string{"new": w.get("new").ResourceVersion, "old": w.get("old").ResourceVersion}
-	var said atomic.Int32
+	w.service("foreign")
+	w.changeStatus("foreign", func(s *corev1.ServiceStatus) {
+		s.LoadBalancer.Ingress = []corev1.LoadBalancerIngress{{IP: "203.0.113.9"}}
+	})
+	w.service("asks", annotated(clarion.AnnotationAddressPool, "nowhere"))
+	w.service("theirs", class("example.com/theirs"))
+	names := []string{"old", "foreign", "asks", "theirs"}
+	versions := map[string]string{}
+	for _, name := range names {
+		versions[name] = w.get(name).ResourceVersion
+	}
+	var logs lockedBuffer
 	w.start(func(o *Options) {
 		o.Mode = Observe
+		o.Log = slog.New(slog.NewTextHandler(&logs, nil))
 		o.Config = rest.CopyConfig(o.Config)
 		o.Config.Wrap(func(next http.RoundTripper) http.RoundTripper {
 			return roundTripper(func(r *http.Request) (*http.Response, error) {
 				if r.Method != http.MethodGet {
-					said.Add(1)
 					t.Errorf("%s %s", r.Method, r.URL)
 				}
 				return next.RoundTrip(r)
 			})
 		})
 	})
-	w.eventually(func() (string, bool) {
-		shown := termShown.Load()
-		if shown == nil {
-			return "it has not begun", false
-		}
-		shown.mu.Lock()
-		defer shown.mu.Unlock()
-		n := 0
-		for _, s := range shown.known {
-			if s.differs {
-				n++
+	tells := func(name, reason, message string) {
+		t.Helper()
+		w.eventually(func() (string, bool) {
+			for line := range strings.Lines(logs.String()) {
+				if strings.Contains(line, `msg="would write a Service's status"`) && strings.Contains(line, "service="+w.namespace+"/"+name+" ") &&
+					strings.Contains(line, "reason="+reason+" ") && strings.Contains(line, message) {
+					return "", true
+				}
 			}
-		}
-		return fmt.Sprintf("%d differences", n), n == 2
-	})
-	for name, version := range versions {
-		if s := w.get(name); s.ResourceVersion != version {
+			return fmt.Sprintf("nothing is told of %s, %s, %q:\n%s", name, reason, message, logs.String()), false
+		})
+	}
+	tells("old", "Assigned", "192.0.2.0 from pool lab") // adopted
+	tells("foreign", "HeldByAnother", "203.0.113.9")
+	tells("asks", "PoolNotFound", "pool nowhere is asked for")
+	w.service("new")
+	tells("new", "Assigned", "192.0.2.1 from pool lab")
+	w.service("late")
+	tells("late", "PoolExhausted", "lab: full (v4 2/2)")
+	told := strings.Count(logs.String(), "would write")
+	change(w, w.get("late"), func(s *corev1.Service) { metav1.SetMetaDataAnnotation(&s.ObjectMeta, "example.com/a", "b") })
+	time.Sleep(300 * time.Millisecond) // for a line that should not come
+	if n := strings.Count(logs.String(), "would write"); n != told || n != 5 {
+		t.Errorf("%d things are told, then %d:\n%s", told, n, logs.String())
+	}
+	for _, name := range names {
+		if s := w.get(name); s.ResourceVersion != versions[name] {
 			t.Errorf("%s was written", name)
 		}
 	}

@@ -26,7 +26,7 @@ var (
 	})
 	poolAddresses = prometheus.NewGaugeVec(prometheus.GaugeOpts{
 		Name: "clarion_pool_addresses",
-		Help: "Addresses of a pool by family and state: capacity, available or assigned. Written by the leader.",
+		Help: "Addresses of a pool by family and state: capacity, available, assigned or resting. Written by the leader.",
 	}, []string{"pool", "family", "state"})
 
 	servicesDesc = prometheus.NewDesc("clarion_controller_services",
@@ -93,6 +93,7 @@ func setPoolMetrics(name string, u ipam.Usage) {
 		poolAddresses.WithLabelValues(name, family.String(), "capacity").Set(of.Capacity.Float())
 		poolAddresses.WithLabelValues(name, family.String(), "available").Set(of.Available.Float())
 		poolAddresses.WithLabelValues(name, family.String(), "assigned").Set(float64(of.Assigned))
+		poolAddresses.WithLabelValues(name, family.String(), "resting").Set(float64(of.Resting))
 	}
 }
 

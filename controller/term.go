@@ -444,11 +444,12 @@ func (t *term) write(ctx context.Context, s *corev1.Service, w *write, d *ipam.D
 	return nil
 }
 
-// reportWrite is what observe mode does instead of a write.
+// reportWrite is what observe mode does instead of a write: it tells once what would be written.
 func (t *term) reportWrite(k ipam.Key, w *write) {
-	says := ""
+	var reason clarion.Reason
+	says := "nothing but Clarion's marks would change"
 	if w.note != nil {
-		says = w.note.text
+		reason, says = w.note.reason, w.note.text
 	}
 	t.mu.Lock()
 	known := t.known[k]
@@ -460,6 +461,6 @@ func (t *term) reportWrite(k ipam.Key, w *write) {
 	known.report, known.differs = says, true
 	t.mu.Unlock()
 	if !same {
-		t.log.Info("would write a Service's status", "service", k.String(), "message", says)
+		t.log.Info("would write a Service's status", "service", k.String(), "reason", reason, "message", says)
 	}
 }
