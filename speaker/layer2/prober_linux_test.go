@@ -20,7 +20,11 @@ type questioner struct {
 
 func startProber(t testing.TB) *questioner {
 	t.Helper()
-	a := start(t)
+	return proberOf(t, start(t))
+}
+
+func proberOf(t testing.TB, a *Announcer) *questioner {
+	t.Helper()
 	eventually(t, "the links to be seen", func() bool { links, _ := a.Links(); return links != nil })
 	results := make(chan ProbeResult, 8192)
 	p := NewProber(a.Links, func(r ProbeResult) { results <- r })

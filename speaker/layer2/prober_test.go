@@ -68,6 +68,12 @@ func (p *fakeProbePort) Stop() {
 
 func (p *fakeProbePort) Close() error { p.closed = true; return nil }
 
+func (p *fakeProbePort) fails(err error) {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	p.failed = err
+}
+
 // put has a message arrive; whether the reader is woken up is another matter.
 func (p *fakeProbePort) put(message []byte, wake bool) {
 	p.mu.Lock()
@@ -81,15 +87,23 @@ func (p *fakeProbePort) put(message []byte, wake bool) {
 // A probed is a Prober in memory, in a synctest bubble.
 type probed struct {
 	*Prober
-	ports   []*fakeProbePort
+	ports []*fakeProbePort
+	links []Link
+
+	mu      sync.Mutex
 	results []ProbeResult
-	links   []Link
+}
+
+func (p *probed) note(r ProbeResult) {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	p.results = append(p.results, r)
 }
 
 func inProber(t *testing.T, story func(t *testing.T, p *probed)) {
 	synctest.Test(t, func(t *testing.T) {
 		p := &probed{links: []Link{{Name: "eth0", Index: 2, HardwareAddr: ourMAC, Up: true, LinkLocal: ourLinkLocal}}}
-		p.Prober = NewProber(func() ([]Link, <-chan struct{}) { return p.links, nil }, func(r ProbeResult) { p.results = append(p.results, r) })
+		p.Prober = NewProber(func() ([]Link, <-chan struct{}) { return p.links, nil }, p.note)
 		p.open = func(Method, Link, Family) (probePort, error) {
 			port := &fakeProbePort{ready: make(chan struct{}), stopped: make(chan struct{})}
 			p.ports = append(p.ports, port)
@@ -119,6 +133,8 @@ func (p *probed) neighbor(id uint64, wait time.Duration) {
 // outcomes returns the results since it was asked last, in brief.
 func (p *probed) outcomes() string {
 	synctest.Wait()
+	p.mu.Lock()
+	defer p.mu.Unlock()
 	s := ""
 	for _, r := range p.results {
 		s += fmt.Sprintf("%d %s;", r.ID, r.Outcome)
@@ -172,7 +188,7 @@ func TestProber(t *testing.T) {
 		}, "1 Unanswered;"},
 		{"a socket that fails is no silence, and the next probe has another", func(p *probed) {
 			p.neighbor(1, 50*ms)
-			p.ports[0].failed = syscall.ENETDOWN
+			p.ports[0].fails(syscall.ENETDOWN)
 			p.neighbor(2, 50*ms)
 			p.neighbor(3, 50*ms)
 			p.ports[1].put(answer, true)
@@ -183,7 +199,7 @@ func TestProber(t *testing.T) {
 			p.neighbor(2, 50*ms)
 			time.Sleep(60 * ms)
 			if len(p.ports) != 2 {
-				p.results = append(p.results, ProbeResult{Outcome: "SameSocket"})
+				p.note(ProbeResult{Outcome: "SameSocket"})
 			}
 		}, "1 Unanswered;2 Unanswered;"},
 		{"too many are not sent", func(p *probed) {

@@ -224,6 +224,7 @@ type work struct {
 	schedule *schedule
 	contests *contests
 	canaries uint64 // the version of those that are listened for
+	told     time.Time
 	// rivalTold is when another node was told of last.
 	rivalTold time.Time
 	groups    map[netip.Addr]int     // addresses listened for, by joined group
@@ -473,10 +474,17 @@ func (w *work) contend(now time.Time) (wake time.Time, err error) {
 		}
 	}
 	if w.contests.news {
+		if due := w.told.Add(tellInterval); now.Before(due) {
+			return earliest(wake, due), nil
+		}
+		w.told = now
 		w.publish()
 	}
 	return wake, nil
 }
+
+// tellInterval is how often State tells of claims and conflicts, at most: thousands may change one by one.
+const tellInterval = 20 * time.Millisecond
 
 // do does a deed.
 func (w *work) do(now time.Time, d deed) {
