@@ -23,6 +23,7 @@ func TestPurePartsStayPure(t *testing.T) {
 		{"plan", []string{"github.com/clarion-lb/clarion/api/v1beta1"}},
 		{"ownership", nil},
 		{"detection", nil},
+		{"routes", []string{"github.com/clarion-lb/clarion/api/v1beta1", "github.com/clarion-lb/clarion/speaker/bgp", "github.com/clarion-lb/clarion/speaker/plan"}},
 		{"bfd/packet", nil},
 		{"bfd/session", []string{"github.com/clarion-lb/clarion/speaker/bfd/packet"}},
 	} {

@@ -209,6 +209,12 @@ const (
 	// ReasonNoSpeaker (may not): no speaker is alive on the node.
 	ReasonNoSpeaker Reason = "NoSpeaker"
 
+	// ReasonNoPeer (may not): a BGPAdvertisement covers the address and selects the node, but no BGPPeer that it
+	// advertises to does.
+	//
+	// To do: see the nodeSelectors of the BGPPeers, and the peers of the BGPAdvertisement.
+	ReasonNoPeer Reason = "NoPeer"
+
 	// ReasonNoLocalEndpoint (may not): externalTrafficPolicy is Local, and no endpoint on the node can
 	// serve.
 	ReasonNoLocalEndpoint Reason = "NoLocalEndpoint"
@@ -285,6 +291,18 @@ const (
 	//
 	// To do: correct the name, or create what it names.
 	ConditionUnknownName ConditionType = "UnknownName"
+
+	// ConditionOverruled (True is bad): a value of the object contradicts an older object's, where both
+	// mean the same route or the same name. The older one holds; what this one says besides is in force.
+	//
+	// To do: make the values agree, or keep apart what the objects are about.
+	ConditionOverruled ConditionType = "Overruled"
+
+	// ConditionAggregateRefused (True is bad): aggregates of the BGPAdvertisement would draw traffic for
+	// addresses that are not its pool's. The addresses are advertised one by one in their place.
+	//
+	// To do: choose a longer aggregationLength, or a pool that has the whole prefix.
+	ConditionAggregateRefused ConditionType = "AggregateRefused"
 )
 
 // Reasons of conditions of Clarion's objects
@@ -316,6 +334,16 @@ const (
 	//
 	// To do: see to the node; its addresses are announced by others.
 	ReasonNodeLost Reason = "NodeLost"
+
+	// ReasonNameNotFound (True, on UnknownName): what is missing is a BGPPeer, a BFDProfile or a name that
+	// a Community gives.
+	ReasonNameNotFound Reason = "NameNotFound"
+
+	// ReasonOlderObjectHolds (True, on Overruled): an older object says otherwise; the message names it.
+	ReasonOlderObjectHolds Reason = "OlderObjectHolds"
+
+	// ReasonBeyondPool (True, on AggregateRefused): the prefix has addresses that the pool has not.
+	ReasonBeyondPool Reason = "BeyondPool"
 
 	// ReasonOlderPoolHolds (True, on Overlapping): an older pool lists some of the addresses.
 	ReasonOlderPoolHolds Reason = "OlderPoolHolds"

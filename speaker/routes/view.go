@@ -1,0 +1,218 @@
+package routes
+
+import (
+	"fmt"
+	"net/netip"
+	"slices"
+	"strings"
+
+	"github.com/clarion-lb/clarion/api/v1beta1"
+	"github.com/clarion-lb/clarion/speaker/bgp"
+	"github.com/clarion-lb/clarion/speaker/plan"
+)
+
+// A view is a cluster made ready for decisions. It remembers parts of them.
+type view struct {
+	nodes []plan.Node // by name
+	names []string    // of nodes
+	// numbers are the nodes' places in nodes.
+	numbers map[string]int
+	self    int // this node, −1 if it is not among them
+	ads     []advertisement
+	peers   []peer
+	groups  []group
+	within  func(pool string, prefix netip.Prefix) bool
+	ignore  bool
+	// problems that are there whatever the addresses.
+	problems []Problem
+
+	places map[string]*place
+	merged map[mergeKey]attributes
+}
+
+// An advertisement is made ready: the numbers in lists of numbers are places in view.ads, the oldest first.
+type advertisement struct {
+	Advertisement
+	standard []uint32
+	large    []bgp.LargeCommunity
+	selects  []bool // by node
+	reaches  []bool // by node: it has a session with one of the peers
+}
+
+type peer struct {
+	name   string
+	wanted bool
+	group  int // of those wanted
+}
+
+// A group is peers that get the same routes.
+type group struct {
+	ads      []bool // that go to them
+	internal bool
+	families [bgp.IPv6 + 1]bool
+}
+
+func newView(c Cluster) *view {
+	v := &view{
+		nodes:  slices.SortedFunc(slices.Values(c.Nodes), func(a, b plan.Node) int { return strings.Compare(a.Name, b.Name) }),
+		within: c.Within, ignore: c.IgnoreExcludeLabel,
+		numbers: map[string]int{}, places: map[string]*place{}, merged: map[mergeKey]attributes{},
+	}
+	for i, n := range v.nodes {
+		v.names = append(v.names, n.Name)
+		v.numbers[n.Name] = i
+	}
+	v.self = slices.Index(v.names, c.Self)
+	aliases := v.aliases(c.Communities)
+
+	peers := slices.SortedFunc(slices.Values(c.Peers), func(a, b Peer) int { return strings.Compare(a.Name, b.Name) })
+	ads := slices.SortedFunc(slices.Values(c.Advertisements), func(a, b Advertisement) int {
+		if a.older(b) {
+			return -1
+		}
+		return 1
+	})
+	for _, a := range ads {
+		v.ads = append(v.ads, v.compile(a, peers, aliases))
+	}
+	for _, p := range peers {
+		v.peers = append(v.peers, v.place(p))
+	}
+	return v
+}
+
+func (v *view) compile(a Advertisement, peers []Peer, aliases map[string]v1beta1.CommunityValue) advertisement {
+	ad := advertisement{Advertisement: a, selects: make([]bool, len(v.nodes)), reaches: make([]bool, len(v.nodes))}
+	for i, n := range v.nodes {
+		ad.selects[i] = selects(a.Nodes, n.Labels)
+	}
+	known := map[string]bool{}
+	for _, p := range peers {
+		known[p.Name] = true
+		if !ad.advertisesTo(p.Name) {
+			continue
+		}
+		for i, n := range v.nodes {
+			ad.reaches[i] = ad.reaches[i] || selects(p.Nodes, n.Labels)
+		}
+	}
+	var unknown []string
+	for _, name := range a.Peers {
+		if !known[name] {
+			unknown = append(unknown, "BGPPeer "+name)
+		}
+	}
+	for _, text := range a.Communities {
+		c, err := v1beta1.ParseCommunity(text, aliases)
+		switch {
+		case err != nil: // the schema leaves only names that nobody gives
+			unknown = append(unknown, "community "+text)
+		case c.Large:
+			ad.large = append(ad.large, bgp.LargeCommunity(c.Parts))
+		default:
+			ad.standard = append(ad.standard, c.Parts[0]<<16|c.Parts[1])
+		}
+	}
+	if len(unknown) > 0 {
+		v.tell(KindAdvertisement, a.Name, v1beta1.ConditionUnknownName, v1beta1.ReasonNameNotFound,
+			fmt.Sprintf("There is no %s: create what is missing, or correct the name; the rest is in force.", strings.Join(unknown, ", no ")))
+	}
+	return ad
+}
+
+func (v *view) tell(kind, name string, condition v1beta1.ConditionType, reason Reason, message string) {
+	v.problems = append(v.problems, Problem{kind, name, condition, reason, message})
+}
+
+// aliases gives each name the meaning that the oldest Community gives it.
+func (v *view) aliases(all []Community) map[string]v1beta1.CommunityValue {
+	all = slices.SortedFunc(slices.Values(all), func(a, b Community) int {
+		if olderThan(a.Created, a.Name, b.Created, b.Name) {
+			return -1
+		}
+		return 1
+	})
+	meaning, from := map[string]v1beta1.CommunityValue{}, map[string]string{}
+	for _, c := range all {
+		var overruled []string
+		for _, a := range c.Aliases {
+			value, err := v1beta1.ParseCommunityValue(a.Value)
+			if err != nil {
+				continue // the schema refuses it; an alias without meaning is an unknown name
+			}
+			if older, taken := from[a.Name]; taken {
+				if meaning[a.Name] != value {
+					overruled = append(overruled, fmt.Sprintf("%s means %v as Community %s says", a.Name, meaning[a.Name], older))
+				}
+				continue
+			}
+			meaning[a.Name], from[a.Name] = value, c.Name
+		}
+		if len(overruled) > 0 {
+			v.tell(KindCommunity, c.Name, v1beta1.ConditionOverruled, v1beta1.ReasonOlderObjectHolds,
+				fmt.Sprintf("An older object holds: %s. Give the names one meaning each.", strings.Join(overruled, ", ")))
+		}
+	}
+	return meaning
+}
+
+// place finds a peer's group, and makes it where it is the first.
+func (v *view) place(p Peer) peer {
+	out := peer{name: p.Name, wanted: v.self >= 0 && selects(p.Nodes, v.nodes[v.self].Labels)}
+	if !out.wanted {
+		return out
+	}
+	g := group{ads: make([]bool, len(v.ads)), internal: p.Internal}
+	for i, a := range v.ads {
+		g.ads[i] = a.advertisesTo(p.Name)
+	}
+	for _, f := range []bgp.Family{bgp.IPv4, bgp.IPv6} {
+		g.families[f] = len(p.Families) == 0 || slices.Contains(p.Families, f)
+	}
+	out.group = slices.IndexFunc(v.groups, func(o group) bool {
+		return slices.Equal(g.ads, o.ads) && g.internal == o.internal && g.families == o.families
+	})
+	if out.group < 0 {
+		out.group = len(v.groups)
+		v.groups = append(v.groups, g)
+	}
+	return out
+}
+
+func (a Advertisement) advertisesTo(peer string) bool {
+	return len(a.Peers) == 0 || slices.Contains(a.Peers, peer)
+}
+
+func (a Advertisement) covers(s plan.Sharer) bool {
+	return (a.Pools == nil || a.Pools(s.Pool)) && selects(a.Services, s.Service.Labels)
+}
+
+func selects(s plan.Selector, labels map[string]string) bool { return s == nil || s(labels) }
+
+// aggregate is the prefix that an advertisement has of an address of a pool; beyond says that it would be an
+// aggregate that reaches beyond the pool.
+func (v *view) aggregate(ad int, a netip.Addr, pool string) (prefix netip.Prefix, beyond bool) {
+	host := netip.PrefixFrom(a, a.BitLen())
+	length := v.ads[ad].AggregationLength
+	if a.Is6() {
+		length = v.ads[ad].AggregationLengthV6
+	}
+	if length <= 0 || length >= a.BitLen() {
+		return host, false
+	}
+	prefix = netip.PrefixFrom(a, length).Masked()
+	if v.within == nil || !v.within(pool, prefix) {
+		return host, true
+	}
+	return prefix, false
+}
+
+// key is a list of numbers as a map's key.
+func key(numbers []int) string {
+	var buf [64]byte
+	b := buf[:0]
+	for _, n := range numbers {
+		b = append(b, byte(n>>16), byte(n>>8), byte(n))
+	}
+	return string(b)
+}
