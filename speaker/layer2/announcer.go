@@ -63,7 +63,7 @@ type Announcer struct {
 	reannounce atomic.Uint64
 
 	// holding is whether nothing is answered, and wakes counts how often that ended. beat is when
-	// the process was seen to run last, since born.
+	// the process was seen to run last, since born; zero before Run.
 	holding      atomic.Bool
 	wakes        atomic.Uint64
 	holdAfterGap bool
@@ -189,7 +189,7 @@ func (a *Announcer) Run(ctx context.Context) error {
 	}()
 	var beating sync.WaitGroup
 	if a.holdAfterGap {
-		a.beat.Store(int64(time.Since(a.born)))
+		a.beat.Store(max(1, int64(time.Since(a.born))))
 		beating.Go(func() { a.keepBeat(ctx) })
 	}
 	defer func() {

@@ -180,3 +180,13 @@ func TestAskersAreBounded(t *testing.T) {
 		t.Errorf("of the last one there are %v", got)
 	}
 }
+
+func TestNothingIsHeldBeforeRun(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		a := New(Options{HoldAfterGap: true})
+		time.Sleep(time.Minute)
+		if !a.Turning(time.Second) || a.Held() {
+			t.Error("the time before Run is taken for a gap")
+		}
+	})
+}

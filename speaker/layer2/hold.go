@@ -40,7 +40,8 @@ func (a *Announcer) Held() bool { return a.holding.Load() }
 // gapped reports whether the process has not run for a while up to now; then it holds, if it was asked
 // to, before anything is answered.
 func (a *Announcer) gapped(now time.Time) bool {
-	if !a.holdAfterGap || now.Sub(a.born)-time.Duration(a.beat.Load()) <= gapLimit {
+	beat := time.Duration(a.beat.Load())
+	if !a.holdAfterGap || beat == 0 || now.Sub(a.born)-beat <= gapLimit {
 		return false
 	}
 	a.Hold()
@@ -63,7 +64,7 @@ func (a *Announcer) keepBeat(ctx context.Context) {
 			a.Hold()
 		}
 		boot = awake
-		a.beat.Store(int64(now.Sub(a.born)))
+		a.beat.Store(max(1, int64(now.Sub(a.born))))
 		select {
 		case <-ctx.Done():
 			return
