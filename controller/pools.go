@@ -183,7 +183,11 @@ func (t *term) reconcilePool(ctx context.Context, name string) error {
 		}
 	}
 	now := t.o.Now()
-	if wait := poolPause - now.Sub(last); wait > 0 {
+	pause := poolPause
+	if !restsAlike(restingStatus(resting), p.Status.Resting) {
+		pause = restPause
+	}
+	if wait := pause - now.Sub(last); wait > 0 {
 		t.pools.AddAfter(name, wait)
 		return nil
 	}

@@ -4,9 +4,11 @@ import (
 	"context"
 	"fmt"
 	"net/netip"
+	"slices"
 	"time"
 
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+	"sigs.k8s.io/controller-runtime/pkg/client"
 
 	clarion "github.com/clarion-lb/clarion/api/v1beta1"
 	"github.com/clarion-lb/clarion/controller/ipam"
@@ -35,6 +37,43 @@ func (t *term) followRests(ctx context.Context) {
 			timer.Reset(max(0, next.Sub(t.o.Now())))
 		}
 	}
+}
+
+// restPause is how long after a look at a pool's status the next one may follow when more rests than it says: what is
+// not written yet is lost when the controller dies.
+const restPause = 100 * time.Millisecond
+
+// writeRests writes what rests and is not in the pools' status yet, at the end of a term.
+func (t *term) writeRests() {
+	ctx, cancel := context.WithTimeout(context.Background(), 2*time.Second)
+	defer cancel()
+	var pools clarion.IPAddressPoolList
+	if err := t.cache.List(ctx, &pools); err != nil {
+		return
+	}
+	for i := range pools.Items {
+		p := &pools.Items[i]
+		t.mu.Lock()
+		want := restingStatus(t.ledger.Resting(p.Name))
+		t.mu.Unlock()
+		if t.lease.left() <= 0 || restsAlike(want, p.Status.Resting) {
+			continue
+		}
+		if err := t.client.Get(ctx, client.ObjectKeyFromObject(p), p); err != nil { // the cache does not follow any more
+			continue
+		}
+		status := p.Status
+		status.Resting = want
+		if patch, changed := statusPatch(p, p.Status, status); changed {
+			_ = t.patchStatus(ctx, "pool", p, patch) // it tells its failures
+		}
+	}
+}
+
+func restsAlike(a, b []clarion.RestingAddress) bool {
+	return slices.EqualFunc(a, b, func(x, y clarion.RestingAddress) bool {
+		return x.Address == y.Address && x.Until.Equal(&y.Until) && x.Namespace == y.Namespace && x.Service == y.Service
+	})
 }
 
 // listResting lists what rests from the API server: the cache may be behind what the last leader wrote.

@@ -82,3 +82,34 @@ func TestAServiceThatIsMadeAgainHasItsRestingAddressBackAtOnce(t *testing.T) {
 	w.service("a")
 	w.sees("a", "192.0.2.0 True Assigned")
 }
+
+// What was given up just before the controller stops rests all the same.
+func TestWhatIsGivenUpAtTheLastMomentRests(t *testing.T) {
+	w := newWorld(t)
+	p := w.pool("lab", "192.0.2.0/28", reuseDelay(time.Hour))
+	stop := w.start()
+	names := []string{"a", "b", "c", "d", "e"}
+	for _, name := range names {
+		w.service(name)
+	}
+	for _, name := range names {
+		w.eventually(func() (string, bool) { s := w.get(name); return shows(s), strings.HasSuffix(shows(s), "True Assigned") })
+	}
+	for _, name := range names {
+		w.must(w.Delete(w.ctx, w.get(name)))
+	}
+	tm := termShown.Load()
+	w.eventually(func() (string, bool) {
+		tm.mu.Lock()
+		defer tm.mu.Unlock()
+		return "not all are given up", len(tm.ledger.Resting("lab")) == len(names)
+	})
+	stop()
+	w.must(w.Get(w.ctx, client.ObjectKeyFromObject(p), p))
+	if len(p.Status.Resting) != len(names) {
+		t.Errorf("%d of %d rest: %+v", len(p.Status.Resting), len(names), p.Status.Resting)
+	}
+	w.start()
+	w.service("new")
+	w.sees("new", "192.0.2.5 True Assigned")
+}

@@ -37,21 +37,35 @@ func (w *world) record() *history {
 	if len(list.Items) > 0 {
 		w.Fatal("record before there are Services")
 	}
-	watching, err := c.Watch(w.ctx, &list, client.InNamespace(w.namespace),
-		&client.ListOptions{Raw: &metav1.ListOptions{ResourceVersion: list.ResourceVersion}})
-	w.must(err)
 	h := &history{world: w, done: make(chan struct{})}
 	go func() {
 		defer close(h.done)
-		defer watching.Stop()
-		for e := range watching.ResultChan() {
-			h.all = append(h.all, e)
-			if s, ok := e.Object.(*corev1.Service); !ok || s.Name == lastOfAll && e.Type == watch.Deleted {
-				return
-			}
+		for version := list.ResourceVersion; h.follow(c, &version); {
 		}
 	}()
 	return h
+}
+
+// follow records what happens after a version, and reports whether to go on: the API server ends a watch that falls
+// behind, and it can be taken up where it ended.
+func (h *history) follow(c client.WithWatch, version *string) (goOn bool) {
+	watching, err := c.Watch(h.ctx, &corev1.ServiceList{}, client.InNamespace(h.namespace),
+		&client.ListOptions{Raw: &metav1.ListOptions{ResourceVersion: *version}})
+	if err != nil {
+		return false
+	}
+	defer watching.Stop()
+	for e := range watching.ResultChan() {
+		s, ok := e.Object.(*corev1.Service)
+		if !ok {
+			return false
+		}
+		h.all, *version = append(h.all, e), s.ResourceVersion
+		if s.Name == lastOfAll && e.Type == watch.Deleted {
+			return false
+		}
+	}
+	return h.ctx.Err() == nil
 }
 
 // end ends the record.

@@ -160,6 +160,9 @@ func (t *term) run(ctx context.Context) {
 	t.pools.ShutDown()
 	t.objects.ShutDown()
 	parts.Wait()
+	if t.o.Mode == Active {
+		t.writeRests()
+	}
 }
 
 // work handles a queue until it is shut down.
