@@ -48,15 +48,17 @@ type Claims struct {
 
 // Digest says how new the sets are that the sender knows.
 type Digest struct {
-	// Ask is not 0 in a question: everything newer is to be sent, and then a digest whose Reply is this.
+	// Ask is not 0 in a question: of the sets that are meant, whatever is newer is to be sent, and a digest with this
+	// number as its Reply.
 	Ask uint64
-	// Reply is the Ask that this answers, after all that it asked for; 0 in others.
+	// Reply is the Ask that this answers; 0 in others. Who asked knows by the versions whether it has all.
 	Reply uint64
 	// Serving is whether the sender serves, so that its memory is worth something.
 	Serving bool
-	// Sum is a sum over all versions that the sender knows, in a short digest; 0 in a full one.
+	// Sum is a sum over all versions that the sender knows.
 	Sum uint64
-	// Sets are the versions known: of the sender's own set alone in a short digest, of all in a full one.
+	// Full is whether Sets are all that the sender knows. Otherwise a question means those listed alone.
+	Full bool
 	Sets []SetVersion
 }
 
