@@ -10,7 +10,7 @@ import (
 	"pgregory.net/rapid"
 )
 
-func unit(address string) Unit { return Unit{Address: netip.MustParseAddr(address)} }
+func unitAt(address string) Unit { return Unit{Address: netip.MustParseAddr(address)} }
 
 func nodes(n int) []string {
 	names := make([]string, n)
@@ -38,11 +38,11 @@ func TestOwnerIsTheSameInEveryVersion(t *testing.T) {
 		unit Unit
 		want string
 	}{
-		{unit("192.0.2.1"), "node-1"},
-		{unit("192.0.2.2"), "node-2"},
-		{unit("192.0.2.3"), "node-1"},
-		{unit("2001:db8::1"), "node-1"},
-		{unit("fe80::1%eth0"), "node-0"},
+		{unitAt("192.0.2.1"), "node-1"},
+		{unitAt("192.0.2.2"), "node-2"},
+		{unitAt("192.0.2.3"), "node-1"},
+		{unitAt("2001:db8::1"), "node-1"},
+		{unitAt("fe80::1%eth0"), "node-0"},
 		{Unit{Address: netip.MustParseAddr("192.0.2.1"), Segment: "rack-2"}, "node-0"},
 		{Unit{Address: netip.MustParseAddr("192.0.2.1"), Share: 1}, "node-2"},
 	} {
@@ -50,13 +50,13 @@ func TestOwnerIsTheSameInEveryVersion(t *testing.T) {
 			t.Errorf("%v: owner %q, want %q", row.unit, got, row.want)
 		}
 	}
-	if got, want := score(unit("192.0.2.1").hash(), "node-0"), uint64(0xa41c72c4dc8f091); got != want {
+	if got, want := score(unitAt("192.0.2.1").hash(), "node-0"), uint64(0xa41c72c4dc8f091); got != want {
 		t.Errorf("score of 192.0.2.1 and node-0: %#x, want %#x", got, want)
 	}
 }
 
 func TestNobodyOwnsWithoutCandidates(t *testing.T) {
-	if got := Owner(unit("192.0.2.1"), nil); got != "" {
+	if got := Owner(unitAt("192.0.2.1"), nil); got != "" {
 		t.Errorf("owner %q", got)
 	}
 }
@@ -159,12 +159,12 @@ func TestLossIsFair(t *testing.T) {
 
 func TestCompareOrdersUnits(t *testing.T) {
 	sorted := []Unit{
-		unit("192.0.2.1"),
+		unitAt("192.0.2.1"),
 		{Address: netip.MustParseAddr("192.0.2.1"), Share: 1},
 		{Address: netip.MustParseAddr("192.0.2.1"), Segment: "a"},
 		{Address: netip.MustParseAddr("192.0.2.1"), Segment: "b"},
-		unit("192.0.2.2"),
-		unit("2001:db8::1"),
+		unitAt("192.0.2.2"),
+		unitAt("2001:db8::1"),
 	}
 	shuffled := slices.Clone(sorted)
 	rand.Shuffle(len(shuffled), func(i, j int) { shuffled[i], shuffled[j] = shuffled[j], shuffled[i] })
@@ -175,7 +175,7 @@ func TestCompareOrdersUnits(t *testing.T) {
 }
 
 func BenchmarkOwner(b *testing.B) {
-	candidates, u := nodes(10), unit("192.0.2.1")
+	candidates, u := nodes(10), unitAt("192.0.2.1")
 	for b.Loop() {
 		Owner(u, candidates)
 	}

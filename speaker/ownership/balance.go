@@ -1,0 +1,145 @@
+package ownership
+
+import (
+	"cmp"
+	"slices"
+	"time"
+)
+
+// How fast units are given back to those better placed.
+const (
+	failbackAtOnce = 4
+	failbackEvery  = 50 * time.Millisecond
+)
+
+// balance has units move from this node to others that are better placed, where the time for it has come.
+func (m *Machine) balance() {
+	if !m.able() || !m.settled {
+		return
+	}
+	for g := range m.unbalanced {
+		if wait := m.balanceGroup(g); wait < always {
+			m.timers.push(timer{at: wait, g: g})
+		}
+		delete(m.unbalanced, g)
+	}
+}
+
+// balanceGroup offers units of g to those better placed, and returns when to look again.
+func (m *Machine) balanceGroup(g *group) (again time.Duration) {
+	again = always
+	self := g.candidate(m.self)
+	if self == nil || g.loads[m.self] == 0 {
+		return again
+	}
+	slots := m.slots(g, self)
+	if len(slots) == 0 {
+		return again
+	}
+	var movable []*unit
+	for u := range m.self.set {
+		switch {
+		case u.group != g || u.owner != m.self:
+		case u.offer.to != nil:
+			// What is under way need not be done.
+			if i := slices.Index(slots, u.offer.to); i >= 0 {
+				slots = slices.Delete(slots, i, i+1)
+			}
+		case u.failback.Policy != Never && !u.probing && len(u.claims) == 1:
+			movable = append(movable, u)
+		}
+	}
+	for _, to := range slots {
+		since := max(g.candidate(to).since, to.hereSince)
+		var best *unit
+		for _, u := range movable {
+			due := since
+			if u.failback.Policy == Delayed {
+				due += u.failback.After
+			}
+			switch {
+			case u.offer.to != nil:
+			case due > m.at:
+				again = min(again, due)
+			case slices.Contains(u.declined, to):
+				again = min(again, u.declinedAt+declinedFor)
+			case best == nil || score(u.h, to.name) > score(best.h, to.name):
+				best = u
+			}
+		}
+		if best == nil {
+			continue
+		}
+		if m.failing >= failbackAtOnce || m.at < m.failbackAt {
+			return min(again, max(m.failbackAt, m.at+failbackEvery))
+		}
+		best.offer = offer{to: to, cause: CauseFailback, since: m.at}
+		m.offer(best)
+		m.wake(best, m.at+resendOffer)
+		if m.failing >= failbackAtOnce {
+			m.failbackAt = m.at + failbackEvery
+		}
+	}
+	return again
+}
+
+// slots returns to whom this node is to give units of g so that they are with the best placed, and even among those. All nodes work
+// out the same from the same claims, each its own part of it.
+func (m *Machine) slots(g *group, self *candidate) []*node {
+	var best []*candidate
+	for i := range g.candidates {
+		c := &g.candidates[i]
+		if c.node != m.self && !m.usable(c) {
+			continue
+		}
+		switch {
+		case len(best) == 0 || c.standing().compare(best[0].standing()) < 0:
+			best = append(best[:0], c)
+		case c.standing() == best[0].standing():
+			best = append(best, c)
+		}
+	}
+	slices.SortFunc(best, func(a, b *candidate) int {
+		return cmp.Or(cmp.Compare(g.loads[b.node], g.loads[a.node]), cmp.Compare(a.name, b.name))
+	})
+	if self.standing() != best[0].standing() {
+		// Everything has to go, to those that have least.
+		var slots []*node
+		extra := map[*node]int{}
+		for range g.loads[m.self] {
+			to := slices.MinFunc(best, func(a, b *candidate) int {
+				return cmp.Or(cmp.Compare(g.loads[a.node]+extra[a.node], g.loads[b.node]+extra[b.node]), cmp.Compare(a.name, b.name))
+			}).node
+			extra[to]++
+			slots = append(slots, to)
+		}
+		return slots
+	}
+	total := 0
+	for _, c := range best {
+		total += g.loads[c.node]
+	}
+	if g.loads[best[0].node]-g.loads[best[len(best)-1].node] <= 1 {
+		return nil
+	}
+	var from, to []*node
+	for i, c := range best {
+		quota := total / len(best)
+		if i < total%len(best) {
+			quota++
+		}
+		for range g.loads[c.node] - quota {
+			from = append(from, c.node)
+		}
+		for range quota - g.loads[c.node] {
+			to = append(to, c.node)
+		}
+	}
+	var slots []*node
+	for i, n := range from {
+		if n == m.self {
+			slots = append(slots, to[i])
+		}
+	}
+	return slots
+}

@@ -1,0 +1,417 @@
+package ownership
+
+import (
+	"slices"
+	"time"
+)
+
+// How long is waited for another.
+const (
+	// expectFor is how long the node that should take a unit has for it.
+	expectFor = 300 * time.Millisecond
+	// courtesy is how long after a cold start those are waited for that do not serve yet.
+	courtesy = time.Second
+	// isolatedFor is how long a node that suspects itself waits before it claims what others had.
+	isolatedFor = time.Second
+	// resendOffer and offerFor are after how long an offer is sent again, and given up.
+	resendOffer = 150 * time.Millisecond
+	offerFor    = 600 * time.Millisecond
+	// declinedFor is how long one that could not take a unit is not asked again.
+	declinedFor = time.Second
+	// leftoverFor is how long a node that may no longer answer for a unit goes on while nobody can take it.
+	leftoverFor = 2 * time.Second
+	// lookFor is how long is waited for what a look at the wire shows.
+	lookFor = 3 * time.Second
+	// restFor is for how long an address stays free to take without a look after its owner has given it up.
+	restFor = 10 * time.Second
+	// heldFirst and heldLimit bound the back-off while a foreign host holds an address.
+	heldFirst = 5 * time.Second
+	heldLimit = 5 * time.Minute
+)
+
+// able reports whether this node can take units.
+func (m *Machine) able() bool {
+	return m.serving && m.whole && !m.leave && !m.exchange.active
+}
+
+// isolated reports whether this node suspects itself where u is concerned.
+func (m *Machine) isolated(u *unit) bool {
+	if m.alone {
+		return true
+	}
+	c := u.group.candidate(m.self)
+	return c != nil && c.dead
+}
+
+// expectable is usable, and in a cold start also true of speakers that are about to serve.
+func (m *Machine) expectable(c *candidate) bool {
+	return m.usable(c) || m.coming(c.node) && !c.dead && !c.member.Leaving
+}
+
+func (m *Machine) coming(n *node) bool {
+	return m.cold && m.at-m.settledAt < courtesy && n != m.self &&
+		n.present && !n.member.Serving && !n.member.Restarting && n.version.Number == 0
+}
+
+// wake has u decided again at a time.
+func (m *Machine) wake(u *unit, at time.Duration) {
+	if at >= u.wakeAt {
+		return
+	}
+	u.wakeAt = at
+	m.timers.push(timer{at, u})
+}
+
+// decide decides u, except that units that somebody must take are put aside for take.
+func (m *Machine) decide(u *unit) {
+	mine, have := m.mine(u)
+	alive, dead := m.best(u)
+	if have && m.serving && alive.node != m.self {
+		m.release(u)
+		have = false
+	}
+	if u.group == nil {
+		if have && m.serving {
+			m.release(u)
+		}
+		m.vacate(u, false)
+		m.setOwner(u, nil, CauseNone)
+		m.count(u, nil)
+		u.answer = Answer{}
+		m.setOpen(u, len(u.claims) > 0)
+		if len(u.claims) == 0 {
+			m.tell(u)
+			m.forget(u)
+		}
+		return
+	}
+	if alive.node == nil {
+		m.vacate(u, true)
+		u.answer = Answer{}
+		if dead.node == nil {
+			m.setOwner(u, nil, CauseGone)
+		}
+		m.setOpen(u, true)
+		m.vacants = append(m.vacants, u)
+		return
+	}
+	m.vacate(u, false)
+	m.setOwner(u, alive.node, m.causeOf(u, alive))
+	m.count(u, alive.node)
+	owner := alive.node
+	switch {
+	case owner == m.self && m.serving:
+		m.hold(u, mine)
+	case owner.mode == here:
+		u.answer = Answer{}
+		m.setOpen(u, len(u.claims) > 1)
+		if owner.member.Stale && u.group.candidate(owner) == nil {
+			m.setOpen(u, true)
+			m.relieve(u, alive, CauseLeave)
+		}
+	default:
+		m.setOpen(u, true)
+		m.standIn(u, alive)
+	}
+}
+
+// causeOf returns why u has become c's.
+func (m *Machine) causeOf(u *unit, c claimant) Cause {
+	if i := slices.IndexFunc(u.claims, func(d claimant) bool { return d.node == u.owner }); i >= 0 && u.claims[i].node != c.node &&
+		u.claims[i].Term+1 != c.Term {
+		return CauseConflict
+	}
+	return c.Cause
+}
+
+// vacate notes whether u is somebody's.
+func (m *Machine) vacate(u *unit, vacant bool) {
+	if vacant == u.vacant {
+		return
+	}
+	u.vacant, u.vacantFrom = vacant, m.at
+	u.expected, u.passed = nil, nil
+	m.count(u, nil)
+}
+
+// hold decides what becomes of a unit that is this node's own.
+func (m *Machine) hold(u *unit, c Claim) {
+	m.setOpen(u, len(u.claims) > 1)
+	if c.Held && m.at >= u.retryAt {
+		u.probing, u.retryAt = true, always
+	}
+	if c.Held {
+		m.wake(u, u.retryAt)
+	}
+	u.answer = Answer{}
+	if !c.Held || u.probing {
+		u.answer = Answer{As: Own, Claim: u.probing}
+	}
+	if c.Provisional {
+		m.setOpen(u, true)
+		if !m.isolated(u) {
+			c.Provisional = false
+			m.claim(u, c)
+		}
+	}
+	self := u.group.candidate(m.self)
+	if self != nil {
+		u.bestRank = min(u.bestRank, uint8(min(self.standing().rank, 255)))
+	}
+	if o := u.offer; o.to != nil {
+		to := u.group.candidate(o.to)
+		switch {
+		case to == nil || !m.usable(to) || m.at-o.since >= offerFor:
+			m.decline(u)
+		case m.at-o.sentAt >= resendOffer:
+			m.offer(u)
+			m.wake(u, m.at+resendOffer)
+			return
+		default:
+			m.wake(u, min(o.sentAt+resendOffer, o.since+offerFor))
+			return
+		}
+	}
+	if len(u.declined) > 0 && m.at-u.declinedAt >= declinedFor {
+		u.declined = nil
+	}
+	m.handOver(u, self)
+}
+
+// handOver offers u to another when this node should not have it any longer. Failback is not decided here but for all
+// units of a group, by balance.
+func (m *Machine) handOver(u *unit, self *candidate) {
+	var to *node
+	cause := CauseNone
+	switch {
+	case self == nil || m.leave:
+		cause = CauseLeave
+		to = m.successor(u, nil)
+	case u.ordered != "" && u.ordered != m.self.name:
+		cause = CauseOrder
+		n := m.nodes[u.ordered]
+		if n == nil || slices.Contains(u.declined, n) || u.group.candidate(n) == nil || !m.usable(u.group.candidate(n)) {
+			u.ordered = ""
+			m.touch(u)
+			return
+		}
+		to = n
+	case self.standing().rank > int(u.bestRank):
+		cause = CauseRank
+		s := self.standing()
+		to = m.successor(u, func(c *candidate) bool { return c.standing().rank < s.rank })
+	}
+	if to != nil {
+		u.leftover = never
+		u.offer = offer{to: to, cause: cause, since: m.at}
+		m.offer(u)
+		m.wake(u, m.at+resendOffer)
+		return
+	}
+	if cause == CauseNone || cause == CauseRank {
+		u.leftover = never
+		return
+	}
+	m.setOpen(u, true)
+	if len(u.declined) > 0 {
+		m.wake(u, u.declinedAt+declinedFor)
+	}
+	if self != nil {
+		return
+	}
+	if u.leftover == never {
+		u.leftover = m.at
+	}
+	if m.at-u.leftover >= leftoverFor || !m.anybody(u) {
+		m.release(u)
+		m.touch(u)
+		return
+	}
+	m.wake(u, u.leftover+leftoverFor)
+}
+
+// anybody reports whether any other candidate of u can be given it, or may soon be.
+func (m *Machine) anybody(u *unit) bool {
+	return slices.ContainsFunc(u.group.candidates, func(c candidate) bool {
+		return c.node != m.self && !c.dead && c.mode != lost
+	})
+}
+
+// successor returns who is to be offered u: its first deputy if none is better placed, else who is.
+func (m *Machine) successor(u *unit, may func(*candidate) bool) *node {
+	not := append([]*node{m.self}, u.declined...)
+	best := u.choose(func(c *candidate) bool {
+		return m.usable(c) && !slices.Contains(not, c.node) && (may == nil || may(c))
+	}, func(n *node) int { return u.group.loads[n] }, func(n *node) int { return n.load })
+	if best == nil {
+		return nil
+	}
+	if d := m.deputy(u, not...); d != nil && u.group.candidate(d).standing().compare(u.group.candidate(best).standing()) <= 0 {
+		return d
+	}
+	return best
+}
+
+// offer sends the offer of u.
+func (m *Machine) offer(u *unit) {
+	u.offer.sentAt = m.at
+	if u.offer.cause == CauseFailback && u.offer.since == m.at {
+		m.failing++
+	}
+	m.offers = append(m.offers, u)
+}
+
+// endOffer ends the offer of u.
+func (m *Machine) endOffer(u *unit) {
+	if u.offer.to != nil && u.offer.cause == CauseFailback {
+		m.failing--
+		m.unbalance(u.group)
+	}
+	u.offer = offer{}
+}
+
+// decline notes that the node that u was offered can't take it.
+func (m *Machine) decline(u *unit) {
+	u.declined, u.declinedAt = append(u.declined, u.offer.to), m.at
+	m.endOffer(u)
+	m.touch(u)
+}
+
+// standIn decides what becomes of a unit whose owner's speaker is silent.
+func (m *Machine) standIn(u *unit, owner claimant) {
+	u.answer = Answer{}
+	if !m.serving || owner.node == m.self || owner.assumed {
+		return
+	}
+	if u.group.candidate(owner.node) == nil {
+		m.relieve(u, owner, CauseLeave)
+		return
+	}
+	overdue := m.at - owner.modeSince - m.config.TakeOver
+	first := m.deputy(u, owner.node)
+	if first == nil || overdue > 2*lookFor {
+		first = m.pick(u, owner.node)
+	}
+	if first != m.self {
+		u.lookedAt, u.looking, u.free = never, false, false
+		if overdue < 2*lookFor {
+			m.wake(u, m.at-overdue+2*lookFor)
+		}
+		return
+	}
+	if !owner.Held && !m.config.NoStandIn {
+		u.answer = Answer{As: StandIn, For: owner.name}
+	}
+	switch {
+	case overdue < 0:
+		m.wake(u, m.at-overdue)
+	case u.lookedAt == never || m.at-u.lookedAt >= m.config.TakeOver:
+		// If only the gossip is split, the owner's speaker answers still.
+		u.lookedAt, u.looking, u.free = m.at, true, false
+		m.out.Look = append(m.out.Look, u.Unit)
+		m.wake(u, m.at+lookFor)
+	case u.free || u.looking && m.at-u.lookedAt >= lookFor:
+		m.take(u, owner, CauseSilent)
+	case u.looking:
+		m.wake(u, u.lookedAt+lookFor)
+	default:
+		m.wake(u, u.lookedAt+m.config.TakeOver)
+	}
+}
+
+// relieve takes u from an owner that may no longer answer for it and can't be expected to know so.
+func (m *Machine) relieve(u *unit, owner claimant, cause Cause) {
+	u.answer = Answer{}
+	if m.settled && m.pick(u, owner.node) == m.self {
+		m.take(u, owner, cause)
+	}
+}
+
+// takeVacant has the units claimed that nobody has and that fall to this node. All nodes work out alike whom a unit falls to, and
+// look again when that one does not claim it.
+func (m *Machine) takeVacant() {
+	if !m.serving || !m.whole || m.exchange.active {
+		return
+	}
+	if m.settled && !m.assigned {
+		m.assigned = true
+		m.firstAssignment()
+	}
+	slices.SortFunc(m.vacants, func(a, b *unit) int { return a.Compare(b.Unit) })
+	for _, u := range slices.Compact(m.vacants) {
+		_, dead := m.best(u)
+		if !u.vacant || u.group == nil || dead.node == nil && !m.settled {
+			continue
+		}
+		if n := u.expected; n != nil {
+			c := u.group.candidate(n)
+			switch {
+			case c == nil || !m.expectable(c):
+				m.expect(u, nil)
+			case n != m.self && m.at >= u.expireAt:
+				u.passed = append(u.passed, n)
+				m.expect(u, nil)
+			}
+		}
+		if u.expected == nil {
+			m.expect(u, m.heir(u, dead))
+		}
+		switch u.expected {
+		case nil:
+			m.setOwner(u, nil, CauseGone)
+		case m.self:
+			if at := u.vacantFrom + isolatedFor; m.isolated(u) && m.at < at {
+				m.wake(u, at)
+				continue
+			}
+			cause := CauseLoss
+			if dead.node == nil {
+				cause = CauseFirstClaim
+			}
+			m.take(u, dead, cause)
+		default:
+			m.wake(u, u.expireAt)
+		}
+	}
+	m.vacants = m.vacants[:0]
+}
+
+// heir returns whom a vacant unit falls to.
+func (m *Machine) heir(u *unit, dead claimant) *node {
+	if dead.node != nil {
+		if n := m.deputy(u, append(u.passed, dead.node)...); n != nil {
+			return n
+		}
+	}
+	choose := func() *node {
+		return u.choose(func(c *candidate) bool { return m.expectable(c) && !slices.Contains(u.passed, c.node) },
+			func(n *node) int { return u.group.loads[n] }, func(n *node) int { return n.load })
+	}
+	n := choose()
+	if n == nil && len(u.passed) > 0 {
+		u.passed = nil
+		n = choose()
+	}
+	return n
+}
+
+// expect notes who should take u.
+func (m *Machine) expect(u *unit, n *node) {
+	u.expected = n
+	u.expireAt = m.at + expectFor
+	if n != nil && m.coming(n) {
+		u.expireAt = m.settledAt + courtesy + expectFor
+	}
+	m.count(u, n)
+}
+
+// take claims u, after claim before.
+func (m *Machine) take(u *unit, before claimant, cause Cause) {
+	fresh := before.node == nil && (u.term == 0 || m.at-u.vacantFrom > restFor)
+	m.claim(u, Claim{Term: u.term + 1, Cause: cause, Provisional: m.isolated(u), Held: before.Held})
+	u.probing = fresh || before.Held
+	if before.Held {
+		u.retryAt = always
+	}
+	m.touch(u)
+}

@@ -1,0 +1,308 @@
+package ownership
+
+import (
+	"cmp"
+	"encoding/binary"
+	"maps"
+	"slices"
+	"time"
+)
+
+// A group are the units with the same segment and the same candidates, among which ownership is even.
+type group struct {
+	key        string
+	candidates []candidate
+	units      map[*unit]struct{}
+	loads      map[*node]int
+
+	// stale is whether deputies are to be worked out anew once it has been calm.
+	stale     bool
+	changedAt time.Duration // the last change since they were
+	staleFrom time.Duration // the first
+	// balanceAt is when it is to be looked whether units are to move.
+	balanceAt time.Duration
+}
+
+// A candidate is a [Candidate] as a machine keeps it.
+type candidate struct {
+	*node
+	rank   uint8
+	weight int32
+	dead   bool
+	since  time.Duration // since when it has been one of that rank and weight
+}
+
+// How long a group must be calm before its deputies are worked out, and how long that is put off at most.
+const (
+	calm      = 300 * time.Millisecond
+	calmLimit = 2 * time.Second
+)
+
+// staleRank is what a node that has not seen the API server for long ranks behind all others by.
+const staleRank = 128
+
+// standing is how well a candidate is placed; the lesser is the better.
+type standing struct {
+	rank   int
+	weight int32
+}
+
+func (s standing) compare(t standing) int {
+	return cmp.Or(cmp.Compare(s.rank, t.rank), -cmp.Compare(s.weight, t.weight))
+}
+
+func (c *candidate) standing() standing {
+	s := standing{int(c.rank), c.weight}
+	if c.member.Stale {
+		s.rank += staleRank
+	}
+	return s
+}
+
+func (g *group) candidate(n *node) *candidate {
+	if g == nil {
+		return nil
+	}
+	i, found := slices.BinarySearchFunc(g.candidates, n.name, func(c candidate, name string) int { return cmp.Compare(c.name, name) })
+	if !found {
+		return nil
+	}
+	return &g.candidates[i]
+}
+
+func (g *group) add(n *node, k int) {
+	if g == nil {
+		return
+	}
+	if g.loads[n] += k; g.loads[n] == 0 {
+		delete(g.loads, n)
+	}
+}
+
+// place puts u where its candidates say.
+func (m *Machine) place(u *unit, p Placement, seen map[*Candidate]*group) {
+	u.failback = p.Failback
+	m.touch(u)
+	var g *group
+	if len(p.Candidates) > 0 {
+		// Many units share one list.
+		first := &p.Candidates[0]
+		if g = seen[first]; g == nil || g.key[:len(u.Segment)] != string(u.Segment) || len(g.candidates) != len(p.Candidates) {
+			g = m.group(u.Segment, p.Candidates, u.group)
+			seen[first] = g
+		}
+	}
+	if g == u.group {
+		m.unbalance(g) // the failback may be another
+		return
+	}
+	counted := u.counted
+	m.count(u, nil)
+	if u.group != nil {
+		delete(u.group.units, u)
+		m.unbalance(u.group)
+		if len(u.group.units) == 0 {
+			delete(m.groups, u.group.key)
+			delete(m.unbalanced, u.group)
+			delete(m.stale, u.group)
+		}
+	}
+	u.group = g
+	if g != nil {
+		g.units[u] = struct{}{}
+		m.unbalance(g)
+	}
+	m.count(u, counted)
+}
+
+// group returns the group of units with these candidates. What was known of a candidate that stays goes on to hold.
+func (m *Machine) group(s Segment, candidates []Candidate, before *group) *group {
+	key := []byte(s)
+	key = append(key, 0)
+	for _, c := range candidates {
+		key = append(key, c.Node...)
+		key = append(key, 0, c.Rank)
+		key = binary.BigEndian.AppendUint32(key, uint32(c.Weight))
+		if c.Dead {
+			key = append(key, 1)
+		} else {
+			key = append(key, 0)
+		}
+	}
+	if g := m.groups[string(key)]; g != nil {
+		return g
+	}
+	g := &group{key: string(key), units: map[*unit]struct{}{}, loads: map[*node]int{}, balanceAt: always}
+	for _, c := range candidates {
+		n := candidate{node: m.node(c.Node), rank: c.Rank, weight: c.Weight, dead: c.Dead, since: m.at}
+		if p := before.candidate(n.node); p != nil && p.rank == n.rank && p.weight == n.weight && p.dead == n.dead {
+			n.since = p.since
+		}
+		g.candidates = append(g.candidates, n)
+	}
+	slices.SortFunc(g.candidates, func(a, b candidate) int { return cmp.Compare(a.name, b.name) })
+	m.groups[g.key] = g
+	return g
+}
+
+// unbalance notes that who has or may have units of g has changed.
+func (m *Machine) unbalance(g *group) {
+	if g == nil {
+		return
+	}
+	g.changedAt = m.at
+	if !g.stale {
+		g.stale, g.staleFrom = true, m.at
+		m.stale[g] = struct{}{}
+	}
+	m.unbalanced[g] = struct{}{}
+	g.balanceAt = m.at
+}
+
+// usable reports whether candidate c can be given units.
+func (m *Machine) usable(c *candidate) bool {
+	if c.node == m.self {
+		return m.able() // of a dead link of its own it is suspicious: see isolated
+	}
+	return !c.dead && c.mode == here && !c.member.Leaving
+}
+
+// choose returns the best placed of the candidates of u that may be chosen, among them that with the least load, nil for none.
+func (u *unit) choose(may func(*candidate) bool, load, total func(*node) int) *node {
+	var best *candidate
+	for i := range u.group.candidates {
+		c := &u.group.candidates[i]
+		if !may(c) {
+			continue
+		}
+		if best == nil || cmp.Or(
+			c.standing().compare(best.standing()),
+			cmp.Compare(load(c.node), load(best.node)),
+			cmp.Compare(total(c.node), total(best.node))) < 0 ||
+			c.standing() == best.standing() && load(c.node) == load(best.node) && total(c.node) == total(best.node) && outranks(u.h, c.name, best.name) {
+			best = c
+		}
+	}
+	if best == nil {
+		return nil
+	}
+	return best.node
+}
+
+// pick returns who of those that can be given units should get u, as things are.
+func (m *Machine) pick(u *unit, not ...*node) *node {
+	return u.choose(func(c *candidate) bool { return m.usable(c) && !slices.Contains(not, c.node) },
+		func(n *node) int { return u.group.loads[n] }, func(n *node) int { return n.load })
+}
+
+// deputize works out the deputies of all units of g. Every node does so when it has seen no change for a while, and so all with the
+// same in mind; when an owner is lost, they act on what they thought before, whatever else is going on then.
+func (m *Machine) deputize(g *group) {
+	g.stale = false
+	delete(m.stale, g)
+	type role struct{ owner, first *node }
+	extra := map[role]map[*node]int{}
+	of := func(r role) map[*node]int {
+		e := extra[r]
+		if e == nil {
+			e = map[*node]int{}
+			extra[r] = e
+		}
+		return e
+	}
+	units := slices.Collect(maps.Keys(g.units))
+	slices.SortFunc(units, func(a, b *unit) int { return a.Compare(b.Unit) })
+	none := func(*node) int { return 0 }
+	for _, u := range units {
+		owner := u.owner
+		u.deputies = [2]*node{}
+		first := of(role{owner: owner})
+		u.deputies[0] = u.choose(func(c *candidate) bool { return c.node != owner && m.usable(c) },
+			func(n *node) int { return g.loads[n] + first[n] }, none)
+		if u.deputies[0] == nil {
+			continue
+		}
+		first[u.deputies[0]]++
+		second := of(role{owner, u.deputies[0]})
+		u.deputies[1] = u.choose(func(c *candidate) bool { return c.node != owner && c.node != u.deputies[0] && m.usable(c) },
+			func(n *node) int { return g.loads[n] + first[n] + second[n] }, none)
+		if u.deputies[1] != nil {
+			second[u.deputies[1]]++
+		}
+	}
+}
+
+// deputy returns the first deputy of u that can act and is not one of those given; nil when there is none.
+func (m *Machine) deputy(u *unit, not ...*node) *node {
+	for _, n := range u.deputies {
+		if n == nil || slices.Contains(not, n) {
+			continue
+		}
+		if c := u.group.candidate(n); c != nil && m.usable(c) {
+			return n
+		}
+	}
+	return nil
+}
+
+// firstAssignment says who should take the units that nobody has, after a cold start. The speakers come to it one after the
+// other within a moment, and find the earlier ones' claims already made: so it is worked out from nothing, with each claim put
+// where it would have been made. What does not come out even is left to be decided unit by unit.
+func (m *Machine) firstAssignment() {
+	units := make([]*unit, 0, len(m.units))
+	for _, u := range m.units {
+		if u.group != nil {
+			units = append(units, u)
+		}
+	}
+	slices.SortFunc(units, func(a, b *unit) int { return a.Compare(b.Unit) })
+	loads := map[*group]map[*node]int{}
+	total := map[*node]int{}
+	chosen := make([]*node, len(units))
+	for i, u := range units {
+		load := loads[u.group]
+		if load == nil {
+			load = map[*node]int{}
+			loads[u.group] = load
+		}
+		n := u.owner
+		if u.vacant || n == nil {
+			n = u.choose(m.expectable, func(n *node) int { return load[n] }, func(n *node) int { return total[n] })
+		}
+		if n == nil {
+			continue
+		}
+		chosen[i] = n
+		load[n]++
+		total[n]++
+	}
+	even := map[*group]bool{}
+	for g, load := range loads {
+		even[g] = m.even(g, load)
+	}
+	for i, u := range units {
+		if u.vacant && u.expected == nil && chosen[i] != nil && even[u.group] {
+			m.expect(u, chosen[i])
+		}
+	}
+}
+
+// even reports whether a load is even among the best placed.
+func (m *Machine) even(g *group, load map[*node]int) bool {
+	var best standing
+	least, most, any := 0, 0, false
+	for i := range g.candidates {
+		c := &g.candidates[i]
+		if !m.expectable(c) {
+			continue
+		}
+		s, k := c.standing(), load[c.node]
+		switch {
+		case !any || s.compare(best) < 0:
+			best, least, most, any = s, k, k, true
+		case s == best:
+			least, most = min(least, k), max(most, k)
+		}
+	}
+	return most-least <= 1
+}
