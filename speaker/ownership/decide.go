@@ -59,7 +59,7 @@ func (m *Machine) wake(u *unit, at time.Duration) {
 		return
 	}
 	u.wakeAt = at
-	m.timers.push(timer{at, u})
+	m.timers.push(timer{at: at, u: u})
 }
 
 // decide decides u, except that units that somebody must take are put aside for take.
