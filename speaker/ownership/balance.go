@@ -8,8 +8,11 @@ import (
 
 // How fast units are given back to those better placed.
 const (
-	failbackAtOnce = 4
-	failbackEvery  = 50 * time.Millisecond
+	// failbackAtOnce is how many hand-overs a node has under way at most.
+	failbackAtOnce = 8
+	// failbackCalm is for how long nothing must have changed in a group before the next ones: nodes that work out
+	// from different claims who gives what to whom would give too much.
+	failbackCalm = 100 * time.Millisecond
 )
 
 // balance has units move from this node to others that are better placed, where the time for it has come.
@@ -35,6 +38,9 @@ func (m *Machine) balanceGroup(g *group) (again time.Duration) {
 	slots := m.slots(g, self)
 	if len(slots) == 0 {
 		return again
+	}
+	if at := g.changedAt + failbackCalm; m.at < at {
+		return at
 	}
 	var movable []*unit
 	for u := range m.self.set {
@@ -70,15 +76,12 @@ func (m *Machine) balanceGroup(g *group) (again time.Duration) {
 		if best == nil {
 			continue
 		}
-		if m.failing >= failbackAtOnce || m.at < m.failbackAt {
-			return min(again, max(m.failbackAt, m.at+failbackEvery))
+		if m.failing >= failbackAtOnce {
+			return min(again, m.at+failbackCalm)
 		}
 		best.offer = offer{to: to, cause: CauseFailback, since: m.at}
 		m.offer(best)
 		m.wake(best, m.at+resendOffer)
-		if m.failing >= failbackAtOnce {
-			m.failbackAt = m.at + failbackEvery
-		}
 	}
 	return again
 }

@@ -11,6 +11,10 @@ const (
 	expectFor = 300 * time.Millisecond
 	// courtesy is how long after a cold start those are waited for that do not serve yet.
 	courtesy = time.Second
+	// releasedFor is how long a unit that was given up is left alone: the claim for which it was may be heard later than that.
+	releasedFor = 200 * time.Millisecond
+	// solidFor is for how long a node must not have suspected itself until what it claimed provisionally is its own.
+	solidFor = 2 * time.Second
 	// isolatedFor is how long a node that suspects itself waits before it claims what others had.
 	isolatedFor = time.Second
 	// resendOffer and offerFor are after how long an offer is sent again, and given up.
@@ -50,7 +54,7 @@ func (m *Machine) expectable(c *candidate) bool {
 
 func (m *Machine) coming(n *node) bool {
 	return m.cold && m.at-m.settledAt < courtesy && n != m.self &&
-		n.present && !n.member.Serving && !n.member.Restarting && n.version.Number == 0
+		n.present && n.mode == mum && !n.member.Restarting && n.version.Number == 0
 }
 
 // wake has u decided again at a time.
@@ -149,9 +153,14 @@ func (m *Machine) hold(u *unit, c Claim) {
 	}
 	if c.Provisional {
 		m.setOpen(u, true)
-		if !m.isolated(u) {
+		switch {
+		case m.isolated(u):
+			u.suspectedAt = m.at
+		case m.at-u.suspectedAt >= solidFor:
 			c.Provisional = false
 			m.claim(u, c)
+		default:
+			m.wake(u, u.suspectedAt+solidFor)
 		}
 	}
 	self := u.group.candidate(m.self)
@@ -343,6 +352,10 @@ func (m *Machine) takeVacant() {
 		if !u.vacant || u.group == nil || dead.node == nil && !m.settled {
 			continue
 		}
+		if at := u.vacantFrom + releasedFor; dead.node == nil && u.term > 0 && m.at < at {
+			m.wake(u, at)
+			continue
+		}
 		if n := u.expected; n != nil {
 			c := u.group.candidate(n)
 			switch {
@@ -413,5 +426,6 @@ func (m *Machine) take(u *unit, before claimant, cause Cause) {
 	if before.Held {
 		u.retryAt = always
 	}
+	u.suspectedAt = m.at
 	m.touch(u)
 }

@@ -213,7 +213,8 @@ func (m *Machine) question(to string, d *Digest) {
 }
 
 func (m *Machine) sendDigest(to []string, d *Digest) {
-	d.Serving, d.Sum = m.serving, m.sum()
+	// In a cold start the first to serve knows no more than the others.
+	d.Serving, d.Sum = m.serving && m.at-m.servedAt > courtesy, m.sum()
 	m.out.Send = append(m.out.Send, Send{To: to, Reliable: len(d.Sets) > 1 && len(d.Append(nil)) > maxPacket, Message: d})
 }
 

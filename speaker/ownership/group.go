@@ -19,8 +19,6 @@ type group struct {
 	stale     bool
 	changedAt time.Duration // the last change since they were
 	staleFrom time.Duration // the first
-	// balanceAt is when it is to be looked whether units are to move.
-	balanceAt time.Duration
 }
 
 // A candidate is a [Candidate] as a machine keeps it.
@@ -132,7 +130,7 @@ func (m *Machine) group(s Segment, candidates []Candidate, before *group) *group
 	if g := m.groups[string(key)]; g != nil {
 		return g
 	}
-	g := &group{key: string(key), units: map[*unit]struct{}{}, loads: map[*node]int{}, balanceAt: always}
+	g := &group{key: string(key), units: map[*unit]struct{}{}, loads: map[*node]int{}}
 	for _, c := range candidates {
 		n := candidate{node: m.node(c.Node), rank: c.Rank, weight: c.Weight, dead: c.Dead, since: m.at}
 		if p := before.candidate(n.node); p != nil && p.rank == n.rank && p.weight == n.weight && p.dead == n.dead {
@@ -156,7 +154,6 @@ func (m *Machine) unbalance(g *group) {
 		m.stale[g] = struct{}{}
 	}
 	m.unbalanced[g] = struct{}{}
-	g.balanceAt = m.at
 }
 
 // usable reports whether candidate c can be given units.

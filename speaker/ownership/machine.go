@@ -29,6 +29,7 @@ type Machine struct {
 	cold         bool // nobody served when this speaker settled
 	assigned     bool
 	serving      bool
+	servedAt     time.Duration
 	mute         bool
 	knew         bool // it served before this step
 	exchange     exchange
@@ -46,7 +47,6 @@ type Machine struct {
 	unbalanced map[*group]struct{}
 	stale      map[*group]struct{}
 	failing    int // failbacks under way
-	failbackAt time.Duration
 
 	nonce      uint64
 	pending    []*unit // changes to be told
@@ -253,7 +253,8 @@ func (m *Machine) modeOf(n *node) (mo mode, assumed bool) {
 			return mum, true
 		}
 	}
-	if n.member.Serving && !n.member.Restarting && n.version.Life == n.member.Life {
+	// It tells its claims as soon as it serves, which may be heard before it is said.
+	if !n.member.Restarting && n.version.Number > 0 && n.version.Life == n.member.Life {
 		return here, false
 	}
 	return mum, false
@@ -381,7 +382,7 @@ func (m *Machine) settle(in Input) {
 
 // serve begins to answer for what the others remember to be this node's.
 func (m *Machine) serve() {
-	m.serving = true
+	m.serving, m.servedAt = true, m.at
 	m.exchange.active = false
 	m.self.version = Version{Epoch: m.self.version.Epoch + 1, Life: m.config.Life}
 	for u := range m.self.set {

@@ -53,7 +53,7 @@ type Digest struct {
 	Ask uint64
 	// Reply is the Ask that this answers; 0 in others. Who asked knows by the versions whether it has all.
 	Reply uint64
-	// Serving is whether the sender serves, so that its memory is worth something.
+	// Serving is whether the sender has served for a while, so that its memory is worth something.
 	Serving bool
 	// Sum is a sum over all versions that the sender knows.
 	Sum uint64

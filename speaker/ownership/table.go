@@ -71,15 +71,16 @@ type unit struct {
 	told   Answer
 
 	// While it is this node's own.
-	probing    bool // a first claim that was not yet seen to be free
-	offer      offer
-	declined   []*node // who could not take it
-	declinedAt time.Duration
-	ordered    string
-	bestRank   uint8         // that this node had since it owns the unit
-	heldFor    time.Duration // the back-off, while a foreign host holds it
-	retryAt    time.Duration
-	leftover   time.Duration // since when there is nobody to give it to although it must go
+	suspectedAt time.Duration // when this node last suspected itself, if the claim is provisional
+	probing     bool          // a first claim that was not yet seen to be free
+	offer       offer
+	declined    []*node // who could not take it
+	declinedAt  time.Duration
+	ordered     string
+	bestRank    uint8         // that this node had since it owns the unit
+	heldFor     time.Duration // the back-off, while a foreign host holds it
+	retryAt     time.Duration
+	leftover    time.Duration // since when there is nobody to give it to although it must go
 
 	// While this node stands in.
 	lookedAt time.Duration

@@ -1,0 +1,586 @@
+package ownership
+
+import (
+	"fmt"
+	"maps"
+	"strings"
+	"testing"
+	"time"
+)
+
+// calmWorld is a world whose speakers have started and settled.
+func calmWorld(seed uint64, hosts, units int) *world {
+	w := newWorld(seed, hosts, units)
+	w.startAll()
+	w.run(6 * time.Second)
+	return w
+}
+
+func (w *world) startAll() {
+	for _, h := range w.hosts {
+		w.after(w.between(0, 300*time.Millisecond), h.start)
+	}
+}
+
+// each runs a scenario for many seeds, and prints the story of one that fails.
+func each(t *testing.T, seeds uint64, scenario func(seed uint64) (w *world, fault string)) {
+	t.Helper()
+	t.Parallel()
+	for seed := uint64(1); seed <= seeds; seed++ {
+		w, fault := scenario(seed)
+		if fault == "" {
+			if faults := w.faults(); len(faults) > 0 {
+				fault = strings.Join(faults, "\n")
+			}
+		}
+		if fault != "" {
+			t.Fatalf("seed %d: %s\nthe story:\n%s", seed, fault, strings.Join(w.story, "\n"))
+		}
+	}
+}
+
+func spread(loads map[string]int) int {
+	least, most := 1<<30, 0
+	for _, k := range loads {
+		least, most = min(least, k), max(most, k)
+	}
+	return most - least
+}
+
+func TestAfterAColdStartOwnershipIsEven(t *testing.T) {
+	each(t, 200, func(seed uint64) (*world, string) {
+		w := newWorld(seed, 3+int(seed%4), 20)
+		w.startAll()
+		w.run(8 * time.Second)
+		if loads := w.loads(); spread(loads) > 1 {
+			return w, "loads " + sprint(loads)
+		}
+		return w, ""
+	})
+}
+
+func TestALossMovesOnlyTheLostNodesUnits(t *testing.T) {
+	each(t, 200, func(seed uint64) (*world, string) {
+		w := calmWorld(seed, 4, 21)
+		before := w.owners()
+		w.hosts[0].cut()
+		w.run(500 * time.Millisecond)
+		after := w.owners()
+		for u, owner := range before {
+			if owner != "node-0" && after[u] != owner {
+				return w, sprint(u, " moved from ", owner, " to ", after[u])
+			}
+			if after[u] == "" {
+				return w, sprint(u, " is not answered 500 ms after the loss")
+			}
+		}
+		w.run(3 * time.Second)
+		if !maps.Equal(after, w.owners()) {
+			return w, "it moved again"
+		}
+		if loads := w.loads(); spread(loads) > 1 {
+			return w, "loads " + sprint(loads)
+		}
+		return w, ""
+	})
+}
+
+func sprint(args ...any) string { return fmt.Sprint(args...) }
+
+// settleMoves forgets what was counted so far and begins to watch for gaps.
+func (w *world) beginWatch() {
+	w.moves, w.dups, w.worst, w.watching = 0, 0, 0, true
+	clear(w.gap)
+	clear(w.since)
+}
+
+// endWatch returns the longest time that a unit was not answered.
+func (w *world) endWatch() time.Duration {
+	w.watch()
+	for u, since := range w.since {
+		if gap := w.now - since; gap > w.worst {
+			w.worst, w.worstOf = gap, u
+		}
+	}
+	return w.worst
+}
+
+func TestAPauseOfFiveSecondsMovesNothing(t *testing.T) {
+	each(t, 40, func(seed uint64) (*world, string) {
+		w := calmWorld(seed, 2+int(seed%4), 12)
+		if seed%2 == 0 {
+			w.loss, w.twice = 0.1, 0.05
+		}
+		w.beginWatch()
+		w.hosts[0].pause(5 * time.Second)
+		w.run(12 * time.Second)
+		if w.moves > 0 {
+			return w, sprint(w.moves, " moves")
+		}
+		// 350 ms and a message until all know of it.
+		if gap := w.endWatch(); gap > 450*time.Millisecond {
+			return w, sprint(w.worstOf, " was not answered for ", gap)
+		}
+		if w.dups > 0 {
+			return w, "two answered for the same with their own MACs"
+		}
+		return w, ""
+	})
+}
+
+func TestARollingRestartOfAllMovesNothing(t *testing.T) {
+	each(t, 30, func(seed uint64) (*world, string) {
+		w := calmWorld(seed, 2+int(seed%4), 12)
+		if seed%2 == 0 {
+			w.loss, w.twice = 0.1, 0.05
+		}
+		before := w.owners()
+		w.beginWatch()
+		for _, h := range w.hosts {
+			h.restart(w.between(time.Second, 5*time.Second))
+			w.run(9 * time.Second)
+		}
+		if w.moves > 0 || !maps.Equal(before, w.owners()) {
+			return w, sprint(w.moves, " moves")
+		}
+		if gap := w.endWatch(); gap > 100*time.Millisecond {
+			return w, sprint(w.worstOf, " was not answered for ", gap)
+		}
+		return w, ""
+	})
+}
+
+func TestACrashedSpeakerThatComesBackMovesNothing(t *testing.T) {
+	each(t, 30, func(seed uint64) (*world, string) {
+		w := calmWorld(seed, 3, 12)
+		w.beginWatch()
+		w.hosts[1].stop()
+		w.after(w.between(100*time.Millisecond, 20*time.Second), w.hosts[1].start)
+		w.run(27 * time.Second)
+		if w.moves > 0 {
+			return w, sprint(w.moves, " moves")
+		}
+		if gap := w.endWatch(); gap > 450*time.Millisecond {
+			return w, sprint(w.worstOf, " was not answered for ", gap)
+		}
+		return w, ""
+	})
+}
+
+func TestASpeakerSilentForLongLosesItsUnits(t *testing.T) {
+	each(t, 20, func(seed uint64) (*world, string) {
+		w := calmWorld(seed, 4, 20)
+		had := w.loads()["node-1"]
+		w.beginWatch()
+		w.hosts[1].stop()
+		w.run(29 * time.Second)
+		if w.moves > 0 {
+			return w, "moved before its time"
+		}
+		w.run(10 * time.Second)
+		if w.moves != had {
+			return w, sprint(w.moves, " moves of ", had)
+		}
+		if gap := w.endWatch(); gap > 450*time.Millisecond {
+			return w, sprint(w.worstOf, " was not answered for ", gap)
+		}
+		if loads := w.loads(); spread(loads) > 1 {
+			return w, "loads " + sprint(loads)
+		}
+		w.hosts[1].start()
+		w.run(10 * time.Second)
+		if w.moves != had {
+			return w, "moved back at once"
+		}
+		return w, ""
+	})
+}
+
+func TestAfterASplitHealsThereIsOneOwnerWithinASecond(t *testing.T) {
+	each(t, 40, func(seed uint64) (*world, string) {
+		w := calmWorld(seed, 2+int(seed%5), 12)
+		if seed%2 == 0 {
+			w.loss, w.twice = 0.1, 0.05
+		}
+		sides := make([]int, len(w.hosts))
+		for i := range sides {
+			sides[i] = w.rand.IntN(2)
+		}
+		sides[0] = 1 - sides[1]
+		w.split("segment", sides)
+		w.run([]time.Duration{5 * time.Second, time.Minute}[seed%4/2])
+		for side := range 2 {
+			for _, u := range w.units {
+				if _, any := w.answering(u, side); !any {
+					return w, sprint(u, " is not answered on side ", side)
+				}
+			}
+		}
+		w.heal()
+		// A lost member is dialled every 500 ms.
+		w.run(time.Second)
+		if faults := w.faults(); len(faults) > 0 {
+			return w, "a second after: " + strings.Join(faults, "\n")
+		}
+		w.beginWatch()
+		w.run(10 * time.Second)
+		if w.moves > 0 || w.endWatch() > 0 {
+			return w, "it went on moving"
+		}
+		return w, ""
+	})
+}
+
+func TestASplitOfTheGossipAloneMakesNoSecondOwner(t *testing.T) {
+	each(t, 20, func(seed uint64) (*world, string) {
+		w := calmWorld(seed, 3+int(seed%3), 12)
+		sides := make([]int, len(w.hosts))
+		for i := range sides {
+			sides[i] = w.rand.IntN(2)
+		}
+		sides[0] = 1 - sides[1]
+		before := w.owners()
+		w.beginWatch()
+		w.split("gossip", sides)
+		w.run(2 * time.Minute)
+		if w.dups > 0 || w.moves > 0 {
+			return w, "there was a second owner"
+		}
+		w.heal()
+		w.run(3 * time.Second)
+		if !maps.Equal(before, w.owners()) || w.endWatch() > 0 {
+			return w, "it moved"
+		}
+		return w, ""
+	})
+}
+
+func TestALeaveAlwaysHasAnAnswerer(t *testing.T) {
+	each(t, 40, func(seed uint64) (*world, string) {
+		w := calmWorld(seed, 3+int(seed%3), 12)
+		if seed%2 == 0 {
+			w.loss, w.twice = 0.1, 0.05
+		}
+		had := w.loads()["node-1"]
+		w.beginWatch()
+		w.hosts[1].leave(true)
+		w.run(2 * time.Second)
+		if !w.hosts[1].speaker.left || w.loads()["node-1"] > 0 {
+			return w, "it has not left"
+		}
+		if gap := w.endWatch(); gap > 0 {
+			return w, sprint(w.worstOf, " was not answered for ", gap)
+		}
+		if w.moves != had {
+			return w, sprint(w.moves, " moves of ", had)
+		}
+		loads := w.loads()
+		delete(loads, "node-1")
+		if spread(loads) > 1 {
+			return w, "loads " + sprint(loads)
+		}
+		w.hosts[1].stop()
+		w.run(10 * time.Second)
+		if w.moves != had || w.endWatch() > 0 {
+			return w, "it went on moving"
+		}
+		return w, ""
+	})
+}
+
+func TestALeaveWhoseSuccessorDiesIsPlannedAnew(t *testing.T) {
+	each(t, 30, func(seed uint64) (*world, string) {
+		w := calmWorld(seed, 4, 12)
+		w.beginWatch()
+		w.hosts[1].leave(true)
+		w.after(w.between(0, 10*time.Millisecond), w.hosts[2].cut)
+		w.run(3 * time.Second)
+		if !w.hosts[1].speaker.left || w.loads()["node-1"] > 0 {
+			return w, "it has not left"
+		}
+		if gap := w.endWatch(); gap > 450*time.Millisecond {
+			return w, sprint(w.worstOf, " was not answered for ", gap)
+		}
+		return w, ""
+	})
+}
+
+func TestFailbackComesAfterItsTimeAndMakesEven(t *testing.T) {
+	each(t, 20, func(seed uint64) (*world, string) {
+		w := newWorld(seed, 4, 30)
+		w.failback.After = 20 * time.Second
+		for _, u := range w.units {
+			w.may[u] = w.everywhere()
+		}
+		for _, h := range w.hosts[:3] {
+			h.start()
+		}
+		w.run(6 * time.Second)
+		if loads := w.loads(); spread(loads) > 1 {
+			return w, "loads at first " + sprint(loads)
+		}
+		w.beginWatch()
+		w.hosts[3].start()
+		w.run(19 * time.Second)
+		if w.moves > 0 {
+			return w, "moved before its time"
+		}
+		w.run(5 * time.Second)
+		if loads := w.loads(); spread(loads) > 1 {
+			return w, "loads " + sprint(loads)
+		}
+		if w.moves != 7 || w.endWatch() > 0 {
+			return w, sprint(w.moves, " moves, not answered for ", w.endWatch())
+		}
+		return w, ""
+	})
+}
+
+func TestFailbackThatIsNeverWanted(t *testing.T) {
+	each(t, 5, func(seed uint64) (*world, string) {
+		w := newWorld(seed, 4, 30)
+		w.failback = Failback{Policy: Never}
+		for _, u := range w.units {
+			w.may[u] = w.everywhere()
+		}
+		for _, h := range w.hosts[:3] {
+			h.start()
+		}
+		w.run(6 * time.Second)
+		w.hosts[3].start()
+		w.run(10 * time.Minute)
+		if w.moves > 0 {
+			return w, "moved"
+		}
+		return w, ""
+	})
+}
+
+func TestThePreferredNodeTakesAllBeforeEvenness(t *testing.T) {
+	each(t, 20, func(seed uint64) (*world, string) {
+		w := newWorld(seed, 4, 12)
+		w.failback = Failback{Policy: Immediate}
+		for _, u := range w.units {
+			p := w.everywhere()
+			p.Candidates[2].Weight = 50
+			p.Candidates[3].Weight = 50
+			w.may[u] = p
+		}
+		for _, h := range w.hosts[:2] {
+			h.start()
+		}
+		w.run(6 * time.Second)
+		w.beginWatch()
+		w.hosts[2].start()
+		w.hosts[3].start()
+		w.run(6 * time.Second)
+		loads := w.loads()
+		if loads["node-2"] != 6 || loads["node-3"] != 6 || w.endWatch() > 0 || w.moves > 18 {
+			return w, sprint("loads ", loads, ", ", w.moves, " moves, not answered for ", w.endWatch())
+		}
+		return w, ""
+	})
+}
+
+func TestANodeWhoseRankGetsWorseHandsOver(t *testing.T) {
+	each(t, 20, func(seed uint64) (*world, string) {
+		w := calmWorld(seed, 3, 12)
+		w.beginWatch()
+		for _, u := range w.units {
+			p := w.everywhere()
+			p.Candidates[0].Rank = 1
+			w.place(u, p)
+		}
+		w.run(2 * time.Second)
+		if loads := w.loads(); loads["node-0"] > 0 || spread(map[string]int{"": loads["node-1"], "b": loads["node-2"]}) > 1 {
+			return w, "loads " + sprint(loads)
+		}
+		if w.moves != 4 || w.endWatch() > 0 {
+			return w, sprint(w.moves, " moves, not answered for ", w.endWatch())
+		}
+		return w, ""
+	})
+}
+
+func TestAnOwnerThatMayNoLongerAnswerHandsOver(t *testing.T) {
+	each(t, 20, func(seed uint64) (*world, string) {
+		w := calmWorld(seed, 3, 12)
+		w.beginWatch()
+		for _, u := range w.units {
+			p := w.everywhere()
+			p.Candidates = p.Candidates[1:]
+			w.place(u, p)
+		}
+		w.run(time.Second)
+		if w.loads()["node-0"] > 0 || w.moves != 4 || w.endWatch() > 0 {
+			return w, sprint(w.moves, " moves, not answered for ", w.endWatch(), ", loads ", w.loads())
+		}
+		for _, u := range w.units {
+			w.place(u, Placement{})
+		}
+		w.run(time.Second)
+		for u, owner := range w.owners() {
+			if owner != "" {
+				return w, sprint(u, " is answered though nobody may")
+			}
+		}
+		w.units = nil
+		return w, ""
+	})
+}
+
+func TestTwoNodesLostAtOnce(t *testing.T) {
+	each(t, 60, func(seed uint64) (*world, string) {
+		w := calmWorld(seed, 5, 40)
+		before := w.owners()
+		w.beginWatch()
+		w.hosts[1].cut()
+		w.after(w.between(0, 100*time.Millisecond), w.hosts[3].cut)
+		w.run(2 * time.Second)
+		for u, owner := range before {
+			if after := w.owners()[u]; owner != "node-1" && owner != "node-3" && owner != after {
+				return w, sprint(u, " moved from ", owner, " to ", after)
+			}
+		}
+		if gap := w.endWatch(); gap > 600*time.Millisecond {
+			return w, sprint(w.worstOf, " was not answered for ", gap)
+		}
+		for name, k := range w.loads() {
+			if k > 40/3+1+1 {
+				return w, sprint(name, " has ", k)
+			}
+		}
+		return w, ""
+	})
+}
+
+func TestANodeThatLosesAllOthersKeepsWhatItHas(t *testing.T) {
+	each(t, 30, func(seed uint64) (*world, string) {
+		w := calmWorld(seed, 4, 12)
+		before := w.owners()
+		w.split("segment", []int{1, 0, 0, 0})
+		w.run(900 * time.Millisecond)
+		for _, u := range w.units {
+			if own := w.hosts[0].answers(u).As == Own; own != (before[u] == "node-0") {
+				return w, sprint(u, " changed hands on the cut-off node too soon")
+			}
+		}
+		w.run(2 * time.Second)
+		for _, u := range w.units {
+			if w.hosts[0].answers(u).As != Own {
+				return w, sprint(u, " is not answered on the node that is alone")
+			}
+		}
+		w.heal()
+		w.run(time.Second)
+		for u, owner := range w.owners() {
+			if before[u] != "node-0" && owner != before[u] {
+				return w, sprint(u, " went from ", before[u], " to ", owner, " though it was claimed provisionally")
+			}
+		}
+		return w, ""
+	})
+}
+
+func TestANewUnitIsAnsweredSoon(t *testing.T) {
+	each(t, 30, func(seed uint64) (*world, string) {
+		w := calmWorld(seed, 3, 0)
+		w.units = addresses("192.0.2.1", 40)
+		for _, u := range w.units {
+			w.after(w.between(0, 300*time.Millisecond), func() { w.place(u, w.everywhere()) })
+		}
+		// 200 ms of it is the look whether the address is free.
+		w.run(1200 * time.Millisecond)
+		for u, owner := range w.owners() {
+			if owner == "" || strings.Contains(owner, "+") {
+				return w, sprint(u, " is answered by ", owner)
+			}
+		}
+		if loads := w.loads(); spread(loads) > 3 {
+			return w, "loads " + sprint(loads)
+		}
+		return w, ""
+	})
+}
+
+func TestAnAddressThatAForeignHostHoldsIsNotAnswered(t *testing.T) {
+	each(t, 10, func(seed uint64) (*world, string) {
+		w := newWorld(seed, 3, 6)
+		w.foreign[w.units[2]] = true
+		w.startAll()
+		w.run(30 * time.Second)
+		if owners, _ := w.answering(w.units[2], 0); len(owners) > 0 {
+			return w, "answered"
+		}
+		if faults := w.faults(); len(faults) > 0 {
+			return w, strings.Join(faults, "\n")
+		}
+		// Whoever takes it over looks too.
+		owner := w.hosts[0].speaker.machine.Owner(w.units[2])
+		w.host(owner).cut()
+		w.run(3 * time.Second)
+		if owners, _ := w.answering(w.units[2], 0); len(owners) > 0 {
+			return w, "answered by the deputy"
+		}
+		delete(w.foreign, w.units[2])
+		w.run(40 * time.Second)
+		if owners, _ := w.answering(w.units[2], 0); len(owners) != 1 {
+			return w, "not answered though it is free now"
+		}
+		return w, ""
+	})
+}
+
+func TestAStaleNodeGivesWay(t *testing.T) {
+	each(t, 10, func(seed uint64) (*world, string) {
+		w := calmWorld(seed, 3, 12)
+		w.beginWatch()
+		w.hosts[0].stale = true
+		w.hosts[0].speaker.wake(0)
+		w.rehear()
+		w.run(2 * time.Second)
+		if w.loads()["node-0"] > 0 || w.endWatch() > 0 || w.moves != 4 {
+			return w, sprint(w.moves, " moves, not answered for ", w.endWatch(), ", loads ", w.loads())
+		}
+		return w, ""
+	})
+}
+
+func TestAnOrderIsObeyed(t *testing.T) {
+	each(t, 10, func(seed uint64) (*world, string) {
+		w := calmWorld(seed, 3, 6)
+		w.beginWatch()
+		u := w.units[0]
+		owner := w.owners()[u]
+		to := w.hosts[0].name
+		if to == owner {
+			to = w.hosts[1].name
+		}
+		w.host(owner).speaker.in.Orders = []Order{{u, to}}
+		w.host(owner).speaker.wake(0)
+		w.run(300 * time.Millisecond)
+		if got := w.owners()[u]; got != to || w.moves != 1 || w.endWatch() > 0 {
+			return w, sprint(u, " went from ", owner, " to ", got, ", not to ", to)
+		}
+		return w, ""
+	})
+}
+
+func TestClocksThatJumpMoveNothing(t *testing.T) {
+	each(t, 20, func(seed uint64) (*world, string) {
+		w := calmWorld(seed, 3, 9)
+		before := w.owners()
+		w.beginWatch()
+		for range 6 {
+			h := w.hosts[w.rand.IntN(3)]
+			h.jump += w.between(-2*time.Hour, 2*time.Hour)
+			w.tell("%s: its clock jumps", h.name)
+			h.speaker.wake(0)
+			w.run(2 * time.Second)
+		}
+		if !maps.Equal(before, w.owners()) || w.moves > 0 {
+			return w, "it moved"
+		}
+		return w, ""
+	})
+}
