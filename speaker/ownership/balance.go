@@ -2,6 +2,7 @@ package ownership
 
 import (
 	"cmp"
+	"maps"
 	"slices"
 	"time"
 )
@@ -20,7 +21,7 @@ func (m *Machine) balance() {
 	if !m.able() || !m.settled {
 		return
 	}
-	for g := range m.unbalanced {
+	for _, g := range slices.SortedFunc(maps.Keys(m.unbalanced), func(a, b *group) int { return cmp.Compare(a.key, b.key) }) {
 		if wait := m.balanceGroup(g); wait < always {
 			m.timers.push(timer{at: wait, g: g})
 		}

@@ -319,6 +319,8 @@ func (m *Machine) standIn(u *unit, owner claimant) {
 		u.lookedAt, u.looking, u.free = m.at, true, false
 		m.out.Look = append(m.out.Look, u.Unit)
 		m.wake(u, m.at+lookFor)
+	case m.isolated(u):
+		m.wake(u, m.at+tick)
 	case u.free || u.looking && m.at-u.lookedAt >= lookFor:
 		m.take(u, owner, CauseSilent)
 	case u.looking:
@@ -331,7 +333,7 @@ func (m *Machine) standIn(u *unit, owner claimant) {
 // relieve takes u from an owner that may no longer answer for it and can't be expected to know so.
 func (m *Machine) relieve(u *unit, owner claimant, cause Cause) {
 	u.answer = Answer{}
-	if m.settled && m.pick(u, owner.node) == m.self {
+	if m.settled && !m.isolated(u) && m.pick(u, owner.node) == m.self {
 		m.take(u, owner, cause)
 	}
 }
@@ -339,8 +341,9 @@ func (m *Machine) relieve(u *unit, owner claimant, cause Cause) {
 // takeVacant has the units claimed that nobody has and that fall to this node. All nodes work out alike whom a unit falls to, and
 // look again when that one does not claim it.
 func (m *Machine) takeVacant() {
+	defer func() { m.vacants = m.vacants[:0] }()
 	if !m.serving || !m.whole || m.exchange.active {
-		return
+		return // when that ends, all that are open are decided again
 	}
 	if m.settled && !m.assigned {
 		m.assigned = true
@@ -386,7 +389,6 @@ func (m *Machine) takeVacant() {
 			m.wake(u, u.expireAt)
 		}
 	}
-	m.vacants = m.vacants[:0]
 }
 
 // heir returns whom a vacant unit falls to.

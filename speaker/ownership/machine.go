@@ -4,6 +4,7 @@ import (
 	"cmp"
 	"container/heap"
 	"iter"
+	"maps"
 	"slices"
 	"time"
 )
@@ -153,7 +154,8 @@ func (m *Machine) see(in Input) {
 		m.judge(n)
 	}
 	seen := map[*Candidate]*group{}
-	for key, p := range in.Units {
+	for _, key := range slices.SortedFunc(maps.Keys(in.Units), Unit.Compare) {
+		p := in.Units[key]
 		if m.units[key] == nil && len(p.Candidates) == 0 {
 			continue
 		}
@@ -421,26 +423,27 @@ func (m *Machine) due() {
 	}
 }
 
-// decideAll decides what has changed until nothing does.
+// decideAll decides what has changed until nothing does. That takes two or three rounds; should two decisions ever undo each
+// other, they wait for the next step.
 func (m *Machine) decideAll() {
-	for range 8 {
+	for range 10 {
 		if len(m.dirty) == 0 {
 			return
 		}
-		for len(m.dirty) > 0 {
-			dirty := m.dirty
-			m.dirty = nil
-			slices.SortFunc(dirty, func(a, b *unit) int { return a.Compare(b.Unit) })
-			for _, u := range dirty {
-				u.dirty = false
-				if m.units[u.Unit] != u {
-					continue
-				}
-				m.changed[u] = struct{}{}
-				m.decide(u)
+		dirty := m.dirty
+		m.dirty = nil
+		slices.SortFunc(dirty, func(a, b *unit) int { return a.Compare(b.Unit) })
+		for _, u := range dirty {
+			u.dirty = false
+			if m.units[u.Unit] != u {
+				continue
 			}
+			m.changed[u] = struct{}{}
+			m.decide(u)
 		}
-		m.takeVacant()
+		if len(m.dirty) == 0 {
+			m.takeVacant()
+		}
 	}
 }
 
@@ -500,6 +503,9 @@ func (m *Machine) tellAnswers(out []AnswerChange) []AnswerChange {
 
 // nothingToGive reports whether there is nothing that this node has and another could take.
 func (m *Machine) nothingToGive() bool {
+	if !m.serving {
+		return true
+	}
 	for u := range m.self.set {
 		if u.offer.to != nil {
 			return false
