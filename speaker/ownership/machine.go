@@ -116,14 +116,11 @@ func (m *Machine) advance(now time.Time) {
 		gap = max(now.Sub(m.last), 0)
 	}
 	m.last = now
-	if gap > pause {
-		gap = pause
-		if m.begun {
-			m.beginExchange()
-			m.mute = m.serving
-		}
+	m.at += min(gap, pause)
+	if gap > pause && m.begun {
+		m.beginExchange()
+		m.mute = m.serving
 	}
-	m.at += gap
 }
 
 // see takes in what is not a message.
