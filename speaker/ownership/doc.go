@@ -2,42 +2,121 @@
 //
 // # Contract
 //
-// A [Machine] is told what this node sees (who may answer for each [Unit], which speakers are heard,
-// whether the view is whole) by [Machine.Step], and says who owns what. It is pure: it opens nothing,
-// asks nobody and reads no clock; time and input are arguments, and the same steps give the same
-// answers. The speaker feeds it and does what it says.
+// A [Machine] is told what this node sees (who may answer for each [Unit], which speakers gossip hears, what detection says of
+// nodes, what the wire showed, what other machines say) by [Machine.Step], and says what follows: how to answer
+// for each unit, what to announce again, what to look for on the wire, what to tell the others. It is pure: it opens nothing,
+// asks nobody and reads no clock; time and input are arguments, and the same steps give the same answers.
 //
-// # The rule
+// The others' machines are of the same kind, and what they say to each other ([Message]) may be lost, late, doubled
+// and out of order. No server is asked, no leader is chosen. Who feeds a machine keeps to this:
 //
-// All speakers see the same objects and hear the same gossip, so each of them computes the
-// candidates of a unit alike, and the owner is the candidate with the highest rendezvous hash (ties
-// go to the name that sorts first). No message names an owner, no server is asked. When a node goes,
-// only what it owned moves, and what it owned spreads over all that are left; when one comes, it takes
-// its share from all the others and nothing moves between those.
+//   - Answers are in force before what the same step sends is sent.
+//   - Candidates are by what the API server and the nodes say, and do not depend on whether a speaker is heard just now: a node
+//     whose speaker restarts stays a candidate. Taking it from the list is telling its owner to hand over.
+//   - Who suspects itself is told so ([Input.Isolated]) no later than that all the others are dead.
+//   - A step follows at the latest at [Output.WakeAt].
 //
-// # Starting
+// # Claims
 //
-// A speaker that has just started must not act on half a view: it would claim everything, because it
-// sees nobody else. So it claims nothing until it has settled:
+// Each node has a set of claims, which it alone changes, and remembers everybody else's. A [Claim] on a unit has a
+// term, one higher than that of the claim before it. Where several nodes that live claim the same unit, the best claim is the owner's:
+// the solid one before the provisional, then the later term, then the rendezvous hash of unit and node. Who has a worse one falls silent in
+// the step in which it hears of the better, and says so; hearing this, the owner announces once more. So the loser is
+// silent first and the winner is heard last.
 //
-//	              Whole                    heard the same speakers for Stable,
-//	waiting ───────────────────► settling ────────────────────────────────────► serving
-//	   every expected speaker       │       every expected one accounted for
-//	   may still be unknown         │                                              ▲
-//	                                └──────────────────────────────────────────────┘
-//	                                           Limit has passed all the same
+// An owner stays owner. What a set lost when its node died is only replaced by better claims; what a silent node claims is still
+// its own.
 //
-// Serving is told to the others by gossip, and none of them counts a speaker as a candidate before
-// it has said so: until then they go on answering, so that nothing falls silent in between. A
-// machine that serves does so until its gossip ends or is opened again (the node's address has
-// changed, say): then it has heard nobody yet, gives up what it owns and settles anew.
+//	              claim: nobody has it and it falls to this node,
+//	              or its owner is dead and this is the first deputy,
+//	              or its owner offers it
+//	        ┌───────────────────────────────────────────┐
+//	        │                                           ▼
+//	   not this node's ◄───────────────────────── this node's ──► offered
+//	        │     ▲      hears a better claim         │   ▲          │  hears the successor's
+//	        │     │      (its own, if it was offered) │   │          │  claim: as to the left
+//	  first │     │                                   │   └──────────┘
+//	 deputy │     │ owner is heard         held: a    ▼     refused, or no claim in 600 ms:
+//	        ▼     │ serving                foreign   silent, looks again     offered to another
+//	     stands in for an owner            host has  after 5 s … 5 min
+//	     whose speaker is silent           it
 //
-// Where all start together nobody serves yet, and nobody answers. Then each leaves to the others what will be
-// theirs in a moment ([Machine.Courtesy]), so that not everybody claims everything first.
+// # Messages
 //
-// # In a split
+//	message    says                                              sent
+//	Claims     changes of a set from one version to the next,    to all, in the step of the change; whole sets to those
+//	           or a whole set                                    that ask, by whom they ask
+//	Digest     how new the sets are that the sender knows;       short: to all 50, 150, 400 and 1000 ms after a change, and
+//	           a question if it has a number                     to 3 others about every second; full: as question and reply
+//	Offer      take these units of mine                          to the successor, again after 150 ms
+//	Refusal    I can't                                           to who offered
 //
-// Two halves of a cluster that do not hear each other each compute an owner, so an address may be
-// answered twice for as long as the split lasts. When they hear each other again, both compute the same
-// owner and the other falls silent.
+// A version is (epoch, life, number). number counts changes; who finds one missing asks, and gets the changes it lacks or
+// the whole set. A speaker that starts asks for everything, finds what its node claimed before, and goes on in the next epoch: sets of former
+// lives never come after it. A Digest bears a sum over all versions, so two nodes that lack nothing of each other's still find
+// that one of them lacks something of a third's. What a Claims carries goes with what changed, what a Digest
+// carries with nodes.
+//
+// # Who takes what nobody has
+//
+// The best placed of those that serve (by rank, then weight), among them who has fewest units of the same segment and candidates (a
+// group), then fewest units at all, then the hash. Everybody works that out alike from the same claims and reckons with the result, and
+// the one it falls to claims the unit; who has not done so after 300 ms is passed over. After a cold start speakers settle one
+// after the other and find the first ones' claims made: so each works out the whole assignment from nothing, with the claims that
+// it finds where they would have been made.
+//
+// # Deputies
+//
+// Each unit has two. Nobody names them: they follow from the claims, which all know, by the same rule as above, as if the owner's units were
+// given out one by one; so the message that tells them has no size at all. They are worked out when a group has been
+// calm for 300 ms, and kept: when nodes are lost one upon the other, all act on what all thought while it was calm. A dead node's units
+// are claimed by their first living deputies in the step in which these hear the verdict, without a look at the wire.
+// While a speaker is silent, the first deputy answers with the owner's MAC; after 30 s it looks on the wire whether the
+// owner's speaker is only cut off from the gossip, and if nobody answers, takes over.
+//
+// # Giving away
+//
+// The owner offers, the successor claims and announces, the owner hears the claim and falls silent, the successor announces once more.
+// At every moment one of them answers. It is done for all units at once when the node leaves or may no longer answer for them, or
+// when its own rank has got worse than others'; 8 at a time, and only when nothing has changed for 100 ms, when others have become better
+// placed (failback): by rank or weight, or because the load of the best placed differs by more than one.
+// A node that may not answer any longer and finds nobody to take over goes on for 2 s.
+//
+// # Starting, pausing, suspecting
+//
+//	starting ──► serving: answers for what the others remember to be its own, when one that has served for a while has answered
+//	    │           │
+//	    │           ▼
+//	    └──────► settled: takes what falls to it, when the members have been the same for 1 s and all that should exist were
+//	                      heard or tried in vain, after 3 s in any case
+//
+// A machine that was not stepped for over a second was paused with its node: its time stands still meanwhile, it is mute
+// ([Output.Mute]) and takes nothing until a member has answered with what is new, or for 1 s nobody has. A clock that jumps is the
+// same. A node that suspects itself keeps what it has; what others had it claims after 1 s, provisionally, and such a claim
+// becomes solid 2 s after the suspicion has ended, if nobody had a better one until then. A node that has not seen the API server for long
+// ranks behind all others and gives way. In a split of the segment each side has an owner for everything; when it heals, sets are
+// exchanged as soon as the members hear each other, and worse claims are given up.
+//
+// # Proof
+//
+// world_test.go is a cluster with a wire, in which everything takes its time and packets are lost, doubled and late. TestSimulation
+// runs thousands of seeded schedules of all that can happen, all at once: in the end there is one owner on which all
+// agree, and nothing moves any more. The scenarios hold single promises to numbers:
+//
+//	even after a cold start              TestAfterAColdStartOwnershipIsEven
+//	a loss moves what was lost, evenly   TestALossMovesOnlyTheLostNodesUnits, TestTwoNodesLostAtOnce
+//	in the step of the verdict           TestADeadNodesUnitsAreClaimedInTheStepOfTheVerdict, TestStandInBegins…
+//	a silent speaker moves nothing       TestAPauseOfFiveSecondsMovesNothing, TestACrashedSpeakerThatComesBackMovesNothing
+//	nor do restarts of all               TestARollingRestartOfAllMovesNothing
+//	until it has been silent for 30 s    TestASpeakerSilentForLongLosesItsUnits
+//	splits heal within a second          TestAfterASplitHealsThereIsOneOwnerWithinASecond
+//	and of the gossip alone do no harm   TestASplitOfTheGossipAloneMakesNoSecondOwner
+//	hand-overs always have an answerer   TestALeaveAlwaysHasAnAnswerer, TestALeaveWhoseSuccessorDiesIsPlannedAnew
+//	failback when its time has come      TestFailbackComesAfterItsTimeAndMakesEven
+//	two claims, one exchange             TestTwoClaimsAreResolvedInOneExchange
+//
+// # Limits
+//
+// If all speakers restart at once nobody remembers anything, and units are given out anew. Bounds on loads hold within a group;
+// units of different candidates are only balanced where it costs no move.
 package ownership
