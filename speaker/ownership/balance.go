@@ -44,6 +44,7 @@ func (m *Machine) balanceGroup(g *group) (again time.Duration) {
 		return at
 	}
 	var movable []*unit
+	soonest := time.Duration(always / 2)
 	for u := range m.self.set {
 		switch {
 		case u.group != g || u.owner != m.self:
@@ -52,18 +53,20 @@ func (m *Machine) balanceGroup(g *group) (again time.Duration) {
 			if i := slices.Index(slots, u.offer.to); i >= 0 {
 				slots = slices.Delete(slots, i, i+1)
 			}
-		case u.failback.Policy != Never && !u.probing && len(u.claims) == 1:
+		case u.failback.Policy != Never && !u.probing && len(u.claims) == 1 && u.cause != CauseOrder:
 			movable = append(movable, u)
+			soonest = min(soonest, u.failback.wait())
 		}
 	}
 	for _, to := range slots {
 		since := max(g.candidate(to).since, to.hereSince)
+		if due := since + soonest; due > m.at {
+			again = min(again, due)
+			continue
+		}
 		var best *unit
 		for _, u := range movable {
-			due := since
-			if u.failback.Policy == Delayed {
-				due += u.failback.After
-			}
+			due := since + u.failback.wait()
 			switch {
 			case u.offer.to != nil:
 			case due > m.at:
@@ -85,6 +88,14 @@ func (m *Machine) balanceGroup(g *group) (again time.Duration) {
 		m.wake(best, m.at+resendOffer)
 	}
 	return again
+}
+
+// wait returns for how long a better-placed node must have been there.
+func (f Failback) wait() time.Duration {
+	if f.Policy == Immediate {
+		return 0
+	}
+	return f.After
 }
 
 // slots returns to whom this node is to give units of g so that they are with the best placed, and even among those. All nodes work

@@ -345,10 +345,6 @@ func (m *Machine) takeVacant() {
 	if !m.serving || !m.whole || m.exchange.active {
 		return // when that ends, all that are open are decided again
 	}
-	if m.settled && !m.assigned {
-		m.assigned = true
-		m.firstAssignment()
-	}
 	slices.SortFunc(m.vacants, func(a, b *unit) int { return a.Compare(b.Unit) })
 	for _, u := range slices.Compact(m.vacants) {
 		_, dead := m.best(u)

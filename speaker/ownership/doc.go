@@ -27,19 +27,19 @@
 // An owner stays owner. What a set lost when its node died is only replaced by better claims; what a silent node claims is still
 // its own.
 //
-//	              claim: nobody has it and it falls to this node,
-//	              or its owner is dead and this is the first deputy,
-//	              or its owner offers it
-//	        ┌───────────────────────────────────────────┐
-//	        │                                           ▼
-//	   not this node's ◄───────────────────────── this node's ──► offered
-//	        │     ▲      hears a better claim         │   ▲          │  hears the successor's
-//	        │     │      (its own, if it was offered) │   │          │  claim: as to the left
-//	  first │     │                                   │   └──────────┘
-//	 deputy │     │ owner is heard         held: a    ▼     refused, or no claim in 600 ms:
-//	        ▼     │ serving                foreign   silent, looks again     offered to another
-//	     stands in for an owner            host has  after 5 s … 5 min
-//	     whose speaker is silent           it
+//	             claim: nobody has it and it falls to this node,
+//	             or its owner is dead and this is the first deputy,
+//	             or its owner offers it
+//	       ┌───────────────────────────────────────────┐
+//	       │                                           ▼
+//	  not this node's ◄───────────────────────── this node's ──► offered
+//	       │     ▲      hears a better claim         │   ▲          │  hears the successor's
+//	       │     │      (its own, if it was offered) │   │          │  claim: as to the left
+//	 first │     │                                   │   └──────────┘
+//	deputy │     │ owner is heard         held: a    ▼     refused, or no claim in 600 ms:
+//	       ▼     │ serving                foreign   silent, looks again     offered to another
+//	    stands in for an owner            host has  after 5 s … 5 min
+//	    whose speaker is silent           it
 //
 // # Messages
 //
@@ -62,8 +62,8 @@
 // The best placed of those that serve (by rank, then weight), among them who has fewest units of the same segment and candidates (a
 // group), then fewest units at all, then the hash. Everybody works that out alike from the same claims and reckons with the result, and
 // the one it falls to claims the unit; who has not done so after 300 ms is passed over. After a cold start speakers settle one
-// after the other and find the first ones' claims made: so each works out the whole assignment from nothing, with the claims that
-// it finds where they would have been made.
+// after the other and find the first ones' claims made: because units are given out in order, in rounds in which the hash
+// decides who is next, taking out all units of one node leaves the others' shares as they were.
 //
 // # Deputies
 //

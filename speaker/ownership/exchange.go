@@ -140,7 +140,7 @@ func (m *Machine) hearClaims(from string, c *Claims) {
 		m.hearOfFormerSelf(c)
 		return
 	}
-	if !c.To.newer(n.version) {
+	if !c.To.newer(n.version) || n.pruned && from != n.name {
 		return
 	}
 	if c.Base > 0 && !(c.To.sameRun(n.version) && n.version.Number >= c.Base) {
@@ -261,6 +261,7 @@ func (m *Machine) hearDigest(from string, d *Digest) {
 		switch {
 		case n == nil:
 			lacking = s.Version.Number > 0
+		case n.pruned && from != n.name:
 		case n == m.self && m.serving && (s.Version.sameRun(n.version) || !s.Version.newer(n.version)):
 		case s.Version.newer(n.version):
 			lacking = true

@@ -28,7 +28,6 @@ type Machine struct {
 	settled      bool
 	settledAt    time.Duration
 	cold         bool // nobody served when this speaker settled
-	assigned     bool
 	serving      bool
 	servedAt     time.Duration
 	mute         bool
@@ -126,7 +125,12 @@ func (m *Machine) advance(now time.Time) {
 // see takes in what is not a message.
 func (m *Machine) see(in Input) {
 	m.whole = in.Whole
-	m.alone = in.Isolated
+	if m.alone != in.Isolated {
+		m.alone = in.Isolated
+		for u := range m.open {
+			m.touch(u)
+		}
+	}
 	if in.Whole && !m.begun {
 		m.begun, m.session = true, in.Session
 		m.beginExchange()
@@ -216,7 +220,7 @@ func (m *Machine) judge(n *node) {
 	if now == n.mode {
 		return
 	}
-	n.mode, n.modeSince = now, m.at
+	n.mode, n.modeSince, n.pruned = now, m.at, false
 	if now == here {
 		n.hereSince = m.at
 	}
@@ -296,6 +300,7 @@ func (m *Machine) seeEvidence(e Evidence) {
 		}
 	case u.probing:
 		u.probing, u.heldFor = false, 0
+		m.unbalance(u.group)
 		if c.Held {
 			c.Held = false
 			m.claim(u, c)
@@ -413,8 +418,11 @@ func (m *Machine) due() {
 	}
 	if m.settled {
 		for _, n := range m.nodes {
-			if !n.present && n.mode != lost {
+			switch {
+			case !n.present && n.mode != lost:
 				m.judge(n)
+			case n.mode == lost && !n.pruned && m.at-n.modeSince >= forgetAfter:
+				m.prune(n)
 			}
 		}
 	}

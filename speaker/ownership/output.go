@@ -22,7 +22,7 @@ type Output struct {
 	Send []Send
 	// Moves are the units whose owner is another than before the step, in order.
 	Moves []Move
-	// Left is true when [Input.Leave] was and there is nothing left that another could take.
+	// Left is true when [Input.Leave] was and there is nothing left that another could take as things are.
 	Left bool
 	// WakeAt is when to step again although nothing was seen. A running machine is to be stepped at least
 	// once a second, which WakeAt sees to: a longer gap is taken for a pause of this node.
@@ -35,7 +35,7 @@ type As uint8
 const (
 	// Nothing is not answering.
 	Nothing As = iota
-	// Owner is answering with the node's own MAC.
+	// Own is answering with the node's own MAC.
 	Own
 	// StandIn is answering with the MAC of the owner, whose speaker is silent; without gratuitous frames.
 	StandIn
@@ -84,7 +84,7 @@ const (
 	CauseRank
 	// CauseFailback is that another was better placed, for as long as the policy wants.
 	CauseFailback
-	// CauseOrder is that somebody asked for it.
+	// CauseOrder is that somebody asked for it. Failback leaves such a unit where it is.
 	CauseOrder
 	// CauseConflict is that two had claimed the unit, and this one's claim is the better.
 	CauseConflict

@@ -562,6 +562,101 @@ func TestAnOrderIsObeyed(t *testing.T) {
 		if got := w.owners()[u]; got != to || w.moves != 1 || w.endWatch() > 0 {
 			return w, sprint(u, " went from ", owner, " to ", got, ", not to ", to)
 		}
+		w.run(10 * time.Minute)
+		if got := w.owners()[u]; got != to {
+			return w, "failback took it back"
+		}
+		return w, ""
+	})
+}
+
+func TestWhatALostPacketSaidIsKnownSoon(t *testing.T) {
+	each(t, 40, func(seed uint64) (*world, string) {
+		w := calmWorld(seed, 5, 10)
+		w.loss = 0.15
+		w.hosts[0].cut()
+		w.run(800 * time.Millisecond) // 400 ms of it until all know of the loss
+		for u, owner := range w.owners() {
+			for _, h := range w.hosts[1:] {
+				if got := h.speaker.machine.Owner(u); got != owner {
+					return w, sprint(u, " is owned by ", owner, ", ", h.name, " thinks by ", got)
+				}
+			}
+		}
+		return w, ""
+	})
+}
+
+func TestALinkLostMovesWhatNeedsIt(t *testing.T) {
+	each(t, 20, func(seed uint64) (*world, string) {
+		w := calmWorld(seed, 3, 12)
+		before := w.owners()
+		w.beginWatch()
+		had := 0
+		for _, u := range w.units[:6] {
+			p := w.everywhere()
+			p.Candidates[1].Dead = true
+			w.place(u, p)
+			if before[u] == "node-1" {
+				had++
+			}
+		}
+		w.run(2 * time.Second)
+		for i, u := range w.units {
+			switch now := w.owners()[u]; {
+			case before[u] == "node-1" && i < 6:
+				if now == "node-1" || now == "" {
+					return w, sprint(u, " is still answered by ", now)
+				}
+			case now != before[u]:
+				return w, sprint(u, " moved")
+			}
+		}
+		if w.moves != had || w.endWatch() > 0 {
+			return w, sprint(w.moves, " moves, not answered for ", w.endWatch())
+		}
+		return w, ""
+	})
+}
+
+func TestLongAfterALossAllIsAsIfTheNodeHadNeverBeen(t *testing.T) {
+	each(t, 3, func(seed uint64) (*world, string) {
+		w := calmWorld(seed, 3, 9)
+		w.hosts[0].cut()
+		w.run(12 * time.Minute)
+		for _, h := range w.hosts[1:] {
+			if n := h.speaker.machine.nodes["node-0"]; len(n.set) > 0 || len(h.speaker.machine.open) > 0 {
+				return w, sprint(h.name, " still remembers what node-0 claimed")
+			}
+		}
+		w.beginWatch()
+		w.hosts[0].boot()
+		w.run(10 * time.Second)
+		if w.moves > 0 {
+			return w, "it moved"
+		}
+		w.run(6 * time.Minute)
+		if loads := w.loads(); spread(loads) > 1 || w.endWatch() > 0 {
+			return w, "loads " + sprint(loads)
+		}
+		return w, ""
+	})
+}
+
+func TestASplitOfTenMinutesHeals(t *testing.T) {
+	each(t, 4, func(seed uint64) (*world, string) {
+		w := calmWorld(seed, 4, 12)
+		w.split("segment", []int{0, 0, 1, 1})
+		w.run(11 * time.Minute)
+		w.heal()
+		w.run(time.Second)
+		if faults := w.faults(); len(faults) > 0 {
+			return w, "a second after: " + strings.Join(faults, "\n")
+		}
+		w.run(6 * time.Minute)
+		if loads := w.loads(); spread(loads) > 1 {
+			return w, "loads " + sprint(loads)
+		}
 		return w, ""
 	})
 }

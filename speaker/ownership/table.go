@@ -23,6 +23,7 @@ type node struct {
 	// load is how many units it has or is expected to take.
 	load int
 
+	pruned   bool          // it was lost so long ago that its claims were forgotten
 	asked    time.Duration // when it was last asked for what is lacking here of one set
 	askedAll time.Duration // and of all
 	assumed  bool          // its mode is what it was, because nothing better is known
@@ -177,6 +178,7 @@ func (m *Machine) setClaim(n *node, u *unit, c Claim) {
 	case c.Term == 0 && i >= 0:
 		u.claims = slices.Delete(u.claims, i, i+1)
 		delete(n.set, u)
+		m.unbalance(u.group) // what is disputed does not move
 		if n != m.self && u.owner == m.self && u.answer.As == Own {
 			m.out.Reannounce = append(m.out.Reannounce, u.Unit)
 		}
@@ -281,6 +283,18 @@ func (m *Machine) release(u *unit) {
 func (m *Machine) forget(u *unit) {
 	m.setOpen(u, false)
 	delete(m.units, u.Unit)
+}
+
+// forgetAfter is how long what a lost node claimed is remembered. By then whoever could has taken it.
+const forgetAfter = 10 * time.Minute
+
+// prune forgets what a lost node claimed. If it returns it is asked.
+func (m *Machine) prune(n *node) {
+	n.pruned = true
+	for u := range n.set {
+		m.setClaim(n, u, Claim{})
+	}
+	n.version = Version{}
 }
 
 // newer reports whether a set of version v comes after one of version w.

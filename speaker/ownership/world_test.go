@@ -559,6 +559,11 @@ func (w *world) faults() []string {
 			if !s.serving {
 				say("%s does not serve", h.name)
 			}
+			for u := range s.machine.self.set {
+				if u.owner != s.machine.self || u.offer.to != nil || s.machine.self.set[u].Provisional {
+					say("%s claims %v although: %s", h.name, u.Unit, s.machine.Explain(u.Unit))
+				}
+			}
 			if fault := s.machine.check(); fault != "" {
 				say("%s: %s", h.name, fault)
 			}
