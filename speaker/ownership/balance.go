@@ -71,7 +71,7 @@ func (m *Machine) balanceGroup(g *group) (again time.Duration) {
 			case u.offer.to != nil:
 			case due > m.at:
 				again = min(again, due)
-			case slices.Contains(u.declined, to):
+			case slices.Contains(u.declined, to) && m.at-u.declinedAt < declinedFor:
 				again = min(again, u.declinedAt+declinedFor)
 			case best == nil || score(u.h, to.name) > score(best.h, to.name):
 				best = u

@@ -11,6 +11,7 @@ import (
 // A group are the units with the same segment and the same candidates, among which ownership is even.
 type group struct {
 	key        string
+	segment    Segment
 	candidates []candidate
 	units      map[*unit]struct{}
 	loads      map[*node]int
@@ -85,7 +86,7 @@ func (m *Machine) place(u *unit, p Placement, seen map[*Candidate]*group) {
 	if len(p.Candidates) > 0 {
 		// Many units share one list.
 		first := &p.Candidates[0]
-		if g = seen[first]; g == nil || g.key[:len(u.Segment)] != string(u.Segment) || len(g.candidates) != len(p.Candidates) {
+		if g = seen[first]; g == nil || g.segment != u.Segment || len(g.candidates) != len(p.Candidates) {
 			g = m.group(u.Segment, p.Candidates, u.group)
 			seen[first] = g
 		}
@@ -130,7 +131,7 @@ func (m *Machine) group(s Segment, candidates []Candidate, before *group) *group
 	if g := m.groups[string(key)]; g != nil {
 		return g
 	}
-	g := &group{key: string(key), units: map[*unit]struct{}{}, loads: map[*node]int{}}
+	g := &group{key: string(key), segment: s, units: map[*unit]struct{}{}, loads: map[*node]int{}}
 	for _, c := range candidates {
 		n := candidate{node: m.node(c.Node), rank: c.Rank, weight: c.Weight, dead: c.Dead, since: m.at}
 		if p := before.candidate(n.node); p != nil && p.rank == n.rank && p.weight == n.weight && p.dead == n.dead {

@@ -87,7 +87,7 @@ func simulate(seed uint64) (*world, []string) {
 		w.run(time.Second)
 	}
 	w.run(dust)
-	faults := w.faults()
+	faults := append(w.faults(), w.uneven()...)
 	owners := w.owners()
 	w.beginWatch()
 	w.run(peace)
@@ -98,6 +98,41 @@ func simulate(seed uint64) (*world, []string) {
 		}
 	}
 	return w, faults
+}
+
+// uneven returns what is not even, or not with the best placed, among units with the same candidates, where failback is immediate.
+func (w *world) uneven() []string {
+	if w.failback.Policy != Immediate {
+		return nil
+	}
+	loads := map[string]map[string]int{}
+	candidates := map[string][]Candidate{}
+	for u, owner := range w.owners() {
+		key := sprint(w.may[u].Candidates)
+		if loads[key] == nil {
+			loads[key], candidates[key] = map[string]int{}, w.may[u].Candidates
+		}
+		loads[key][owner]++
+	}
+	var faults []string
+	for key, load := range loads {
+		least, most := 1<<30, 0
+		for _, c := range candidates[key] {
+			best := !slices.ContainsFunc(candidates[key], func(d Candidate) bool {
+				return d.Rank < c.Rank || d.Rank == c.Rank && d.Weight > c.Weight
+			})
+			switch {
+			case best:
+				least, most = min(least, load[c.Node]), max(most, load[c.Node])
+			case load[c.Node] > 0:
+				faults = append(faults, sprint(c.Node, " has units of ", key, " that others should have"))
+			}
+		}
+		if most-least > 1 {
+			faults = append(faults, sprint("loads of ", key, " are ", load))
+		}
+	}
+	return faults
 }
 
 // somewhere is that some may answer, some rather than others.
