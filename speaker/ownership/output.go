@@ -20,7 +20,8 @@ type Output struct {
 	Look []Unit
 	// Send are messages for other members, in order.
 	Send []Send
-	// Moves are the units whose owner is another than before the step, in order.
+	// Moves are the units whose owner is another than before the step, in order. What a speaker that has only started learns of the
+	// owners is no move.
 	Moves []Move
 	// Left is true when [Input.Leave] was and there is nothing left that another could take as things are.
 	Left bool
