@@ -55,8 +55,8 @@ func (m *Machine) publish(u *unit) {
 
 // flush tells the others what has changed in this node's set.
 func (m *Machine) flush() {
-	if m.whole1st {
-		m.whole1st, m.pending, m.log = false, m.pending[:0], m.log[:0]
+	if m.wholeDue {
+		m.wholeDue, m.pending, m.log = false, m.pending[:0], m.log[:0]
 		m.self.version.Number++
 		m.logFrom = m.self.version.Number
 		c := m.setSince(m.self, 0)
@@ -176,7 +176,7 @@ func (m *Machine) hearOfFormerSelf(c *Claims) {
 		return
 	}
 	m.self.version = Version{Epoch: c.To.Epoch + 1, Life: m.config.Life}
-	m.whole1st = true
+	m.wholeDue = true
 	if c.Base > 0 {
 		return
 	}

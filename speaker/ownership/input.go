@@ -14,7 +14,7 @@ type Config struct {
 	// Self is this node's name.
 	Self string
 	// Life is a number of this process: another one than the speaker that ran here before, and never 0. It is
-	// the one that the others see as [Member.Life].
+	// the one that the others see as [Member.Life]. When that changes, this node's own Member says so.
 	Life uint64
 	// Stable is for how long the speakers heard must have stayed the same before a first claim.
 	// Default 1 s.

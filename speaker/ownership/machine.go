@@ -49,7 +49,7 @@ type Machine struct {
 
 	nonce      uint64
 	pending    []*unit // changes to be told
-	whole1st   bool    // the whole set is to be told
+	wholeDue   bool    // the whole set is to be told
 	log        []logged
 	logFrom    uint64
 	repeats    []time.Duration
@@ -209,7 +209,7 @@ func (m *Machine) serve() {
 		}
 		m.touch(u)
 	}
-	m.whole1st = true
+	m.wholeDue = true
 	m.judge(m.self)
 }
 

@@ -168,6 +168,20 @@ func TestARestartThatWasSaidIsStoodInForAtOnce(t *testing.T) {
 	}
 }
 
+func TestAnotherLifeOfTheSameMachineIsTold(t *testing.T) {
+	units := addresses("192.0.2.1", 3)
+	p := newPeer(t, map[string][]Unit{"node-1": nil}, units)
+	p.member("node-0", func(m *Member) { m.Life = 77 })
+	out := p.step(Input{})
+	if len(out.Send) == 0 {
+		t.Fatal("nothing is told")
+	}
+	c, ok := out.Send[0].Message.(*Claims)
+	if !ok || c.To.Life != 77 || c.Base != 0 || len(c.Changes) != p.m.OwnedCount() || len(out.Answers) > 0 {
+		t.Errorf("says %+v, answers %v", out.Send[0].Message, out.Answers)
+	}
+}
+
 func TestStandInCanBeSwitchedOff(t *testing.T) {
 	units := addresses("192.0.2.1", 3)
 	p := newPeer(t, map[string][]Unit{"node-1": units}, units)

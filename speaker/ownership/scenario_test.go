@@ -505,3 +505,28 @@ func TestClocksThatJumpMoveNothing(t *testing.T) {
 		return w, ""
 	})
 }
+
+// With many units, what is told no longer fits into packets.
+func TestManyUnitsAreNoDifferent(t *testing.T) {
+	each(t, 1, func(seed uint64) (*world, string) {
+		w := calmWorld(seed, 4, 2000)
+		w.quiet = true
+		w.loss = 0.05
+		if loads := w.loads(); spread(loads) > 1 {
+			return w, "loads after the cold start " + sprint(loads)
+		}
+		w.hosts[0].cut()
+		w.run(600 * time.Millisecond)
+		if loads := w.loads(); spread(loads) > 1 {
+			return w, "loads after the loss " + sprint(loads)
+		}
+		had := w.loads()["node-2"]
+		w.beginWatch()
+		w.hosts[2].leave(true)
+		w.run(3 * time.Second)
+		if !w.hosts[2].speaker.left || w.loads()["node-2"] > 0 || w.moves != had || w.endWatch() > 0 {
+			return w, sprint(w.moves, " moves of ", had, ", not answered for ", w.endWatch())
+		}
+		return w, ""
+	})
+}

@@ -76,6 +76,9 @@ func (m *Machine) seeMembers(members []Member) {
 			defer m.changedNode(n)
 		}
 		n.present, n.member = true, member
+		if n == m.self && member.Life != 0 && member.Life != m.config.Life {
+			m.rename(member.Life)
+		}
 		m.judge(n)
 		if met && m.serving {
 			n.askedAll = never
@@ -91,6 +94,16 @@ func (m *Machine) seeMembers(members []Member) {
 	slices.Sort(names)
 	if !slices.Equal(names, m.names) {
 		m.names, m.stableSince = names, m.at
+	}
+}
+
+// rename has this node's set told anew, by another life: the others take sets of any but the one that they hear for those of a
+// speaker before.
+func (m *Machine) rename(life uint64) {
+	m.config.Life = life
+	if m.serving {
+		m.self.version = Version{Epoch: m.self.version.Epoch + 1, Life: life}
+		m.wholeDue = true
 	}
 }
 
