@@ -155,12 +155,15 @@ func (m *Machine) hold(u *unit, c Claim) {
 		m.setOpen(u, true)
 		switch {
 		case m.isolated(u):
-			u.suspectedAt = m.at
-		case m.at-u.suspectedAt >= solidFor:
+			u.suspected = true
+		case u.suspected:
+			u.suspected, u.clearedAt = false, m.at
+			m.wake(u, m.at+solidFor)
+		case m.at-u.clearedAt >= solidFor:
 			c.Provisional = false
 			m.claim(u, c)
 		default:
-			m.wake(u, u.suspectedAt+solidFor)
+			m.wake(u, u.clearedAt+solidFor)
 		}
 	}
 	self := u.group.candidate(m.self)
@@ -419,11 +422,11 @@ func (m *Machine) expect(u *unit, n *node) {
 // take claims u, after claim before.
 func (m *Machine) take(u *unit, before claimant, cause Cause) {
 	fresh := before.node == nil && (u.term == 0 || m.at-u.vacantFrom > restFor)
-	m.claim(u, Claim{Term: u.term + 1, Cause: cause, Provisional: m.isolated(u), Held: before.Held})
+	m.claim(u, Claim{Term: min(u.term+1, maxTerm), Cause: cause, Provisional: m.isolated(u), Held: before.Held})
 	u.probing = fresh || before.Held
 	if before.Held {
 		u.retryAt = always
 	}
-	u.suspectedAt = m.at
+	u.suspected = true
 	m.touch(u)
 }

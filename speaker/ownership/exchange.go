@@ -175,7 +175,7 @@ func (m *Machine) hearOfFormerSelf(c *Claims) {
 	if c.To.sameRun(m.self.version) || !c.To.newer(m.self.version) {
 		return
 	}
-	m.self.version = Version{Epoch: c.To.Epoch + 1, Life: m.config.Life}
+	m.self.version = Version{Epoch: min(c.To.Epoch+1, maxTerm), Life: m.config.Life}
 	m.wholeDue = true
 	if c.Base > 0 {
 		return

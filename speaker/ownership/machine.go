@@ -201,7 +201,7 @@ func (m *Machine) settle(in Input) {
 func (m *Machine) serve() {
 	m.serving, m.servedAt = true, m.at
 	m.exchange.active = false
-	m.self.version = Version{Epoch: m.self.version.Epoch + 1, Life: m.config.Life}
+	m.self.version = Version{Epoch: min(m.self.version.Epoch+1, maxTerm), Life: m.config.Life}
 	for u := range m.self.set {
 		u.retryAt, u.leftover, u.bestRank = m.at, never, 255
 		if u.group == nil {

@@ -230,6 +230,45 @@ func TestTwoClaimsAreResolvedInOneExchange(t *testing.T) {
 	}
 }
 
+func TestWhatASuspiciousNodeClaimsBecomesSolidWhenItIsSuspiciousNoMore(t *testing.T) {
+	units := addresses("192.0.2.1", 6)
+	p := newPeer(t, map[string][]Unit{"node-1": units[:3], "node-2": units[3:]}, units)
+	p.in.Isolated = true
+	out := p.step(Input{Verdicts: []Verdict{{Node: "node-1", State: Dead}, {Node: "node-2", State: Dead}}})
+	if len(out.Answers) > 0 {
+		t.Fatalf("claims at once: %v", out.Answers)
+	}
+	if out = p.pass(isolatedFor); roles(out, Own) != 6 {
+		t.Fatalf("claims %d after a second", roles(out, Own))
+	}
+	provisional := func() (n int) {
+		for _, c := range p.m.self.set {
+			if c.Provisional {
+				n++
+			}
+		}
+		return n
+	}
+	for range 20 {
+		p.pass(300 * time.Millisecond)
+	}
+	if provisional() != 6 {
+		t.Fatalf("%d are provisional while it suspects itself", provisional())
+	}
+	p.in.Isolated = false
+	for range 5 {
+		p.pass(300 * time.Millisecond)
+	}
+	if provisional() != 6 {
+		t.Fatal("solid too soon")
+	}
+	p.pass(500 * time.Millisecond)
+	p.pass(500 * time.Millisecond)
+	if provisional() != 0 {
+		t.Errorf("%d are provisional still", provisional())
+	}
+}
+
 func TestAfterAPauseNothingIsSaidBeforeAMemberHasAnswered(t *testing.T) {
 	units := addresses("192.0.2.1", 4)
 	p := newPeer(t, map[string][]Unit{"node-1": units[:2]}, units)

@@ -102,7 +102,7 @@ func (m *Machine) seeMembers(members []Member) {
 func (m *Machine) rename(life uint64) {
 	m.config.Life = life
 	if m.serving {
-		m.self.version = Version{Epoch: m.self.version.Epoch + 1, Life: life}
+		m.self.version = Version{Epoch: min(m.self.version.Epoch+1, maxTerm), Life: life}
 		m.wholeDue = true
 	}
 }

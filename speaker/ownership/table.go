@@ -72,16 +72,18 @@ type unit struct {
 	told   Answer
 
 	// While it is this node's own.
-	suspectedAt time.Duration // when this node last suspected itself, if the claim is provisional
-	probing     bool          // a first claim that was not yet seen to be free
-	offer       offer
-	declined    []*node // who could not take it
-	declinedAt  time.Duration
-	ordered     string
-	bestRank    uint8         // that this node had since it owns the unit
-	heldFor     time.Duration // the back-off, while a foreign host holds it
-	retryAt     time.Duration
-	leftover    time.Duration // since when there is nobody to give it to although it must go
+	// While its own claim is provisional: whether this node suspects itself, and since when it does not any more.
+	suspected  bool
+	clearedAt  time.Duration
+	probing    bool // a first claim that was not yet seen to be free
+	offer      offer
+	declined   []*node // who could not take it
+	declinedAt time.Duration
+	ordered    string
+	bestRank   uint8         // that this node had since it owns the unit
+	heldFor    time.Duration // the back-off, while a foreign host holds it
+	retryAt    time.Duration
+	leftover   time.Duration // since when there is nobody to give it to although it must go
 
 	// While this node stands in.
 	lookedAt time.Duration
