@@ -4,6 +4,7 @@ import (
 	"maps"
 	"net/netip"
 	"slices"
+	"strings"
 
 	corev1 "k8s.io/api/core/v1"
 	discoveryv1 "k8s.io/api/discovery/v1"
@@ -26,6 +27,8 @@ type service struct {
 	uid       types.UID
 	plan      *plan.Service
 	addresses []assigned
+	// healthPort is its healthCheckNodePort, 0 for none.
+	healthPort uint16
 	// announced is the condition as it stands on the Service, nil for none.
 	announced *metav1.Condition
 }
@@ -47,9 +50,10 @@ func serviceOf(s *corev1.Service, classes v1beta1.ServiceClasses) *service {
 	}
 	key := types.NamespacedName{Namespace: s.Namespace, Name: s.Name}
 	out := &service{
-		key:       key,
-		uid:       s.UID,
-		addresses: addresses,
+		key:        key,
+		uid:        s.UID,
+		addresses:  addresses,
+		healthPort: uint16(s.Spec.HealthCheckNodePort),
 		plan: &plan.Service{
 			Name:    key.String(),
 			Created: s.CreationTimestamp.Time,
@@ -144,7 +148,12 @@ type node struct {
 	uid       types.UID
 	plan      plan.Node // without its speaker; Signals are those seen, not those that count
 	addresses []netip.Addr
+	// shuttingDown is whether the kubelet says that the node shuts down.
+	shuttingDown bool
 }
+
+// shuttingDown is what the kubelet says in the condition Ready while the node shuts down.
+const shuttingDown = "node is shutting down"
 
 func nodeOf(n *corev1.Node) *node {
 	out := &node{uid: n.UID, plan: plan.Node{Name: n.Name, Labels: n.Labels, Signals: plan.NotReady}}
@@ -168,6 +177,7 @@ func nodeOf(n *corev1.Node) *node {
 			if c.Status == corev1.ConditionTrue {
 				out.plan.Signals &^= plan.NotReady
 			}
+			out.shuttingDown = c.Status != corev1.ConditionTrue && strings.Contains(c.Message, shuttingDown)
 		case corev1.NodeNetworkUnavailable:
 			out.plan.NetworkUnavailable = c.Status == corev1.ConditionTrue
 		}
@@ -184,7 +194,7 @@ func nodeOf(n *corev1.Node) *node {
 }
 
 func (n *node) equal(o *node) bool {
-	return n.uid == o.uid && n.plan.Signals == o.plan.Signals && n.plan.NetworkUnavailable == o.plan.NetworkUnavailable &&
+	return n.uid == o.uid && n.plan.Signals == o.plan.Signals && n.shuttingDown == o.shuttingDown && n.plan.NetworkUnavailable == o.plan.NetworkUnavailable &&
 		maps.Equal(n.plan.Labels, o.plan.Labels) && slices.Equal(n.addresses, o.addresses)
 }
 
@@ -240,19 +250,11 @@ func settingsOf(spec v1beta1.L2AdvertisementSpec) plan.Settings {
 	return s
 }
 
-// speakerOf is what a member says of itself, as the plan needs it.
-func speakerOf(m gossip.Member) plan.Speaker {
-	s := plan.Speaker{Alive: true, Serving: m.Known && m.Facts.Serving}
-	for _, l := range m.Facts.Links {
-		s.Links = append(s.Links, plan.Link{Name: l.Name, Up: l.Up, Prefixes: l.Prefixes, DeafIPv4: l.DeafIPv4, DeafIPv6: l.DeafIPv6})
-	}
-	return s
-}
-
-func planLinks(links []layer2.Link) []plan.Link {
+// planLinks are a node's links as the plan needs them.
+func planLinks(links []gossip.Link) []plan.Link {
 	var out []plan.Link
 	for _, l := range links {
-		out = append(out, plan.Link{Name: l.Name, Up: l.Up, Prefixes: l.Prefixes})
+		out = append(out, plan.Link{Name: l.Name, Up: l.Up, Prefixes: l.Prefixes, DeafIPv4: l.DeafIPv4, DeafIPv6: l.DeafIPv6})
 	}
 	return out
 }
@@ -263,4 +265,37 @@ func gossipLinks(links []layer2.Link) []gossip.Link {
 		out = append(out, gossip.Link{Name: l.Name, MAC: l.HardwareAddr, Up: l.Up, Prefixes: l.Prefixes, LinkLocal: l.LinkLocal})
 	}
 	return out
+}
+
+// gossipAddress returns the address of this node that gossip listens on: one of the family that most nodes come first with,
+// among those that all have, so that all speakers use the same.
+func (d *decider) gossipAddress(self *node) netip.Addr {
+	all := map[bool]bool{true: true, false: true} // by whether it is IPv4
+	first := map[bool]int{}
+	for _, n := range d.nodes {
+		if len(n.addresses) == 0 {
+			continue
+		}
+		first[n.addresses[0].Is4()]++
+		has := map[bool]bool{}
+		for _, a := range n.addresses {
+			has[a.Is4()] = true
+		}
+		all[true], all[false] = all[true] && has[true], all[false] && has[false]
+	}
+	want := self.addresses[0].Is4()
+	switch {
+	case all[true] && all[false]:
+		want = first[true] >= first[false]
+	case all[true]:
+		want = true
+	case all[false]:
+		want = false
+	}
+	for _, a := range self.addresses {
+		if a.Is4() == want {
+			return a
+		}
+	}
+	return self.addresses[0]
 }

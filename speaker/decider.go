@@ -7,46 +7,70 @@ import (
 	"strings"
 	"time"
 
-	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/apimachinery/pkg/types"
 
 	"github.com/clarion-lb/clarion/api/v1beta1"
+	"github.com/clarion-lb/clarion/speaker/detection"
 	"github.com/clarion-lb/clarion/speaker/gossip"
 	"github.com/clarion-lb/clarion/speaker/layer2"
 	"github.com/clarion-lb/clarion/speaker/ownership"
 	"github.com/clarion-lb/clarion/speaker/plan"
 )
 
-// decider joins plan and ownership: from what is seen it works out what this node announces, and what
-// there is to say of each Service. It opens nothing and belongs to the loop; time is an argument.
+// decider joins plan and ownership: from what is seen it works out how this node answers for which address, what it has
+// to tell the other speakers, and what there is to say of each Service. It opens nothing and belongs to the loop; time
+// is an argument.
 //
 // Its work goes with what changed: a Service or its endpoints are decided alone, and only what concerns
-// all of them (nodes, links, speakers, advertisements) has everything decided anew.
+// all of them (nodes, links, advertisements) has everything decided anew. That a node is lost is no such thing: who takes
+// its addresses was settled before.
 type decider struct {
 	self               string
+	life               uint64
 	ignoreExcludeLabel bool
 
 	*cluster
 	seen      seen
 	links     []layer2.Link // those seen that make sense to announce on
+	known     map[string]known
 	view      *plan.View
 	addresses map[netip.Addr]*address
 	machine   *ownership.Machine
+	answers   map[ownership.Unit]ownership.Answer
+	members   []ownership.Member // as the machine was last told
+	verdicts  map[string]detection.Verdict
+	isolated  []string         // own links on which nobody answers
+	deaf      map[segment]bool // own segments on which sockets fail
+	placed    map[*plan.Candidate][]ownership.Candidate
 	holdDown  plan.HoldDown
 	heldUntil time.Time // when held signals may count, or cease to
-	courtesy  bool      // the machine's, that the view was made with
+	gains     *gains
+	conflicts *conflicts
 
-	joined     bool // a speaker has come, or come back
 	announcing bool // what this node announces may be another than when it was last asked
+}
+
+// known is what matters of what a speaker says, or said last, of its node.
+type known struct {
+	links        []gossip.Link
+	proxyFailing bool
+	stale        bool
+}
+
+func (k known) equal(l known) bool {
+	return k.proxyFailing == l.proxyFailing && k.stale == l.stale && slices.EqualFunc(k.links, l.links, gossip.Link.Equal)
 }
 
 // address is a decided address.
 type address struct {
 	sharers    []types.NamespacedName
 	candidates []plan.Candidate
-	names      []string       // of the best of them
+	placement  []ownership.Candidate
 	outcomes   []plan.Outcome // by sharer
 	ignored    plan.Reason
+	settings   plan.Settings
+	// interfaces are where this node answers, if it does. They stay when it may answer no longer: it goes on until another does.
+	interfaces []string
 }
 
 // seen is what is seen besides the API server's objects.
@@ -57,28 +81,50 @@ type seen struct {
 	links  []layer2.Link
 }
 
+// news are what has come since the last step.
+type news struct {
+	verdicts []detection.Verdict
+	isolated []string // whole, each time
+	messages []ownership.Received
+	evidence []ownership.Evidence
+	// leave is whether this node is to hand over all that it has.
+	leave bool
+}
+
 // decided is what a step came to.
 type decided struct {
-	// serving is whether this node takes what falls to it.
-	serving bool
-	moves   []ownership.Move
+	ownership.Output
+	// settled is whether this speaker had its view of the others before this step: what it finds to be its own then
+	// has been so before.
+	settled bool
 	// touched are Services whose condition may be another now.
 	touched map[types.NamespacedName]bool
-	// joined is whether a speaker has come, or come back.
-	joined bool
 	// announcing is whether announcements may be others now.
 	announcing bool
-	// wakeAt is when to step again in any case; zero for no need.
+	// wakeAt is when to step again in any case.
 	wakeAt time.Time
 }
 
-func newDecider(self string, ignoreExcludeLabel bool) *decider {
+// standIn is how addresses are answered for while the owner's speaker is silent.
+type standIn struct {
+	off      bool
+	takeOver time.Duration
+}
+
+func newDecider(self string, life uint64, ignoreExcludeLabel bool, s standIn) *decider {
 	return &decider{
 		self:               self,
+		life:               life,
 		ignoreExcludeLabel: ignoreExcludeLabel,
 		cluster:            newCluster(),
+		known:              map[string]known{},
 		addresses:          map[netip.Addr]*address{},
-		machine:            ownership.New(ownership.Config{Self: self}),
+		answers:            map[ownership.Unit]ownership.Answer{},
+		verdicts:           map[string]detection.Verdict{},
+		placed:             map[*plan.Candidate][]ownership.Candidate{},
+		machine:            ownership.New(ownership.Config{Self: self, Life: life, NoStandIn: s.off, TakeOver: s.takeOver}),
+		gains:              newGains(),
+		conflicts:          newConflicts(),
 	}
 }
 
@@ -86,75 +132,169 @@ func newDecider(self string, ignoreExcludeLabel bool) *decider {
 func (d *decider) look(s seen) {
 	// The host ends of pods' veth pairs come and go all the time, and concern nobody.
 	links := layer2.Select(s.links, d.named)
-	if !slices.EqualFunc(links, d.links, layer2.Link.Equal) || !sameSpeakers(s.gossip, d.seen.gossip) {
+	if !slices.EqualFunc(links, d.links, layer2.Link.Equal) {
+		d.allDirty, d.announcing = true, true
+	}
+	now := knownOf(s.gossip)
+	self := now[d.self]
+	self.links = d.ownLinks(links)
+	now[d.self] = self // which it need not hear from others
+	if !maps.EqualFunc(now, d.known, known.equal) {
 		d.allDirty = true
+		d.announcing = true // of whom this node stands in for, the MAC may be another
 	}
-	for _, m := range s.gossip.Members {
-		i, heard := slices.BinarySearchFunc(d.seen.gossip.Members, m.Node, func(b gossip.Member, name string) int { return strings.Compare(b.Node, name) })
-		if known := heard && d.seen.gossip.Members[i].Known; m.Known && !known && m.Node != d.self {
-			d.joined = true
-		}
-	}
-	d.seen, d.links = s, links
+	d.seen, d.links, d.known = s, links, now
 }
 
-// sameSpeakers reports whether two snapshots have the same speakers saying the same.
-func sameSpeakers(s, t gossip.Snapshot) bool {
-	return s.Running == t.Running && s.Session == t.Session && slices.EqualFunc(s.Members, t.Members, func(a, b gossip.Member) bool {
-		return a.Node == b.Node && a.Known == b.Known && a.Facts.Equal(b.Facts)
-	})
+// ownLinks returns this node's links, as it tells the others.
+func (d *decider) ownLinks(links []layer2.Link) []gossip.Link {
+	own := gossipLinks(links)
+	for i := range own {
+		own[i].DeafIPv4 = d.deaf[segment{own[i].Name, layer2.IPv4}]
+		own[i].DeafIPv6 = d.deaf[segment{own[i].Name, layer2.IPv6}]
+	}
+	return own
+}
+
+// knownOf returns what is known of each node whose speaker was ever heard.
+func knownOf(s gossip.Snapshot) map[string]known {
+	all := make(map[string]known, len(s.Members)+len(s.Lost))
+	for _, list := range [][]gossip.Member{s.Members, s.Lost} {
+		for _, m := range list {
+			if m.Known || m.Facts.Life != 0 {
+				all[m.Node] = known{links: m.Facts.Links, proxyFailing: m.Facts.ProxyFailing, stale: m.Known && m.Facts.Stale}
+			}
+		}
+	}
+	return all
 }
 
 // step decides what has changed.
-func (d *decider) step(now time.Time) decided {
+func (d *decider) step(now time.Time, n news) decided {
+	d.hear(n)
 	if !d.heldUntil.IsZero() && !now.Before(d.heldUntil) {
 		d.allDirty = true
 	}
-	if courtesy := d.machine.Courtesy(now); courtesy != d.courtesy {
-		d.courtesy, d.allDirty = courtesy, true
+	for _, a := range d.gains.due(now) {
+		d.dirty[a] = true
 	}
-	rebuilt := d.view == nil || d.allDirty
-	if rebuilt {
-		d.rebuild(now)
-	}
-	wasServing := d.machine.Serving()
 	in := ownership.Input{
-		Whole:      d.seen.synced && d.seen.gossip.Running,
-		Session:    d.seen.gossip.Session,
-		Accounted:  d.seen.gossip.Accounted,
-		Candidates: map[ownership.Unit][]string{},
+		Whole:     d.seen.synced && d.seen.gossip.Running && (d.machine.Settled() || !d.seen.gossip.Unintelligible),
+		Session:   d.seen.gossip.Session,
+		Accounted: d.seen.gossip.Accounted,
+		Members:   d.membersNow(),
+		Verdicts:  verdictsOf(n.verdicts),
+		Isolated:  d.allIsolated(),
+		Units:     map[ownership.Unit]ownership.Placement{},
+		Messages:  n.messages,
+		Evidence:  n.evidence,
+		Leave:     n.leave,
 	}
-	for _, m := range d.seen.gossip.Members {
-		in.Members = append(in.Members, ownership.Member{Node: m.Node, Known: m.Known, Serving: m.Facts.Serving})
-	}
-	// Before all objects are in, a decision would be one on half a view.
-	if d.seen.synced {
-		for a := range d.dirty {
-			names, changed := d.decide(a)
-			if changed {
-				in.Candidates[unitOf(a)] = names
-			}
-			if rebuilt && len(names) == 0 {
-				d.touch(a) // nobody owns it, so who is to say so may have changed
+	if in.Members != nil {
+		// Who is to say that a Service is announced nowhere may be another.
+		for a, decided := range d.addresses {
+			if len(decided.placement) == 0 {
+				d.touch(a)
 			}
 		}
-		clear(d.dirty)
 	}
-	out := d.machine.Step(now, in)
-	for _, move := range out.Moves {
-		if move.From == d.self || move.To == d.self {
-			d.announcing = true
+	// A verdict is acted on before anything else is worked out anew.
+	if len(n.verdicts) == 0 {
+		d.decideDirty(now, in.Units)
+	}
+	t := decided{settled: d.machine.Settled()}
+	wasServing := d.machine.Serving()
+	t.Output = d.machine.Step(now, in)
+	for _, change := range t.Answers {
+		if change.Answer == (ownership.Answer{}) {
+			delete(d.answers, change.Unit)
+		} else {
+			d.answers[change.Unit] = change.Answer
 		}
+		d.conflicts.answer(change.Unit, change.Answer)
+		d.touch(change.Unit.Address)
+		d.announcing = true
+	}
+	for _, move := range t.Moves {
 		d.touch(move.Unit.Address)
 	}
-	if out.Serving && !wasServing {
+	if t.Serving != wasServing {
 		for key := range d.services {
 			d.touched[key] = true
 		}
 	}
-	t := decided{serving: out.Serving, moves: out.Moves, touched: d.touched, joined: d.joined, announcing: d.announcing, wakeAt: soonest(out.WakeAt, d.heldUntil)}
-	d.touched, d.joined, d.announcing = map[types.NamespacedName]bool{}, false, false
+	t.touched, t.announcing = d.touched, d.announcing
+	t.wakeAt = soonest(soonest(t.WakeAt, d.heldUntil), d.gains.wakeAt())
+	if d.seen.synced && (d.allDirty || len(d.dirty) > 0) {
+		t.wakeAt = now
+	}
+	d.touched, d.announcing = map[types.NamespacedName]bool{}, false
 	return t
+}
+
+// hear takes in what detection has found.
+func (d *decider) hear(n news) {
+	for _, v := range n.verdicts {
+		before := d.verdicts[v.Node]
+		d.verdicts[v.Node] = v
+		if !slices.Equal(before.DeadLinks, v.DeadLinks) && v.State != detection.Dead {
+			d.allDirty = true // dead links are the candidates' business, dead nodes are not
+		}
+	}
+	if !slices.Equal(n.isolated, d.isolated) {
+		d.isolated = n.isolated
+		d.allDirty = true
+	}
+}
+
+// membersNow returns who is heard, nil if that is as before.
+func (d *decider) membersNow() []ownership.Member {
+	now := make([]ownership.Member, 0, len(d.seen.gossip.Members))
+	for _, m := range d.seen.gossip.Members {
+		now = append(now, ownership.Member{Node: m.Node, Life: m.Facts.Life, Known: m.Known, Serving: m.Known && m.Facts.Serving,
+			Restarting: m.Known && m.Facts.Restarting, Leaving: m.Known && m.Facts.Leaving})
+	}
+	if slices.Equal(now, d.members) {
+		return nil
+	}
+	d.members = now
+	return now
+}
+
+// allIsolated reports whether this node suspects itself on all the links that it could announce on.
+func (d *decider) allIsolated() bool {
+	found := false
+	for _, l := range d.links {
+		if !l.Up {
+			continue
+		}
+		if !slices.Contains(d.isolated, l.Name) {
+			return false
+		}
+		found = true
+	}
+	return found
+}
+
+// decideDirty decides the addresses that need it, and notes those whose placement is another than before.
+func (d *decider) decideDirty(now time.Time, units map[ownership.Unit]ownership.Placement) {
+	if d.view == nil || d.allDirty {
+		d.rebuild(now)
+	}
+	// Before all objects are in, a decision would be one on half a view.
+	if !d.seen.synced {
+		return
+	}
+	for a := range d.dirty {
+		if d.decide(now, a) {
+			p := ownership.Placement{}
+			if decided := d.addresses[a]; decided != nil {
+				p = ownership.Placement{Candidates: decided.placement, Failback: failbackOf(decided.settings)}
+			}
+			units[unitOf(a)] = p
+		}
+	}
+	clear(d.dirty)
 }
 
 // unitOf returns what is owned of an address.
@@ -166,24 +306,18 @@ func unitOf(a netip.Addr) ownership.Unit {
 func (d *decider) rebuild(now time.Time) {
 	d.heldUntil = time.Time{}
 	d.links = layer2.Select(d.seen.links, d.named)
-	speakers := map[string]plan.Speaker{}
-	for _, m := range d.seen.gossip.Members {
-		s := speakerOf(m)
-		s.Serving = s.Serving || d.courtesy && m.Known
-		speakers[m.Node] = s
-	}
-	if _, heard := speakers[d.self]; heard {
-		// What it knows of itself it need not hear from others; whether it serves is for ownership to say.
-		speakers[d.self] = plan.Speaker{Alive: true, Serving: true, Links: planLinks(d.links)}
-	}
+	clear(d.placed)
 	c := plan.Cluster{IgnoreExcludeLabel: d.ignoreExcludeLabel}
 	for name, n := range d.nodes {
 		p := n.plan
-		p.Speaker = speakers[name]
+		said, heard := d.known[name]
+		p.Speaker = plan.Speaker{Known: heard, Links: planLinks(said.links)}
 		seen := p.Signals
-		if i, heard := slices.BinarySearchFunc(d.seen.gossip.Members, name, func(m gossip.Member, name string) int { return strings.Compare(m.Node, name) }); heard &&
-			d.seen.gossip.Members[i].Facts.ProxyFailing {
+		if said.proxyFailing {
 			seen |= plan.ProxyUnhealthy
+		}
+		if said.stale && d.someFresh() {
+			seen |= plan.ViewStale
 		}
 		var until time.Time
 		p.Signals, until = d.holdDown.See(now, name, seen)
@@ -201,44 +335,115 @@ func (d *decider) rebuild(now time.Time) {
 	d.allDirty = false
 }
 
-// decide decides one address, and reports whether its candidates are others than before.
-func (d *decider) decide(a netip.Addr) (names []string, changed bool) {
+// someFresh reports whether any speaker that serves sees the API server. When none does, nobody's view is worse than
+// the others'.
+func (d *decider) someFresh() bool {
+	return slices.ContainsFunc(d.seen.gossip.Members, func(m gossip.Member) bool { return m.Known && m.Facts.Serving && !m.Facts.Stale })
+}
+
+// decide decides one address, and reports whether its placement is another than before.
+func (d *decider) decide(now time.Time, a netip.Addr) (changed bool) {
 	before := d.addresses[a]
 	services, sharers := d.sharersOf(a)
 	if len(sharers) == 0 {
 		delete(d.addresses, a)
-		return nil, before != nil && len(before.names) > 0
+		d.gains.forget(a)
+		d.conflicts.forget(a)
+		return before != nil && len(before.placement) > 0
 	}
 	decision := d.view.Decide(a, sharers)
-	now := &address{candidates: decision.Candidates, names: decision.Best(), outcomes: decision.Outcomes, ignored: decision.Ignored}
+	decided := &address{candidates: decision.Candidates, outcomes: decision.Outcomes, ignored: decision.Ignored, settings: decision.Settings}
 	for _, s := range services {
-		now.sharers = append(now.sharers, s.key)
+		decided.sharers = append(decided.sharers, s.key)
 	}
-	d.addresses[a] = now
-	if before == nil || !slices.Equal(before.sharers, now.sharers) || !slices.Equal(before.outcomes, now.outcomes) || before.ignored != now.ignored {
+	if i := indexOf(decision.Candidates, d.self); i >= 0 {
+		decided.interfaces = decision.Candidates[i].Interfaces
+	} else if before != nil {
+		decided.interfaces = before.interfaces
+	}
+	d.addresses[a] = decided
+	decided.placement = d.placementOf(decision.Candidates)
+	if d.gains.waits(now, a, services, before != nil && indexOf(before.candidates, d.self) >= 0, indexOf(decision.Candidates, d.self) >= 0, before == nil) {
+		decided.placement = slices.DeleteFunc(slices.Clone(decided.placement), func(c ownership.Candidate) bool { return c.Node == d.self })
+	}
+	if before == nil || !slices.Equal(before.sharers, decided.sharers) || !slices.Equal(before.outcomes, decided.outcomes) || before.ignored != decided.ignored ||
+		len(before.placement) == 0 != (len(decided.placement) == 0) {
 		d.touch(a)
 	}
-	if before == nil || !slices.Equal(d.interfaces(before), d.interfaces(now)) {
+	if before == nil || !slices.Equal(before.interfaces, decided.interfaces) || before.settings.Conflicts != decided.settings.Conflicts {
 		d.announcing = true
 	}
-	return now.names, before == nil && len(now.names) > 0 || before != nil && !slices.Equal(before.names, now.names)
+	if before == nil {
+		return len(decided.placement) > 0
+	}
+	return before.settings != decided.settings || !slices.Equal(before.placement, decided.placement)
 }
 
-// interfaces returns where this node answers for an address, if it does.
-func (d *decider) interfaces(a *address) []string {
-	i, found := slices.BinarySearchFunc(a.candidates, d.self, func(c plan.Candidate, name string) int {
-		switch {
-		case c.Node < name:
-			return -1
-		case c.Node > name:
-			return 1
-		}
-		return 0
-	})
+func indexOf(candidates []plan.Candidate, node string) int {
+	i, found := slices.BinarySearchFunc(candidates, node, func(c plan.Candidate, name string) int { return strings.Compare(c.Node, name) })
 	if !found {
+		return -1
+	}
+	return i
+}
+
+// maxPlaced bounds how many lists of candidates are kept in the form that ownership needs.
+const maxPlaced = 512
+
+// placementOf returns the candidates as ownership needs them. Many addresses have the same list.
+func (d *decider) placementOf(candidates []plan.Candidate) []ownership.Candidate {
+	if len(candidates) == 0 {
 		return nil
 	}
-	return a.candidates[i].Interfaces
+	key := &candidates[0]
+	if p, known := d.placed[key]; known && len(p) == len(candidates) {
+		return p
+	}
+	p := make([]ownership.Candidate, len(candidates))
+	for i, c := range candidates {
+		p[i] = ownership.Candidate{Node: c.Node, Rank: uint8(c.Rank), Weight: c.Weight, Dead: d.deadOn(c)}
+	}
+	if len(d.placed) >= maxPlaced {
+		clear(d.placed)
+	}
+	d.placed[key] = p
+	return p
+}
+
+// deadOn reports whether nothing can reach a candidate on the links on which it would answer.
+func (d *decider) deadOn(c plan.Candidate) bool {
+	dead := d.isolated
+	if c.Node != d.self {
+		dead = d.verdicts[c.Node].DeadLinks
+	}
+	return len(dead) > 0 && !slices.ContainsFunc(c.Interfaces, func(name string) bool { return !slices.Contains(dead, name) })
+}
+
+func failbackOf(s plan.Settings) ownership.Failback {
+	switch s.Failback {
+	case v1beta1.FailbackImmediate:
+		return ownership.Failback{Policy: ownership.Immediate}
+	case v1beta1.FailbackNever:
+		return ownership.Failback{Policy: ownership.Never}
+	}
+	return ownership.Failback{Policy: ownership.Delayed, After: s.After}
+}
+
+func verdictsOf(verdicts []detection.Verdict) []ownership.Verdict {
+	var out []ownership.Verdict
+	for _, v := range verdicts {
+		o := ownership.Verdict{Node: v.Node, Life: v.Life}
+		switch v.State {
+		case detection.Alive:
+			o.State = ownership.Alive
+		case detection.Silent:
+			o.State = ownership.Silent
+		case detection.Dead:
+			o.State = ownership.Dead
+		}
+		out = append(out, o)
+	}
+	return out
 }
 
 // touch notes that the conditions of the Services that have an address may be others.
@@ -250,120 +455,68 @@ func (d *decider) touch(a netip.Addr) {
 
 // announcements returns what this node answers for.
 func (d *decider) announcements() []layer2.Announcement {
-	out := make([]layer2.Announcement, 0, d.machine.OwnedCount())
-	for u := range d.machine.Owned() {
-		if a := d.addresses[u.Address]; a != nil {
-			out = append(out, layer2.Announcement{Address: u.Address, Interfaces: d.interfaces(a)})
-		}
-	}
-	return out
-}
-
-// verdict is what is to be said on a Service.
-type verdict struct {
-	// writer is whether this speaker is to say it.
-	writer bool
-	// owned is whether any address of the Service has an owner, as this node sees it.
-	owned bool
-	// settled is false while it is not known yet, because this node has only just taken an address.
-	settled   bool
-	condition metav1.Condition
-}
-
-// verdictOn returns what is to be said on a Service now. state is what came of the announcements.
-func (d *decider) verdictOn(key types.NamespacedName, state layer2.State) verdict {
-	s := d.services[key]
-	if s == nil || !d.machine.Serving() {
-		return verdict{}
-	}
-	writer, owned := d.writer(s)
-	v := verdict{writer: writer == d.self, owned: owned, settled: true, condition: metav1.Condition{
-		Type:    string(v1beta1.ConditionAnnounced),
-		Status:  metav1.ConditionTrue,
-		Reason:  string(v1beta1.ReasonAnnounced),
-		Message: "every address is answered at layer 2",
-	}}
-	for _, assigned := range s.addresses {
-		a := d.addresses[assigned.address]
+	out := make([]layer2.Announcement, 0, len(d.answers))
+	for u, answer := range d.answers {
+		a := d.addresses[u.Address]
 		if a == nil {
-			v.settled = false
 			continue
 		}
-		i := slices.Index(a.sharers, key)
-		if i < 0 {
-			v.settled = false
-			continue
-		}
-		outcome := a.outcomes[i]
-		owner := d.machine.Owner(unitOf(assigned.address))
-		switch {
-		case !outcome.Served():
-			v.condition.Status, v.condition.Reason = metav1.ConditionFalse, string(outcome.Reason)
-			v.condition.Message = outcome.Message
-			return v
-		case owner == "":
-			v.settled = false
-		case owner == d.self && len(state.Answering(assigned.address)) == 0:
-			if problem := failure(state, assigned.address); problem != "" {
-				v.condition.Status, v.condition.Reason = metav1.ConditionFalse, string(v1beta1.ReasonNoInterface)
-				v.condition.Message = problem
-				return v
+		switch answer.As {
+		case ownership.Own:
+			out = append(out, layer2.Announcement{Address: u.Address, Interfaces: a.interfaces, Claim: answer.Claim,
+				Conflicts: layer2.ConflictMode(a.settings.Conflicts)})
+		case ownership.StandIn:
+			for _, name := range a.interfaces {
+				if mac := d.macOf(answer.For, name, a); !mac.IsZero() {
+					out = append(out, layer2.Announcement{Address: u.Address, Interfaces: []string{name}, HardwareAddr: mac, Conflicts: layer2.ConflictOff})
+				}
 			}
-			v.settled = false
 		}
-		if a.ignored != "" {
-			v.condition.Message = "every address is answered at layer 2, although of each node that can do it holds: " + plan.InWords(a.ignored)
-		}
-	}
-	return v
-}
-
-// writer returns who says what there is to say on a Service: the owner of its first address that has one; if
-// there is none, which owned tells, the speaker that would own the first address if all might.
-func (d *decider) writer(s *service) (node string, owned bool) {
-	for _, a := range s.addresses {
-		if owner := d.machine.Owner(unitOf(a.address)); owner != "" {
-			return owner, true
-		}
-	}
-	var serving []string
-	for _, m := range d.seen.gossip.Members {
-		if m.Node == d.self && d.machine.Serving() || m.Node != d.self && m.Known && m.Facts.Serving {
-			serving = append(serving, m.Node)
-		}
-	}
-	return ownership.Owner(unitOf(s.addresses[0].address), serving), false
-}
-
-// failure returns in words why an address that this node should answer for can't be answered, "" if that is
-// not so or only a matter of a moment.
-func failure(state layer2.State, a netip.Addr) string {
-	var failed string
-	for _, seg := range state.Segments {
-		if seg.Family != layer2.FamilyOf(a) {
-			continue
-		}
-		if _, found := slices.BinarySearchFunc(seg.Addresses, a, netip.Addr.Compare); !found {
-			continue
-		}
-		why := seg.Error
-		if seg.Status != layer2.Failed {
-			i, alone := slices.BinarySearchFunc(seg.Failures, a, func(f layer2.Failure, a netip.Addr) int { return f.Address.Compare(a) })
-			if !alone {
-				return ""
-			}
-			why = seg.Failures[i].Error
-		}
-		failed = "the node that should answer for " + a.String() + " can't: " + seg.Interface + ": " + why
-	}
-	return failed
-}
-
-// ownedServices returns the Services that have an address which this node owns.
-func (d *decider) ownedServices() map[types.NamespacedName]bool {
-	out := map[types.NamespacedName]bool{}
-	for u := range d.machine.Owned() {
-		maps.Copy(out, d.sharers[u.Address])
 	}
 	return out
+}
+
+// macOf returns the MAC with which node answers on the network that this node's link of that name is on; zero if that is not known.
+func (d *decider) macOf(node, name string, a *address) layer2.MAC {
+	i := indexOf(a.candidates, node)
+	if i < 0 {
+		return layer2.MAC{}
+	}
+	var own layer2.Link
+	for _, l := range d.links {
+		if l.Name == name {
+			own = l
+		}
+	}
+	// The same network tells best which link of the other is meant, then the same name.
+	var mac layer2.MAC
+	best := 0
+	for _, l := range d.known[node].links {
+		if !slices.Contains(a.candidates[i].Interfaces, l.Name) {
+			continue
+		}
+		fit := 1
+		if l.Name == name {
+			fit = 2
+		}
+		if slices.ContainsFunc(l.Prefixes, func(p netip.Prefix) bool { return slices.Contains(own.Prefixes, p) }) {
+			fit += 2
+		}
+		if fit > best {
+			mac, best = layer2.MAC(l.MAC), fit
+		}
+	}
+	return mac
+}
+
+// knownMACs returns the MACs that nodes have published.
+func (d *decider) knownMACs() []layer2.MAC {
+	var macs []layer2.MAC
+	for _, k := range d.known {
+		for _, l := range k.links {
+			macs = append(macs, layer2.MAC(l.MAC))
+		}
+	}
+	slices.SortFunc(macs, func(a, b layer2.MAC) int { return slices.Compare(a[:], b[:]) })
+	return slices.Compact(macs)
 }

@@ -2,25 +2,40 @@
 //
 // # How it hangs together
 //
-//	informers ──► feed ─────┐
-//	(Services, slices,      │      ┌─ plan ─┐
-//	 Nodes, …)              ▼      ▼        ▼
-//	layer2.Links ────────► loop: decider ─ ownership
-//	gossip.Snapshot ──────►  │
-//	                         ├──► layer2.Apply     what this node answers for
-//	                         ├──► gossip.Apply     what it says of itself, and who the others should be
-//	                         ├──► herald           the condition Announced on Services
-//	                         ├──► portrait         this node's Speaker object
-//	                         └──► crier, meters, readiness
+//	informers ──► feed ──────┐
+//	(Services, slices,       │      ┌─ plan ─┐
+//	 Nodes, …)               ▼      ▼        ▼
+//	layer2.Links, State ──► loop: decider ─ ownership
+//	gossip.Snapshot ──────►  ▲ │                ▲ claims, offers, digests: gossip.Send, Receive
+//	           verdicts ─────┘ │
+//	                           ├──► layer2.Apply     what this node answers for, and with whose MAC
+//	                           ├──► gossip.Apply     what it says of itself, and who the others should be
+//	                           ├──► herald           the condition Announced on Services
+//	                           ├──► portrait         this node's Speaker object
+//	                           └──► crier, meters, readiness
+//
+//	gossip.Receive ── heartbeats, votes ──► detector ──► verdicts, for the loop
+//	layer2.Prober  ◄── probes, results ───►    │
+//	gossip.Send    ◄── heartbeats, votes ──────┘
 //
 // [Run] starts the parts and stops them in order. One goroutine, the loop, takes in what is seen, decides and
-// hands on what follows; it never waits for the API server. Those who write to it (herald, portrait, crier)
-// have queues and limits of their own, and try again. While the API server is away everything goes on with
-// what was last known.
+// hands on what follows; it never waits for the API server, nor for another host. Those who write to the API server
+// (herald, portrait, crier) have queues and limits of their own, and try again. While it is away everything goes on
+// with what was last known. Another goroutine, the detector, runs speaker/detection, so that a loop that is busy
+// delays no heartbeat and no verdict.
 //
 // What Kubernetes' objects mean is worked out in convert.go, one function for each kind; from there on there are only
 // plain values. What follows from them is worked out by the decider, which is pure: it joins speaker/plan and
-// speaker/ownership and decides only what has changed.
+// speaker/ownership and decides only what has changed. A verdict comes before everything else that has: from the moment when
+// a node is known to be lost to the first frame that tells the LAN where its addresses are now, nothing is planned anew.
+//
+// Both machines live by a clock that goes on while the machine sleeps (clock.go).
+//
+// # What is answered, and what is told
+//
+// What ownership decides is put into force first and told to the others then: who hears that this node has taken an
+// address falls silent. Whether a foreign host holds an address is layer2's to find out; conflicts.go brings it to ownership as
+// evidence, and looker.go what the wire says of an owner that gossip does not hear.
 //
 // # Who speaks of a Service
 //
@@ -29,6 +44,7 @@
 //
 // # Stopping
 //
-// Every stop is a leave: the others are told, and the speaker goes on answering for the moment that they need
-// to take over. Then it falls silent.
+// A stop is a restart unless something says that the node is to be left ([plan.HowToStop]). A speaker that restarts says so, and
+// stops as soon as deputies answer in its name, with its node's MAC: nothing moves. One that leaves hands over
+// what it has, address by address, and goes on answering for each until another does.
 package speaker

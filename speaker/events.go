@@ -46,8 +46,8 @@ func newCrier(c client.Client, log *slog.Logger, node string, wrote func(result 
 	}
 }
 
-// cry has a Normal event recorded on an object. It belongs to the loop and does not wait.
-func (c *crier) cry(now time.Time, on corev1.ObjectReference, reason v1beta1.Reason, note string) {
+// cry has an event recorded on an object. It belongs to the loop and does not wait.
+func (c *crier) cry(kind string, on corev1.ObjectReference, reason v1beta1.Reason, note string) {
 	namespace := on.Namespace
 	if namespace == "" {
 		namespace = metav1.NamespaceDefault
@@ -56,14 +56,14 @@ func (c *crier) cry(now time.Time, on corev1.ObjectReference, reason v1beta1.Rea
 	select {
 	case c.queue <- &eventsv1.Event{
 		ObjectMeta:          metav1.ObjectMeta{Namespace: namespace, Name: name},
-		EventTime:           metav1.NewMicroTime(now),
+		EventTime:           metav1.NewMicroTime(time.Now()),
 		ReportingController: crierController,
 		ReportingInstance:   c.instance,
 		Action:              "Announce",
 		Reason:              string(reason),
 		Regarding:           on,
 		Note:                note,
-		Type:                corev1.EventTypeNormal,
+		Type:                kind,
 	}:
 	default:
 		c.wrote("dropped")

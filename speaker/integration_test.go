@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"io"
 	"log/slog"
+	"maps"
 	"net"
 	"net/netip"
 	"os"
@@ -80,7 +81,7 @@ func (p *paper) Apply(desired []layer2.Announcement) layer2.Changes {
 	p.applied++
 	clear(p.desired)
 	for _, a := range desired {
-		p.desired[a.Address] = true
+		p.desired[a.Address] = a.HardwareAddr.IsZero() // else another node's, which this one stands in for
 	}
 	close(p.changed)
 	p.changed = make(chan struct{})
@@ -105,7 +106,23 @@ func (p *paper) State() (layer2.State, <-chan struct{}) {
 	return answering(announcements...), p.changed
 }
 
+// SetKnown, Hold, Awake, Held, Turning and Hosts are of those who have a wire.
+func (p *paper) SetKnown([]layer2.MAC)                           {}
+func (p *paper) Hold()                                           {}
+func (p *paper) Awake()                                          {}
+func (p *paper) Held() bool                                      { return false }
+func (p *paper) Turning(time.Duration) bool                      { return true }
+func (p *paper) Hosts(string, layer2.Family, int) []layer2.Asker { return nil }
+
 func (p *paper) Counters() layer2.Counters { return layer2.Counters{} }
+
+// standsIn reports whether an address is answered with another node's MAC.
+func (p *paper) standsIn(address string) bool {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	own, there := p.desired[netip.MustParseAddr(address)]
+	return there && !own
+}
 
 func (p *paper) answers(address string) bool {
 	p.mu.Lock()
@@ -208,6 +225,7 @@ func (r *rig) start(name string, change func(*Options)) *testSpeaker {
 		Config: r.config, Namespace: "clarion-system", NodeName: name, Classes: allClasses, GossipPort: r.port,
 		MetricsAddress: "0", HealthAddress: s.health, Version: "test",
 		Log: slog.New(slog.NewTextHandler(s.logs, nil)), Registry: prometheus.NewRegistry(), announcer: s.paper,
+		Stop: StopLeave,
 	}
 	if change != nil {
 		change(&o)
@@ -432,6 +450,50 @@ func TestTheWholeSpeaker(t *testing.T) {
 	}
 	if got := r.said("web"); got != "True Announced" {
 		t.Errorf("web says %q", got)
+	}
+}
+
+// A speaker that restarts keeps what it has: another answers in its name until it is back.
+func TestARestartMovesNothing(t *testing.T) {
+	r := newRig(t, crds...)
+	r.secret(aKey)
+	r.advertisement()
+	restarts := func(o *Options) { o.Stop = StopAuto }
+	for i := range 3 {
+		r.start(r.node(i+1), restarts)
+	}
+	r.eventually("all ready", 20*time.Second, r.allReady)
+	r.service("web", "192.0.2.1")
+	r.eventually("announced", 5*time.Second, func() bool { return len(r.answerers("192.0.2.1")) == 1 })
+	time.Sleep(2 * time.Second) // deputies are known after a moment
+	owner := r.answerers("192.0.2.1")[0]
+	r.stop(owner)
+	standsIn := func() bool {
+		return slices.ContainsFunc(slices.Collect(maps.Values(r.speakers)), func(s *testSpeaker) bool { return s.standsIn("192.0.2.1") })
+	}
+	r.eventually("another stands in", time.Second, standsIn)
+	time.Sleep(3 * time.Second)
+	if got := r.answerers("192.0.2.1"); len(got) > 0 || !standsIn() {
+		t.Errorf("moved to %q", got)
+	}
+	r.start(owner, restarts)
+	r.eventually("the owner answers again, and nobody in its name", 10*time.Second, func() bool {
+		return slices.Equal(r.answerers("192.0.2.1"), []string{owner}) && !standsIn()
+	})
+	time.Sleep(2 * time.Second)
+	if got := r.answerers("192.0.2.1"); !slices.Equal(got, []string{owner}) {
+		t.Errorf("in the end at %q", got)
+	}
+	var events eventsv1.EventList
+	r.must(r.client.List(t.Context(), &events, client.InNamespace("default")))
+	told := 0
+	for _, e := range events.Items {
+		if e.Regarding.Name == "web" {
+			told++
+		}
+	}
+	if told != 1 {
+		t.Errorf("%d events on the Service, want the one of the first announcement", told)
 	}
 }
 

@@ -6,6 +6,7 @@ import (
 	"maps"
 	"net/netip"
 	"slices"
+	"strings"
 	"sync/atomic"
 	"time"
 
@@ -13,30 +14,43 @@ import (
 	"k8s.io/apimachinery/pkg/types"
 
 	"github.com/clarion-lb/clarion/api/v1beta1"
+	"github.com/clarion-lb/clarion/speaker/detection"
 	"github.com/clarion-lb/clarion/speaker/gossip"
 	"github.com/clarion-lb/clarion/speaker/layer2"
 	"github.com/clarion-lb/clarion/speaker/ownership"
+	"github.com/clarion-lb/clarion/speaker/plan"
 )
 
 // loop is the speaker's one goroutine that decides: it takes in what is seen, steps the decider, and hands on what follows.
-// Nothing here waits for the API server.
+// Nothing here waits for the API server, nor for any other host.
 type loop struct {
 	*speaker
 	decider *decider
 	started time.Time
 
-	keys []gossip.Key
-	told gossip.Desired // what gossip was last asked for
+	keys   []gossip.Key
+	told   gossip.Desired // what gossip was last asked for
+	stops  chan *stopping
+	stop   *stopping // nil until this speaker is to stop
+	gained *inbox[netip.Addr]
+	looked *inbox[ownership.Evidence]
+
+	seen    gossip.Snapshot // what detection was last told
+	links   []layer2.Link
+	worldAt time.Time
+	deaf    deafness
 
 	speech       *speech
 	waiting      map[types.NamespacedName]bool // for layer 2
 	statuses     map[segment]layer2.Status
 	missingSince map[string]time.Time
+	conflicting  map[netip.Addr]layer2.Conflict // told by events
 	surroundings surroundings
-	pulse        pulse
 	hint         string // what was last told to be missing to gossip
 
 	others atomic.Bool // whether another speaker serves
+	owned  atomic.Int64
+	facts  atomic.Pointer[plan.StopFacts]
 }
 
 type segment struct {
@@ -45,8 +59,10 @@ type segment struct {
 }
 
 const (
-	// settleChanges is how long changes of objects are collected before they are acted on. What gossip
-	// and the links tell is acted on at once.
+	// beat is how often the loop looks in any case.
+	beat = time.Second
+	// settleChanges is how long changes of objects are collected before they are acted on. What other speakers, the
+	// wire and the links tell is acted on at once.
 	settleChanges = 5 * time.Millisecond
 	// missingLong is how long a speaker must be missing to be told in the Speaker object.
 	missingLong = 30 * time.Second
@@ -57,18 +73,25 @@ const (
 func newLoop(s *speaker) *loop {
 	return &loop{
 		speaker:      s,
-		decider:      newDecider(s.NodeName, s.IgnoreExcludeLabel),
+		decider:      newDecider(s.NodeName, s.gossip.Life(), s.IgnoreExcludeLabel, standIn{off: s.NoStandIn, takeOver: s.TakeOver}),
 		started:      time.Now(),
+		stops:        make(chan *stopping, 1),
+		gained:       newInbox[netip.Addr](0, nil),
+		looked:       newInbox[ownership.Evidence](0, nil),
 		speech:       newSpeech(),
 		waiting:      map[types.NamespacedName]bool{},
 		statuses:     map[segment]layer2.Status{},
 		missingSince: map[string]time.Time{},
+		conflicting:  map[netip.Addr]layer2.Conflict{},
+		deaf:         newDeafness(),
 	}
 }
 
 // run decides and acts until ctx ends. What is announced then stays so.
 func (l *loop) run(ctx context.Context, hasSynced func() bool) {
 	const unsyncedPoll = 50 * time.Millisecond
+	timer := time.NewTimer(0)
+	defer timer.Stop()
 	for {
 		seen, gossipChanged := l.gossip.Snapshot()
 		links, linksChanged := l.announcer.Links()
@@ -77,30 +100,49 @@ func (l *loop) run(ctx context.Context, hasSynced func() bool) {
 		for _, do := range l.feed.take() {
 			do(l.decider.cluster)
 		}
+		now := clock()
+		l.decider.deaf = l.deaf.step(now, state)
 		l.decider.look(seenNow(synced, seen, links))
-		now := time.Now()
-		wakeAt := soonest(l.act(now, state), now.Add(beat))
-
-		var wake <-chan time.Time
-		if !synced {
-			wake = time.After(unsyncedPoll)
-		} else {
-			wake = time.After(time.Until(wakeAt))
+		for _, a := range l.gained.take() {
+			if l.decider.gains.serves(a) {
+				l.decider.dirty[a] = true
+			}
 		}
-		select {
-		case <-ctx.Done():
-			return
-		case <-l.feed.signal:
+		n := news{
+			verdicts: l.detector.found.take(),
+			isolated: l.detector.isolation(),
+			messages: l.messages.take(),
+			evidence: append(l.looked.take(), l.decider.conflicts.see(state)...),
+			leave:    l.stop != nil && l.stop.how == plan.Leave,
+		}
+		wakeAt := soonest(soonest(l.act(ctx, now, state, n), l.deaf.wakeAt()), now.Add(beat))
+		wait := max(wakeAt.Sub(clock()), 0)
+		if !synced {
+			wait = min(wait, unsyncedPoll)
+		}
+		timer.Reset(wait)
+
+		feed := l.feed.signal
+		for {
 			select {
-			case <-time.After(settleChanges):
-			case <-gossipChanged:
 			case <-ctx.Done():
 				return
+			case <-feed:
+				// What comes with it is taken in with it.
+				feed = nil
+				timer.Reset(min(wait, settleChanges))
+				continue
+			case l.stop = <-l.stops:
+			case <-l.messages.signal:
+			case <-l.detector.found.signal:
+			case <-l.gained.signal:
+			case <-l.looked.signal:
+			case <-gossipChanged:
+			case <-linksChanged:
+			case <-stateChanged:
+			case <-timer.C:
 			}
-		case <-gossipChanged:
-		case <-linksChanged:
-		case <-stateChanged:
-		case <-wake:
+			break
 		}
 	}
 }
@@ -110,24 +152,30 @@ func seenNow(synced bool, s gossip.Snapshot, links []layer2.Link) seen {
 }
 
 // act decides and hands on what follows; the result is when to do so again in any case.
-func (l *loop) act(now time.Time, state layer2.State) (wakeAt time.Time) {
+func (l *loop) act(ctx context.Context, now time.Time, state layer2.State, n news) (wakeAt time.Time) {
 	begin := time.Now()
 	d := l.decider
-	decided := d.step(now)
-	if decided.announcing && !l.Observe {
-		l.announcer.Apply(d.announcements())
+	decided := d.step(now, n)
+	if !l.Observe {
+		l.answer(decided)
 	}
-	// Others may have announced meanwhile what this node answers for: those that come back, or while this
-	// node stood still.
-	if stalled := l.pulse.feel(now); (stalled || decided.joined) && decided.serving && !l.Observe {
-		l.announcer.Reannounce()
+	// Only now are the others told: they stop answering for what this node has taken.
+	l.tellGossip(decided.Serving)
+	if !l.Observe {
+		for _, s := range decided.Send {
+			l.sendOwnership(s)
+		}
 	}
-	// Only now are the others told that this node serves: they stop answering for what it has taken.
-	l.tellGossip(decided.serving)
+	l.tellDetector(now, decided.Serving)
 	l.meters.deciding.Observe(time.Since(begin).Seconds())
 
+	l.askFor(ctx, decided)
+	if l.stop != nil {
+		l.stop.progress(decided.Left)
+	}
 	l.stateChanged(state)
 	if !l.Observe {
+		l.tellConflicts(state)
 		touched := decided.touched
 		maps.Copy(touched, l.waiting)
 		for key := range touched {
@@ -137,9 +185,88 @@ func (l *loop) act(now time.Time, state layer2.State) (wakeAt time.Time) {
 			l.speak(now, key, state)
 		}
 	}
-	l.tellMoves(now, decided.moves)
+	if decided.settled {
+		l.tellMoves(decided.Moves)
+	}
 	wakeAt = l.show(now, decided)
 	return soonest(soonest(wakeAt, l.speech.waiting()), decided.wakeAt)
+}
+
+// answer has this node answer as was decided.
+func (l *loop) answer(decided decided) {
+	if decided.announcing {
+		l.announcer.SetKnown(l.decider.knownMACs())
+		l.announcer.Apply(l.decider.announcements())
+	}
+	switch {
+	case decided.Mute:
+		l.announcer.Hold()
+	case l.announcer.Held():
+		l.announcer.Awake()
+	}
+	if len(decided.Reannounce) > 0 {
+		l.announcer.Reannounce()
+	}
+}
+
+// sendOwnership sends what ownership has to tell.
+func (l *loop) sendOwnership(s ownership.Send) {
+	to := s.To
+	if to == nil {
+		for _, m := range l.decider.seen.gossip.Members {
+			if m.Node != l.NodeName {
+				to = append(to, m.Node)
+			}
+		}
+	}
+	l.gossip.Send(to, kindOwnership, s.Message.Append(nil), s.Reliable)
+}
+
+// tellDetector tells detection what this speaker is, and what is known of the others when that may have changed.
+func (l *loop) tellDetector(now time.Time, serving bool) {
+	var flags detection.Flags
+	if serving && !l.Observe {
+		flags |= detection.Serving
+	}
+	if l.stop != nil {
+		flags |= detection.Restarting
+		if l.stop.how == plan.Leave {
+			flags ^= detection.Restarting | detection.Leaving
+		}
+	}
+	var world *detection.World
+	d := l.decider
+	if changed := !sameMembers(l.seen, d.seen.gossip) || !slices.EqualFunc(l.links, d.links, layer2.Link.Equal); changed || now.Sub(l.worldAt) >= 5*beat {
+		l.seen, l.links, l.worldAt = d.seen.gossip, d.links, now
+		world = worldOf(l.NodeName, d.seen.gossip, d.links, l.GossipPort, hostsOf(d.links, d.seen.gossip, l.announcer.Hosts))
+	}
+	l.detector.tell(flags, world)
+}
+
+// sameMembers reports whether two snapshots have the same speakers with the same links.
+func sameMembers(s, t gossip.Snapshot) bool {
+	same := func(a, b gossip.Member) bool {
+		return a.Node == b.Node && a.Addr == b.Addr && a.Facts.Life == b.Facts.Life && slices.EqualFunc(a.Facts.Links, b.Facts.Links, gossip.Link.Equal)
+	}
+	return slices.EqualFunc(s.Members, t.Members, same) && slices.EqualFunc(s.Lost, t.Lost, same)
+}
+
+// askFor has others asked what was decided to be: kube-proxy whether it can serve, the wire who answers.
+func (l *loop) askFor(ctx context.Context, decided decided) {
+	host := netip.AddrFrom4([4]byte{127, 0, 0, 1})
+	if self := l.decider.nodes[l.NodeName]; self != nil && len(self.addresses) > 0 {
+		host = self.addresses[0]
+	}
+	for _, g := range l.decider.gains.take() {
+		go func() {
+			if awaitGain(ctx, host, g.port) {
+				l.gained.put(g.address)
+			}
+		}()
+	}
+	for _, u := range decided.Look {
+		l.looker.look(u, l.decider.whereToLook(u))
+	}
 }
 
 func soonest(a, b time.Time) time.Time {
@@ -156,15 +283,19 @@ func (l *loop) setKeys(keys []gossip.Key) { l.keys = keys }
 func (l *loop) tellGossip(serving bool) {
 	d := l.decider
 	want := gossip.Desired{Keys: l.keys, Session: d.seen.gossip.Session, Facts: gossip.Facts{
-		Build:   l.Version,
-		Started: l.started,
-		Serving: serving && !l.Observe,
-		Links:   gossipLinks(d.links),
+		Build:        l.Version,
+		Started:      l.started,
+		Serving:      serving && !l.Observe,
+		Restarting:   l.stop != nil && l.stop.how == plan.Restart,
+		Leaving:      l.stop != nil && l.stop.how == plan.Leave,
+		Stale:        l.staleness.stale(time.Now()),
+		ProxyFailing: l.proxy.failing.Load(),
+		Links:        d.ownLinks(d.links),
 	}}
 	bind := l.GossipAddress
 	if self := d.nodes[l.NodeName]; self != nil && len(self.addresses) > 0 {
 		if !bind.IsValid() {
-			bind = self.addresses[0]
+			bind = d.gossipAddress(self)
 		} else if bind.IsUnspecified() {
 			want.Advertise = self.reachedAt(bind)
 		}
@@ -253,7 +384,7 @@ func (l *loop) heraldDone(key types.NamespacedName, s statement) {
 }
 
 // tellMoves tells what this node has taken, as events and in the metrics.
-func (l *loop) tellMoves(now time.Time, moves []ownership.Move) {
+func (l *loop) tellMoves(moves []ownership.Move) {
 	var mine []ownership.Move
 	for _, m := range moves {
 		switch l.NodeName {
@@ -273,20 +404,74 @@ func (l *loop) tellMoves(now time.Time, moves []ownership.Move) {
 	}
 	if len(mine) >= manyMoves {
 		own := corev1.ObjectReference{APIVersion: v1beta1.GroupVersion.String(), Kind: "Speaker", Name: l.NodeName}
-		l.crier.cry(now, own, v1beta1.ReasonMoved, fmt.Sprintf("%d addresses are announced from node %s now", len(mine), l.NodeName))
+		l.crier.cry(corev1.EventTypeNormal, own, v1beta1.ReasonMoved, manyInWords(mine, l.NodeName))
 		return
 	}
 	for _, m := range mine {
-		for key := range l.decider.sharers[m.Unit.Address] {
-			on := corev1.ObjectReference{APIVersion: "v1", Kind: "Service", Namespace: key.Namespace, Name: key.Name,
-				UID: l.decider.services[key].uid}
+		for _, on := range l.references(m.Unit.Address) {
 			reason, note := v1beta1.ReasonAnnounced, fmt.Sprintf("%s is announced from node %s", m.Unit.Address, l.NodeName)
 			if m.From != "" {
-				reason, note = v1beta1.ReasonMoved, note+", before from "+m.From
+				reason, note = v1beta1.ReasonMoved, fmt.Sprintf("%s, before from %s: %s", note, m.From, m.Cause)
 			}
-			l.crier.cry(now, on, reason, note)
+			l.crier.cry(corev1.EventTypeNormal, on, reason, note)
 		}
 	}
+}
+
+// manyInWords tells of many moves at once.
+func manyInWords(moves []ownership.Move, node string) string {
+	why := map[string]int{}
+	for _, m := range moves {
+		from := m.From
+		if from == "" {
+			from = "nowhere"
+		}
+		why[fmt.Sprintf("from %s: %s", from, m.Cause)]++
+	}
+	var words []string
+	for _, w := range slices.Sorted(maps.Keys(why)) {
+		words = append(words, fmt.Sprintf("%d %s", why[w], w))
+	}
+	const most = 5
+	if len(words) > most {
+		words = append(words[:most], "…")
+	}
+	return fmt.Sprintf("%d addresses are announced from node %s now (%s)", len(moves), node, strings.Join(words, "; "))
+}
+
+// tellConflicts tells by events who else has addresses of this node.
+func (l *loop) tellConflicts(state layer2.State) {
+	for _, seg := range state.Segments {
+		for _, c := range seg.Conflicts {
+			if before, told := l.conflicting[c.Address]; told && before.MAC == c.MAC && before.Kind == c.Kind {
+				continue
+			}
+			l.conflicting[c.Address] = c
+			maps.Copy(l.waiting, l.decider.sharers[c.Address])
+			reason, note := conflictInWords(c)
+			if c.Withheld {
+				note = fmt.Sprintf("%s is in use by a host that is no node of the cluster, with the MAC %s, and so is not announced", c.Address, c.MAC)
+			}
+			for _, on := range l.references(c.Address) {
+				l.crier.cry(corev1.EventTypeWarning, on, v1beta1.Reason(reason), note)
+			}
+		}
+	}
+	for a := range l.conflicting {
+		if !l.decider.held(a) && len(state.Conflicts(a)) == 0 {
+			delete(l.conflicting, a)
+			maps.Copy(l.waiting, l.decider.sharers[a])
+		}
+	}
+}
+
+// references returns the Services that have an address, for events.
+func (l *loop) references(a netip.Addr) (on []corev1.ObjectReference) {
+	for key := range l.decider.sharers[a] {
+		on = append(on, corev1.ObjectReference{APIVersion: "v1", Kind: "Service", Namespace: key.Namespace, Name: key.Name,
+			UID: l.decider.services[key].uid})
+	}
+	return on
 }
 
 // show brings readiness, metrics and the Speaker object up to date, and says when they need it again.
@@ -298,6 +483,8 @@ func (l *loop) show(now time.Time, decided decided) (wakeAt time.Time) {
 		others = others || m.Node != l.NodeName && m.Facts.Serving
 	}
 	l.others.Store(others)
+	l.owned.Store(int64(d.machine.OwnedCount()))
+	l.facts.Store(d.stopFacts())
 
 	var waits []string
 	switch {
@@ -307,7 +494,7 @@ func (l *loop) show(now time.Time, decided decided) (wakeAt time.Time) {
 		waits = append(waits, "gossip: "+l.hint)
 	case !snapshot.Running:
 		waits = append(waits, "gossip")
-	case !decided.serving:
+	case !decided.Serving:
 		waits = append(waits, "the other speakers")
 	}
 	l.ready.set(waits)
@@ -346,3 +533,14 @@ func (l *loop) show(now time.Time, decided decided) (wakeAt time.Time) {
 
 // othersServe reports, from any goroutine, whether there is somebody to take over.
 func (l *loop) othersServe() bool { return l.others.Load() }
+
+// ownedCount returns, from any goroutine, how many addresses this node has.
+func (l *loop) ownedCount() int64 { return l.owned.Load() }
+
+// stopFacts returns, from any goroutine, what speaks for leaving the node.
+func (l *loop) stopFacts() plan.StopFacts {
+	if f := l.facts.Load(); f != nil {
+		return *f
+	}
+	return plan.StopFacts{}
+}

@@ -15,6 +15,8 @@ type meters struct {
 	moves    *prometheus.CounterVec
 	deciding prometheus.Histogram
 	writes   *prometheus.CounterVec
+	// undecodable and overrun count messages of other speakers that were not taken in.
+	undecodable, overrun prometheus.Counter
 }
 
 func newMeters(r prometheus.Registerer, counters func() layer2.Counters, gossiped func() gossip.Counters) *meters {
@@ -32,11 +34,15 @@ func newMeters(r prometheus.Registerer, counters func() layer2.Counters, gossipe
 			Buckets: prometheus.ExponentialBuckets(0.0001, 4, 8)}),
 		writes: prometheus.NewCounterVec(prometheus.CounterOpts{
 			Name: "clarion_speaker_api_writes_total", Help: "Writes to the API server, by object and result."}, []string{"object", "result"}),
+		undecodable: prometheus.NewCounter(prometheus.CounterOpts{
+			Name: "clarion_speaker_messages_undecodable_total", Help: "Messages of other speakers that could not be read."}),
+		overrun: prometheus.NewCounter(prometheus.CounterOpts{
+			Name: "clarion_speaker_messages_overrun_total", Help: "Messages of other speakers that were dropped because too many came at once."}),
 	}
 	for _, direction := range []string{taken, givenUp} {
 		m.moves.WithLabelValues(direction)
 	}
-	r.MustRegister(m.owned, m.members, m.expected, m.moves, m.deciding, m.writes, &totals{counters, gossiped})
+	r.MustRegister(m.owned, m.members, m.expected, m.moves, m.deciding, m.writes, m.undecodable, m.overrun, &totals{counters, gossiped})
 	return m
 }
 
@@ -92,4 +98,5 @@ func (t *totals) Collect(ch chan<- prometheus.Metric) {
 	counter(gossipDropped, g.Refused, "foreign")
 	counter(gossipDropped, g.Undecodable, "undecodable")
 	counter(gossipDropped, g.Overrun, "overrun")
+	counter(gossipDropped, g.Undelivered, "undelivered")
 }

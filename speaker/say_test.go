@@ -326,7 +326,7 @@ func TestEventsGiveWay(t *testing.T) {
 		ctx, stop := context.WithCancel(t.Context())
 		done := make(chan struct{})
 		go func() { c.run(ctx); close(done) }()
-		c.cry(time.Now(), corev1.ObjectReference{Kind: "Service", Namespace: "team", Name: "web"}, v1beta1.ReasonAnnounced, "words")
+		c.cry(corev1.EventTypeNormal, corev1.ObjectReference{Kind: "Service", Namespace: "team", Name: "web"}, v1beta1.ReasonAnnounced, "words")
 		synctest.Wait()
 		var e eventsv1.Event
 		if err := json.Unmarshal([]byte(s.last()), &e); err != nil {
@@ -336,7 +336,7 @@ func TestEventsGiveWay(t *testing.T) {
 			t.Errorf("recorded %+v", e)
 		}
 		for range 1000 {
-			c.cry(time.Now(), corev1.ObjectReference{Kind: "Speaker", Name: "node-a"}, v1beta1.ReasonMoved, "words")
+			c.cry(corev1.EventTypeNormal, corev1.ObjectReference{Kind: "Speaker", Name: "node-a"}, v1beta1.ReasonMoved, "words")
 		}
 		time.Sleep(10 * time.Second)
 		stop()

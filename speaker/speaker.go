@@ -10,14 +10,17 @@ import (
 	"time"
 
 	"github.com/prometheus/client_golang/prometheus"
+	"k8s.io/apimachinery/pkg/types"
 	"k8s.io/client-go/rest"
 	"sigs.k8s.io/controller-runtime/pkg/client"
 	"sigs.k8s.io/controller-runtime/pkg/metrics/filters"
 	metricsserver "sigs.k8s.io/controller-runtime/pkg/metrics/server"
 
 	"github.com/clarion-lb/clarion/api/v1beta1"
+	"github.com/clarion-lb/clarion/speaker/detection"
 	"github.com/clarion-lb/clarion/speaker/gossip"
 	"github.com/clarion-lb/clarion/speaker/layer2"
+	"github.com/clarion-lb/clarion/speaker/ownership"
 )
 
 // Options are what a speaker runs with.
@@ -34,6 +37,18 @@ type Options struct {
 	IgnoreExcludeLabel bool
 	// Observe makes the speaker look only: it announces and writes nothing.
 	Observe bool
+	// Stop says how the speaker stops when it is told to; none means StopAuto.
+	Stop StopMode
+	// DaemonSet is the name of the one that runs the speakers, in Namespace.
+	DaemonSet string
+	// ProxyHealth is the address and port of kube-proxy's health check on this node; empty for none.
+	ProxyHealth string
+	// HeartbeatInterval is the time between two heartbeats; 0 means detection's default.
+	HeartbeatInterval time.Duration
+	// NoStandIn keeps this speaker from answering in the name of nodes whose speakers are silent.
+	NoStandIn bool
+	// TakeOver is after how long such a node's addresses are moved; 0 means ownership's default.
+	TakeOver time.Duration
 
 	// GossipAddress to listen on; invalid means the Node's InternalIP.
 	GossipAddress netip.Addr
@@ -62,6 +77,12 @@ type announcer interface {
 	Run(ctx context.Context) error
 	Apply(desired []layer2.Announcement) layer2.Changes
 	Reannounce()
+	SetKnown(macs []layer2.MAC)
+	Hold()
+	Awake()
+	Held() bool
+	Turning(within time.Duration) bool
+	Hosts(iface string, family layer2.Family, limit int) []layer2.Asker
 	Links() ([]layer2.Link, <-chan struct{})
 	State() (layer2.State, <-chan struct{})
 	Counters() layer2.Counters
@@ -69,23 +90,25 @@ type announcer interface {
 
 var _ announcer = (*layer2.Announcer)(nil)
 
-// handOver is how long a speaker that stops goes on answering after the others were told: by then they
-// have taken over.
-const handOver = 300 * time.Millisecond
+// Kinds of messages between speakers. They are part of the protocol.
+const (
+	kindDetection gossip.Kind = 1
+	kindOwnership gossip.Kind = 2
+)
 
-// Run runs a speaker until ctx ends, and leaves in good order: the others are told first and take over while
+// maxMessages is how many messages of ownership may wait for the loop. Lost ones are asked for again.
+const maxMessages = 4096
+
+// Run runs a speaker until ctx ends, and stops in good order: the others are told first and stand in, or take over, while
 // it still answers. It returns an error when going on makes no sense.
 func Run(ctx context.Context, o Options) error {
 	s, err := newSpeaker(o)
 	if err != nil {
 		return err
 	}
-	// What keeps the node answering outlives ctx by the time of a leave.
+	// Everything outlives ctx by the time that the others need.
 	alive, die := context.WithCancelCause(context.WithoutCancel(ctx))
 	defer die(nil)
-	stopping, stopped := context.WithCancel(alive)
-	defer stopped()
-	defer context.AfterFunc(ctx, stopped)()
 
 	var parts sync.WaitGroup
 	start := func(ctx context.Context, what string, run func(context.Context) error) {
@@ -99,11 +122,15 @@ func Run(ctx context.Context, o Options) error {
 	start(alive, "metrics", s.serveMetrics)
 	start(alive, "layer 2", s.announcer.Run)
 	start(alive, "gossip", s.gossip.Run)
-	start(stopping, "speaker", s.run)
+	start(alive, "probes", s.prober.Run)
+	start(alive, "detection", s.detector.run)
+	start(alive, "kube-proxy's health", s.proxy.run)
+	start(alive, "speaker", s.run)
 
-	<-stopping.Done()
-	if alive.Err() == nil {
-		s.leave()
+	select {
+	case <-alive.Done():
+	case <-ctx.Done():
+		s.leaveOrRestart()
 	}
 	die(nil)
 	parts.Wait()
@@ -118,6 +145,13 @@ type speaker struct {
 	Options
 	announcer announcer
 	gossip    *gossip.Gossip
+	messages  *inbox[ownership.Received]
+	prober    *layer2.Prober
+	detector  *detector
+	looker    *looker
+	proxy     *proxyWatch
+	staleness staleness
+	workload  workload
 	ready     *readiness
 	meters    *meters
 	feed      *feed
@@ -135,9 +169,16 @@ func newSpeaker(o Options) (*speaker, error) {
 				return nil, err
 			}
 		}
-		s.announcer = layer2.New(layer2.Options{Logger: o.Log})
+		s.announcer = layer2.New(layer2.Options{Logger: o.Log, HoldAfterGap: true})
 	}
-	s.gossip = gossip.New(gossip.Options{Node: o.NodeName, Log: o.Log})
+	s.gossip = gossip.New(gossip.Options{Node: o.NodeName, Log: o.Log, Receive: s.receive})
+	s.messages = newInbox[ownership.Received](maxMessages, s.overrun)
+	s.detector = newDetector(o.NodeName, s.gossip.Life(), o.HeartbeatInterval, s.overrun)
+	s.prober = layer2.NewProber(s.announcer.Links, s.probed)
+	s.detector.send = func(to []string, payload []byte) { s.gossip.Send(to, kindDetection, payload, false) }
+	s.detector.probe = s.prober.Probe
+	s.detector.turning = s.announcer.Turning
+	s.proxy = &proxyWatch{url: proxyURL(o.ProxyHealth), changed: s.feed.poke, poll: proxyPoll}
 	s.meters = newMeters(o.Registry, s.announcer.Counters, s.gossip.Counters)
 
 	config := rest.CopyConfig(o.Config)
@@ -153,7 +194,10 @@ func newSpeaker(o Options) (*speaker, error) {
 	s.portrait = newPortrait(c, o.Log, o.NodeName, wrote("speaker"))
 
 	s.crier = newCrier(c, o.Log, o.NodeName, wrote("event"))
+	s.workload = workload{reader: c, key: types.NamespacedName{Namespace: o.Namespace, Name: o.DaemonSet}}
 	s.loop = newLoop(s)
+	s.looker = newLooker(s.loop.looked.put)
+	s.looker.probe = s.prober.Probe
 	s.herald.done = s.loop.heraldDone
 	return s, nil
 }
@@ -164,7 +208,8 @@ func (s *speaker) run(ctx context.Context) error {
 	if err := awaitCRDs(ctx, s.Config, s.Log); err != nil {
 		return err
 	}
-	w, err := newWatcher(s.Config, s.Options)
+	s.workload.remember(ctx)
+	w, err := newWatcher(s.Config, s.Options, func() { s.staleness.failed(time.Now()) })
 	if err != nil {
 		return err
 	}
@@ -196,17 +241,34 @@ func mode(observe bool) string {
 	return "active"
 }
 
-// leave tells the others, and goes on answering for the moment that they need to take over.
-func (s *speaker) leave() {
-	if s.Observe || !s.loop.othersServe() {
+// receive takes in what other speakers send. It is called from where it was read, and does not wait.
+func (s *speaker) receive(m gossip.Message) {
+	switch m.Kind {
+	case kindDetection:
+		s.detector.heard.put(detection.Message{From: m.From, Life: m.Life, Payload: m.Payload, At: clock()})
+	case kindOwnership:
+		message, err := ownership.Decode(m.Payload)
+		switch {
+		case errors.Is(err, ownership.ErrUnknown):
+		case err != nil:
+			s.meters.undecodable.Inc()
+			s.Log.Warn("can't read a message about ownership", "peer", m.From, "error", err)
+		default:
+			s.messages.put(ownership.Received{From: m.From, Life: m.Life, Message: message})
+		}
+	}
+}
+
+// probed takes in what became of a probe.
+func (s *speaker) probed(r layer2.ProbeResult) {
+	if r.ID&lookBit != 0 {
+		s.looker.result(r)
 		return
 	}
-	s.Log.Info("leaving: the other speakers take over", "node", s.NodeName)
-	ctx, cancel := context.WithTimeout(context.Background(), time.Second)
-	defer cancel()
-	s.gossip.Leave(ctx)
-	time.Sleep(handOver)
+	s.detector.results.put(r)
 }
+
+func (s *speaker) overrun() { s.meters.overrun.Inc() }
 
 func (s *speaker) serveMetrics(ctx context.Context) error {
 	o := metricsserver.Options{BindAddress: s.MetricsAddress, SecureServing: s.MetricsAuth}

@@ -7,6 +7,7 @@ import (
 	"strings"
 	"time"
 
+	appsv1 "k8s.io/api/apps/v1"
 	corev1 "k8s.io/api/core/v1"
 	discoveryv1 "k8s.io/api/discovery/v1"
 	eventsv1 "k8s.io/api/events/v1"
@@ -29,7 +30,7 @@ import (
 // scheme has the kinds that a speaker reads and writes.
 func scheme() *runtime.Scheme {
 	s := runtime.NewScheme()
-	for _, add := range []func(*runtime.Scheme) error{corev1.AddToScheme, discoveryv1.AddToScheme, eventsv1.AddToScheme, v1beta1.AddToScheme} {
+	for _, add := range []func(*runtime.Scheme) error{corev1.AddToScheme, appsv1.AddToScheme, discoveryv1.AddToScheme, eventsv1.AddToScheme, v1beta1.AddToScheme} {
 		if err := add(s); err != nil {
 			panic(err) // two kinds under one name: a mistake of ours
 		}
@@ -43,6 +44,7 @@ func mapper() meta.RESTMapper {
 	m.Add(corev1.SchemeGroupVersion.WithKind("Service"), meta.RESTScopeNamespace)
 	m.Add(corev1.SchemeGroupVersion.WithKind("Secret"), meta.RESTScopeNamespace)
 	m.Add(corev1.SchemeGroupVersion.WithKind("Node"), meta.RESTScopeRoot)
+	m.Add(appsv1.SchemeGroupVersion.WithKind("DaemonSet"), meta.RESTScopeNamespace)
 	m.Add(eventsv1.SchemeGroupVersion.WithKind("Event"), meta.RESTScopeNamespace)
 	m.Add(discoveryv1.SchemeGroupVersion.WithKind("EndpointSlice"), meta.RESTScopeNamespace)
 	for _, kind := range []string{"IPAddressPool", "L2Advertisement", "Speaker"} {
@@ -104,13 +106,13 @@ type watcher struct {
 	synced []func() bool
 }
 
-func newWatcher(config *rest.Config, o Options) (*watcher, error) {
+func newWatcher(config *rest.Config, o Options, failed func()) (*watcher, error) {
 	byName := func(name string) fields.Selector { return fields.OneTermEqualSelector("metadata.name", name) }
 	c, err := cache.New(config, cache.Options{
 		Scheme:                   scheme(),
 		Mapper:                   mapper(),
 		DefaultTransform:         cache.TransformStripManagedFields(),
-		DefaultWatchErrorHandler: watchErrors(o.Log),
+		DefaultWatchErrorHandler: watchErrors(o.Log, failed),
 		ByObject: map[client.Object]cache.ByObject{
 			&corev1.Service{}: {
 				Field:     fields.OneTermEqualSelector("spec.type", string(corev1.ServiceTypeLoadBalancer)),
@@ -229,13 +231,14 @@ func (w *watcher) followAll(ctx context.Context, o Options, f *feed, keys func([
 	return nil
 }
 
-// watchErrors tells why following fails, under one message so that whoever limits lines by cause limits them.
-func watchErrors(log *slog.Logger) toolscache.WatchErrorHandlerWithContext {
+// watchErrors counts that following fails, and tells why, under one message so that whoever limits lines by cause limits them.
+func watchErrors(log *slog.Logger, failed func()) toolscache.WatchErrorHandlerWithContext {
 	return func(_ context.Context, _ *toolscache.Reflector, err error) {
 		switch {
 		case apierrors.IsResourceExpired(err), apierrors.IsGone(err):
 			// The usual end of a watch.
 		default:
+			failed()
 			log.Warn("can't follow the API server's objects, going on with what was last known", "error", err)
 		}
 	}
@@ -254,6 +257,7 @@ func trimService(in any) (any, error) {
 			Type:                  s.Spec.Type,
 			LoadBalancerClass:     s.Spec.LoadBalancerClass,
 			ExternalTrafficPolicy: s.Spec.ExternalTrafficPolicy,
+			HealthCheckNodePort:   s.Spec.HealthCheckNodePort,
 		},
 	}
 	out.Labels = s.Labels
@@ -305,10 +309,18 @@ func trimNode(in any) (any, error) {
 	out.Status.Addresses = n.Status.Addresses
 	for _, c := range n.Status.Conditions {
 		if c.Type == corev1.NodeReady || c.Type == corev1.NodeNetworkUnavailable {
-			out.Status.Conditions = append(out.Status.Conditions, corev1.NodeCondition{Type: c.Type, Status: c.Status})
+			out.Status.Conditions = append(out.Status.Conditions, corev1.NodeCondition{Type: c.Type, Status: c.Status, Message: shutdownMessage(c)})
 		}
 	}
 	return out, nil
+}
+
+// shutdownMessage is what tells a node that shuts down from others that are not Ready.
+func shutdownMessage(c corev1.NodeCondition) string {
+	if strings.Contains(c.Message, shuttingDown) {
+		return shuttingDown
+	}
+	return ""
 }
 
 func trimMeta(m metav1.ObjectMeta) metav1.ObjectMeta {

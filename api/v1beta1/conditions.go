@@ -177,6 +177,17 @@ const (
 	// To do: choose a pool of a network that the nodes are on, or name interfaces in the L2Advertisement.
 	ReasonNoInterface Reason = "NoInterface"
 
+	// ReasonAddressConflict (False, or True where conflictDetection is Report): a host that is no node of the cluster has the
+	// address; the message names its MAC. It is announced once that host is gone. Also of events.
+	//
+	// To do: find the host by its MAC and give it another address, or take the address out of the pool.
+	ReasonAddressConflict Reason = "AddressConflict"
+
+	// ReasonKubeProxyAnswersARP (True): the address is answered, but another node's kernel answers for it, too.
+	//
+	// To do: set strictARP: true in kube-proxy's IPVS configuration.
+	ReasonKubeProxyAnswersARP Reason = "KubeProxyAnswersARP"
+
 	// ReasonNoLiveSpeaker (Unknown): no speaker is alive to announce the address, or to say so.
 	//
 	// To do: see why the Pods of the DaemonSet clarion-speaker do not run.
@@ -249,6 +260,11 @@ const (
 	//
 	// To do: remove the taint when the node is back.
 	ReasonNodeOutOfService Reason = "NodeOutOfService"
+
+	// ReasonViewStale (as a last resort): the speaker on the node has not reached the API server for a minute, and others do.
+	//
+	// To do: see what is between the node and the API server.
+	ReasonViewStale Reason = "ViewStale"
 
 	// ReasonEndpointTerminating (as a last resort): externalTrafficPolicy is Local, and the last endpoint on the node is
 	// terminating, though still serving.

@@ -6,7 +6,9 @@ import (
 	"log/slog"
 	"net/netip"
 	"os"
+	"slices"
 	"strings"
+	"time"
 
 	"github.com/spf13/cobra"
 	"github.com/spf13/pflag"
@@ -16,6 +18,8 @@ import (
 	"github.com/clarion-lb/clarion/api/v1beta1"
 	"github.com/clarion-lb/clarion/cmd/internal/program"
 	"github.com/clarion-lb/clarion/speaker"
+	"github.com/clarion-lb/clarion/speaker/detection"
+	"github.com/clarion-lb/clarion/speaker/ownership"
 )
 
 // flags are the settings as they are given.
@@ -34,6 +38,12 @@ type flags struct {
 	ignoreExcludeLabel bool
 	gossipPort         uint16
 	gossipAddress      string
+	onStop             string
+	daemonSet          string
+	proxyHealth        string
+	heartbeat          time.Duration
+	standIn            bool
+	takeOver           time.Duration
 }
 
 func command() *cobra.Command {
@@ -82,6 +92,12 @@ func (f *flags) register(s *pflag.FlagSet) {
 	s.BoolVar(&f.ignoreExcludeLabel, "ignore-exclude-label", false, "Announce also from nodes with the label "+v1beta1.LabelExcludeNode+".")
 	s.Uint16Var(&f.gossipPort, "gossip-port", 7956, "TCP and UDP port that speakers talk with each other on, the same on all nodes.")
 	s.StringVar(&f.gossipAddress, "gossip-bind-address", "", "Address to talk with the other speakers on. Default: the Node's InternalIP.")
+	s.StringVar(&f.onStop, "on-stop", string(speaker.StopAuto), "What becomes of this node's addresses when the speaker is stopped: restart keeps them here, leave hands them over, auto decides by what the Node and the DaemonSet say.")
+	s.StringVar(&f.daemonSet, "daemonset", "clarion-speaker", "Name of the DaemonSet that runs the speakers, asked on a stop.")
+	s.StringVar(&f.proxyHealth, "kube-proxy-health", "127.0.0.1:10256", "Address and port of kube-proxy's health check on this node; 0 for none.")
+	s.DurationVar(&f.heartbeat, "heartbeat-interval", detection.DefaultInterval, fmt.Sprintf("Time between two heartbeats, %s to %s: how fast a lost node is noticed goes with it.", detection.MinInterval, detection.MaxInterval))
+	s.BoolVar(&f.standIn, "stand-in", true, "Answer for the addresses of nodes whose speakers are silent, with those nodes' MACs. Dynamic ARP Inspection may forbid it.")
+	s.DurationVar(&f.takeOver, "take-over-after", ownership.DefaultTakeOver, "Time after which the addresses of a node whose speaker stays silent are moved.")
 	s.StringVar(&f.metrics, "metrics-bind-address", ":7957", "Address and port that serve /metrics; 0 serves none.")
 	s.StringVar(&f.auth, "metrics-auth", "token", "token serves metrics by HTTPS to whom the API server allows to read them; none by HTTP to everybody.")
 	s.StringVar(&f.health, "health-bind-address", "127.0.0.1:7958", "Address and port that serve /healthz and /readyz.")
@@ -100,6 +116,29 @@ func (f *flags) options(logs io.Writer) (speaker.Options, error) {
 		HealthAddress:      f.health,
 		Version:            version,
 		Registry:           metrics.Registry,
+		Stop:               speaker.StopMode(f.onStop),
+		DaemonSet:          f.daemonSet,
+		ProxyHealth:        f.proxyHealth,
+		HeartbeatInterval:  f.heartbeat,
+		NoStandIn:          !f.standIn,
+		TakeOver:           f.takeOver,
+	}
+	if !slices.Contains([]speaker.StopMode{speaker.StopAuto, speaker.StopRestart, speaker.StopLeave}, o.Stop) {
+		return o, fmt.Errorf("--on-stop is %q: give auto, restart or leave", f.onStop)
+	}
+	if o.ProxyHealth == "0" {
+		o.ProxyHealth = ""
+	}
+	if o.ProxyHealth != "" {
+		if _, err := netip.ParseAddrPort(o.ProxyHealth); err != nil {
+			return o, fmt.Errorf("--kube-proxy-health is %q: give an IP address and a port, or 0", f.proxyHealth)
+		}
+	}
+	if f.heartbeat < detection.MinInterval || f.heartbeat > detection.MaxInterval {
+		return o, fmt.Errorf("--heartbeat-interval is %s: give %s to %s", f.heartbeat, detection.MinInterval, detection.MaxInterval)
+	}
+	if f.takeOver < time.Second {
+		return o, fmt.Errorf("--take-over-after is %s: give a second at least; to have no stand-ins say --stand-in=false", f.takeOver)
 	}
 	if err := o.Classes.Validate(); err != nil {
 		return o, err

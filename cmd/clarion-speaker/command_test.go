@@ -96,6 +96,10 @@ func TestWrongSettingsAreRefusedWithAdvice(t *testing.T) {
 		{"log format", []string{"--log-format=xml"}, "give json or text"},
 		{"gossip address", []string{"--gossip-bind-address=here"}, "--gossip-bind-address"},
 		{"gossip port", []string{"--gossip-port=0"}, "--gossip-port is 0"},
+		{"on-stop", []string{"--on-stop=flee"}, "give auto, restart or leave"},
+		{"kube-proxy's health", []string{"--kube-proxy-health=localhost"}, "give an IP address and a port, or 0"},
+		{"heartbeats", []string{"--heartbeat-interval=1ms"}, "give 20ms to 2s"},
+		{"take-over", []string{"--take-over-after=0s"}, "give a second at least"},
 		{"no Service is served", []string{"--load-balancer-classes=", "--serve-unclassed-services=false"}, "no Service would be served"},
 		{"kubeconfig", []string{"--kubeconfig=/nowhere"}, "no way to the API server"},
 	} {

@@ -60,10 +60,14 @@ func (b *book) joined(node string, l life) bool {
 	if p.member == l {
 		return false
 	}
+	before := p.now
 	p.member, p.now = l, nil
 	if p.aside != nil && p.aside.state.life == l {
 		p.now, p.aside = p.aside, nil
 		return true
+	}
+	if before != nil {
+		p.aside = before
 	}
 	return false
 }
@@ -136,12 +140,29 @@ func (b *book) facts(node string) (Facts, bool) {
 	return Facts{}, false
 }
 
-// encoded returns all states that hold, in order of their nodes.
+// last returns what a node said last, though it may hold no more: of a member, of a life that is over; of a node that is
+// no member, of the life that was lost.
+func (b *book) last(node string) (Facts, bool) {
+	p := b.pages[node]
+	switch {
+	case p == nil:
+	case p.now != nil:
+		return p.now.state.facts, true
+	case p.aside != nil:
+		return p.aside.state.facts, true
+	}
+	return Facts{}, false
+}
+
+// encoded returns all states that hold, and what those said last that are lost, in order of their nodes.
 func (b *book) encoded() [][]byte {
 	var all [][]byte
 	for _, node := range slices.Sorted(maps.Keys(b.pages)) {
-		if e := b.pages[node].now; e != nil {
-			all = append(all, e.encoded)
+		switch p := b.pages[node]; {
+		case p.now != nil:
+			all = append(all, p.now.encoded)
+		case p.aside != nil && p.member == 0:
+			all = append(all, p.aside.encoded)
 		}
 	}
 	return all

@@ -43,7 +43,6 @@ const (
 	fieldLink
 	fieldProcess
 	fieldFlags
-	fieldMonitor
 )
 
 // Fields of a link.
@@ -68,7 +67,6 @@ const (
 	maxLinkName = 15 // IFNAMSIZ without its NUL
 	maxLinks    = 1024
 	maxPrefixes = 64
-	maxMonitors = 8
 	maxSeq      = 1 << 62
 )
 
@@ -133,9 +131,6 @@ func encodeState(s state) []byte {
 	}
 	if f := s.facts.flags(); f != 0 {
 		b = appendNumber(b, fieldFlags, f)
-	}
-	for _, m := range s.facts.Monitors[:min(len(s.facts.Monitors), maxMonitors)] {
-		b = appendField(b, fieldMonitor, []byte(m))
 	}
 	links := 0
 	for _, l := range s.facts.Links {
@@ -310,13 +305,6 @@ func decodeState(b []byte) (state, error) {
 		case fieldFlags:
 			n, err = decodeNumber(value)
 			s.facts.setFlags(n)
-		case fieldMonitor:
-			var m string
-			if len(s.facts.Monitors) == maxMonitors {
-				return fmt.Errorf("more than %d monitors", maxMonitors)
-			}
-			m, err = decodeText(value, maxNode)
-			s.facts.Monitors = append(s.facts.Monitors, m)
 		}
 		return err
 	})

@@ -5,7 +5,6 @@ import (
 	"fmt"
 	"net/netip"
 	"reflect"
-	"slices"
 	"strings"
 	"testing"
 	"time"
@@ -46,7 +45,6 @@ var genState = rapid.Custom(func(t *rapid.T) state {
 			Leaving:      rapid.Bool().Draw(t, "leaving"),
 			Stale:        rapid.Bool().Draw(t, "stale"),
 			ProxyFailing: rapid.Bool().Draw(t, "kube-proxy failing"),
-			Monitors:     rapid.SliceOfN(rapid.StringMatching(`[a-z]{1,8}`), 0, maxMonitors).Draw(t, "monitors"),
 			Capabilities: Capabilities(rapid.Uint64().Draw(t, "capabilities")),
 			Links:        rapid.SliceOfN(genLink, 0, 80).Draw(t, "links"),
 		},
@@ -145,7 +143,7 @@ func TestTheUnknownIsSkipped(t *testing.T) {
 }
 
 func TestWhatIsRefused(t *testing.T) {
-	good := encodeState(state{node: "a", life: 1, facts: Facts{Monitors: slices.Repeat([]string{"b"}, maxMonitors)}})
+	good := encodeState(state{node: "a", life: 1})
 	many := good
 	for i := range maxLinks + 1 {
 		many = appendField(many, fieldLink, appendField(nil, linkName, fmt.Append(nil, i)))
@@ -195,7 +193,6 @@ func TestWhatIsRefused(t *testing.T) {
 		{"a message of no life", appendField(frame(), typeDirect, append([]byte{fieldNode, 1, 'a'}, make([]byte, 9)...)), "no life"},
 		{"a message without a kind", appendField(frame(), typeDirect, []byte{fieldNode, 1, 'a', 0, 0, 0, 0, 0, 0, 0, 1}), "truncated"},
 		{"a message of nobody", appendField(frame(), typeDirect, []byte{fieldNode, 0, 0, 0, 0, 0, 0, 0, 0, 1, 7}), "no node"},
-		{"too many monitors", stateWith(fieldMonitor, []byte("b")), "more than 8 monitors"},
 		{"a link's deafness that says nothing", linkWith(linkDeaf, nil), "truncated"},
 		{"a question from a name that is none", appendField(frame(), typeAsk, []byte{0}), "control characters"},
 	} {

@@ -30,7 +30,8 @@
 //
 // Each speaker says some facts of itself and its node ([Facts]): a few hundred bytes, whose size goes with
 // the node's links and not with addresses. They travel directly to every member when they change, by gossip
-// and by push/pull in case that was lost, and who lacks them asks. Facts hold for one life of a speaker; the
+// and by push/pull in case that was lost, and who lacks them asks. What a lost speaker said last is remembered, and told to those
+// that come, for as long as its node should have one. Facts hold for one life of a speaker; the
 // life is in memberlist's metadata, so a restarted speaker is not taken for the one before.
 // Messages are type-length-value with a version (codec.go); what a speaker does not know it skips and passes on. No packet
 // is longer than 1,232 bytes.

@@ -58,6 +58,8 @@ type Snapshot struct {
 	Members []Member
 	// Missing are the peers that are not heard, in order.
 	Missing []string
+	// Lost are those of them of which somebody remembers what they said last, in order. They are not Known.
+	Lost []Member
 	// Accounted is true when every peer was heard, with what it says of itself, or was called twice
 	// in vain.
 	Accounted bool
@@ -70,7 +72,8 @@ type Snapshot struct {
 type Member struct {
 	Node string
 	Addr netip.Addr
-	// Known is false until what it says of itself has come.
+	// Known is false until what it says of itself has come. Until then Facts are what the speaker before it said, if
+	// that is remembered.
 	Known bool
 	Facts Facts
 }
@@ -81,6 +84,7 @@ func (m Member) equal(n Member) bool {
 
 func (s Snapshot) equal(t Snapshot) bool {
 	return s.Running == t.Running && s.Session == t.Session && s.Accounted == t.Accounted && s.Unintelligible == t.Unintelligible && slices.Equal(s.Missing, t.Missing) &&
+		slices.EqualFunc(s.Lost, t.Lost, Member.equal) &&
 		slices.EqualFunc(s.Members, t.Members, Member.equal)
 }
 

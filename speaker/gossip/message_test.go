@@ -189,6 +189,31 @@ func TestAPeerThatIsGoneIsNotTakenForUnintelligible(t *testing.T) {
 	})
 }
 
+// A speaker that has just started learns from the others what a node said last that was lost before.
+func TestWhatTheLostSaidIsRemembered(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		c := newCluster(t, 3)
+		c.await("all see all", 2*time.Second, c.all(everybody(3)))
+		c.stop(2)
+		c.await("noticed", 3*time.Second, c.all("00 01"))
+		c.stop(1)
+		c.await("noticed", 3*time.Second, c.all("00"))
+		n := c.start(1, nil)
+		c.await("all see all", 3*time.Second, c.all("00 01"))
+		time.Sleep(time.Second)
+		s := n.sees()
+		if len(s.Lost) != 1 || s.Lost[0].Node != "node-02" || s.Lost[0].Known || len(s.Lost[0].Facts.Links) != 1 {
+			t.Errorf("sees %+v", s.Lost)
+		}
+		// Who is not expected any more is forgotten.
+		n.change(func(d *Desired) { d.Peers = d.Peers[:2] })
+		time.Sleep(time.Second)
+		if s := n.sees(); len(s.Lost) != 0 {
+			t.Errorf("still sees %+v", s.Lost)
+		}
+	})
+}
+
 func TestEarsForgetRatherThanGrow(t *testing.T) {
 	var e ears
 	for i := range 2 * maxHeard {

@@ -337,7 +337,9 @@ func (s *session) publish() {
 		if node == s.g.node {
 			m.Known, m.Facts = true, s.local.facts
 		} else {
-			m.Facts, m.Known = s.book.facts(node)
+			if m.Facts, m.Known = s.book.facts(node); !m.Known {
+				m.Facts, _ = s.book.last(node)
+			}
 			snap.Accounted = snap.Accounted && m.Known
 		}
 		snap.Members = append(snap.Members, m)
@@ -348,10 +350,14 @@ func (s *session) publish() {
 			continue
 		}
 		snap.Missing = append(snap.Missing, p.Node)
+		if facts, remembered := s.book.last(p.Node); remembered {
+			snap.Lost = append(snap.Lost, Member{Node: p.Node, Addr: p.Addr, Facts: facts})
+		}
 		c := s.dials.calls[p.Node]
 		snap.Accounted = snap.Accounted && c != nil && c.failed >= callsInVain
 		snap.Unintelligible = snap.Unintelligible || s.guard.heard(p.Addr, now)
 	}
 	slices.Sort(snap.Missing)
+	slices.SortFunc(snap.Lost, func(a, b Member) int { return strings.Compare(a.Node, b.Node) })
 	s.g.publish(snap)
 }

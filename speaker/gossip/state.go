@@ -26,8 +26,6 @@ type Facts struct {
 	Stale bool
 	// ProxyFailing says that kube-proxy on the node, which once was healthy, says that it is not.
 	ProxyFailing bool
-	// Monitors are the nodes whose speakers watch over this one.
-	Monitors []string
 	// Capabilities are what it can do beyond the first version of the protocol.
 	Capabilities Capabilities
 	// Links of the node, in order of name.
@@ -97,7 +95,7 @@ func (l *Link) setDeaf(bits byte) { l.DeafIPv4, l.DeafIPv6 = bits&deafIPv4 != 0,
 // Equal reports whether f and g say the same.
 func (f Facts) Equal(g Facts) bool {
 	return f.Build == g.Build && f.Started.Equal(g.Started) && f.Serving == g.Serving &&
-		f.Life == g.Life && f.flags() == g.flags() && slices.Equal(f.Monitors, g.Monitors) &&
+		f.Life == g.Life && f.flags() == g.flags() &&
 		f.Capabilities == g.Capabilities && slices.EqualFunc(f.Links, g.Links, Link.Equal)
 }
 

@@ -64,7 +64,7 @@ func networkAvailable(q *question) Reason {
 }
 
 func hasSpeaker(q *question) Reason {
-	if s := q.view.nodes[q.node].Speaker; !s.Alive || !s.Serving {
+	if !q.view.nodes[q.node].Speaker.Known {
 		return v1beta1.ReasonNoSpeaker
 	}
 	return ""

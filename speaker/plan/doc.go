@@ -23,7 +23,7 @@
 //	NotSelected             no advertisement that covers the address selects the node
 //	NodeExcluded            the node has the exclusion label (can be ignored by a setting)
 //	NodeNetworkUnavailable  the Node says that its network is not set up
-//	NoSpeaker               no speaker is heard there, or it does not serve yet
+//	NoSpeaker               no speaker has been heard there
 //	NoInterface             no link is on-link for the address, or named by an advertisement
 //	LinkDown                there are such links, all down
 //	LinkFailed              the kernel refuses the sockets that answering there needs
@@ -37,6 +37,7 @@
 //	NodeNotReady            the Node's condition Ready is not True
 //	ProxyUnhealthy          kube-proxy says so, and once said otherwise
 //	NodeCordoned            spec.unschedulable
+//	ViewStale               the node's speaker does not reach the API server, and others do
 //
 // Among candidates of equal rank those come first that the advertisements prefer (Weight).
 //

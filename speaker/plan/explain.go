@@ -84,7 +84,6 @@ func (v *View) refuse(address netip.Addr, s Sharer, node int) (Reason, string) {
 
 // say puts a refusal into words that a person can act on.
 func (v *View) say(r Reason, address netip.Addr, ads []int, node int) string {
-	n := v.nodes[node]
 	switch r {
 	case v1beta1.ReasonNotSelected:
 		return "the nodeSelectors of " + v.list(ads) + " do not select the node"
@@ -94,10 +93,7 @@ func (v *View) say(r Reason, address netip.Addr, ads []int, node int) string {
 	case v1beta1.ReasonNodeNetworkUnavailable:
 		return "the Node's condition NetworkUnavailable is True: the node's network plug-in has not set it up"
 	case v1beta1.ReasonNoSpeaker:
-		if n.Speaker.Alive {
-			return "the speaker on the node has started and does not serve yet"
-		}
-		return "no speaker is heard on the node"
+		return "no speaker has been heard on the node"
 	case v1beta1.ReasonNoInterface:
 		q := &question{view: v, address: address, ads: ads, node: node}
 		if q.onlyNamed() {

@@ -15,7 +15,7 @@ import (
 // 2001:db8::/64, unless told otherwise.
 
 func node(name string, change ...func(*Node)) Node {
-	n := Node{Name: name, Labels: map[string]string{}, Speaker: Speaker{Alive: true, Serving: true,
+	n := Node{Name: name, Labels: map[string]string{}, Speaker: Speaker{Known: true,
 		Links: []Link{link("eth0", "192.0.2.0/24", "2001:db8::/64")}}}
 	for _, c := range change {
 		c(&n)
@@ -28,7 +28,6 @@ func notReady(n *Node)             { n.Signals |= NotReady }
 func signal(s Signals) func(*Node) { return func(n *Node) { n.Signals |= s } }
 func noNetwork(n *Node)            { n.NetworkUnavailable = true }
 func noSpeaker(n *Node)            { n.Speaker = Speaker{} }
-func starting(n *Node)             { n.Speaker.Serving = false }
 func links(l ...Link) func(*Node)  { return func(n *Node) { n.Speaker.Links = l } }
 
 func link(name string, prefixes ...string) Link {
@@ -164,9 +163,7 @@ func TestDecide(t *testing.T) {
 			[]Sharer{service("web", "a")}, "a:eth0 b:eth0"},
 		{"a node without network may not, and if it is the only one", []Node{node("a", noNetwork)}, all, false, anAddress,
 			[]Sharer{service("web", "a")}, "#0 NoEligibleNode"},
-		{"a node whose speaker is not heard may not", []Node{node("a", noSpeaker), node("b")}, all, false, anAddress,
-			[]Sharer{service("web", "a")}, "b:eth0"},
-		{"a node whose speaker has only just started may not yet", []Node{node("a", starting), node("b")}, all, false, anAddress,
+		{"a node whose speaker was never heard may not", []Node{node("a", noSpeaker), node("b")}, all, false, anAddress,
 			[]Sharer{service("web", "a")}, "b:eth0"},
 		{"a cluster without nodes", nil, all, false, anAddress,
 			[]Sharer{service("web", "a")}, "#0 NoEligibleNode"},
@@ -325,9 +322,7 @@ func TestExplain(t *testing.T) {
 		{"no network", node("a", noNetwork), []Advertisement{everything}, service("web", "a"),
 			v1beta1.ReasonNodeNetworkUnavailable, "NetworkUnavailable is True"},
 		{"no speaker", node("a", noSpeaker), []Advertisement{everything}, service("web", "a"),
-			v1beta1.ReasonNoSpeaker, "no speaker is heard"},
-		{"speaker starting", node("a", starting), []Advertisement{everything}, service("web", "a"),
-			v1beta1.ReasonNoSpeaker, "does not serve yet"},
+			v1beta1.ReasonNoSpeaker, "no speaker has been heard"},
 		{"off-link", node("a", links(link("eth0", "10.0.0.0/8"))), []Advertisement{everything}, service("web", "a"),
 			v1beta1.ReasonNoInterface, "no interface of the node is in a network that contains 192.0.2.10: give it an address there, or name"},
 		{"none of the named interfaces", node("a"), []Advertisement{{Name: "x", Interfaces: named("bond0")}}, service("web", "a"),
@@ -384,7 +379,7 @@ func TestTheFirstNoWins(t *testing.T) {
 		{v1beta1.ReasonNotSelected, func() { n.Labels["edge"] = "" }},
 		{v1beta1.ReasonNodeExcluded, func() { delete(n.Labels, v1beta1.LabelExcludeNode) }},
 		{v1beta1.ReasonNodeNetworkUnavailable, func() { n.NetworkUnavailable = false }},
-		{v1beta1.ReasonNoSpeaker, func() { n.Speaker = Speaker{Alive: true, Serving: true, Links: n.Speaker.Links} }},
+		{v1beta1.ReasonNoSpeaker, func() { n.Speaker = Speaker{Known: true, Links: n.Speaker.Links} }},
 		{v1beta1.ReasonNoInterface, func() { n.Speaker.Links = []Link{down(link("eth0", "192.0.2.0/24"))} }},
 		{v1beta1.ReasonLinkDown, func() { n.Speaker.Links[0].Up = true }},
 		{v1beta1.ReasonNoEndpoint, func() { s.Endpoints = Endpoints{"z": {Ready: true}} }},

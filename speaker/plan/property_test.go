@@ -57,7 +57,7 @@ var genUniverse = rapid.Custom(func(t *rapid.T) universe {
 	for i := range rapid.IntRange(0, 4).Draw(t, "nodes") {
 		n := Node{Name: fmt.Sprint("node-", i), Labels: genLabels(t), Signals: genSignals(t),
 			NetworkUnavailable: !mostly(t, "network"),
-			Speaker:            Speaker{Alive: mostly(t, "alive"), Serving: mostly(t, "serving")}}
+			Speaker:            Speaker{Known: mostly(t, "known")}}
 		for j := range rapid.IntRange(0, 3).Draw(t, "links") {
 			l := link(fmt.Sprint("eth", j), rapid.SampledFrom(prefixes).Draw(t, "prefix"))
 			l.Up = mostly(t, "up")
@@ -98,7 +98,7 @@ var genUniverse = rapid.Custom(func(t *rapid.T) universe {
 // slowDecide is Decide written down plainly: no places, no numbers, a set of sharers at a time.
 func slowDecide(u universe) Decision {
 	interfaces := func(n Node, s Sharer) []string {
-		if s.Endpoints == nil || n.NetworkUnavailable || !n.Speaker.Alive || !n.Speaker.Serving {
+		if s.Endpoints == nil || n.NetworkUnavailable || !n.Speaker.Known {
 			return nil
 		}
 		if _, excluded := n.Labels[v1beta1.LabelExcludeNode]; excluded && !u.cluster.IgnoreExcludeLabel {

@@ -16,8 +16,10 @@ type Signals uint8
 
 // The signals, from the lightest.
 const (
+	// ViewStale is a node whose speaker has not reached the API server for a while, though others do.
+	ViewStale Signals = 1 << iota
 	// Cordoned is a Node that is unschedulable.
-	Cordoned Signals = 1 << iota
+	Cordoned
 	// ProxyUnhealthy is a node whose kube-proxy, which once said that it is healthy, says that it is not.
 	ProxyUnhealthy
 	// NotReady is a Node whose condition Ready is not True.
@@ -55,6 +57,8 @@ var softSignals = []softSignal{
 	{ProxyUnhealthy, v1beta1.ReasonProxyUnhealthy, 10 * time.Second, 15 * time.Second,
 		"kube-proxy on the node says that it is not healthy"},
 	{Cordoned, v1beta1.ReasonNodeCordoned, time.Second, 10 * time.Second, "the Node is cordoned (spec.unschedulable)"},
+	{ViewStale, v1beta1.ReasonViewStale, time.Minute, 10 * time.Second,
+		"the speaker on the node does not reach the API server, and others do"},
 }
 
 // heaviest returns the heaviest of some signals, false if there are none.

@@ -49,7 +49,7 @@ func TestHoldDown(t *testing.T) {
 }
 
 func TestEverySignalHasAReasonAndWords(t *testing.T) {
-	for bit := Cordoned; bit <= Terminating; bit <<= 1 {
+	for bit := ViewStale; bit != 0; bit <<= 1 {
 		if bit.Reason() == "" || InWords(bit.Reason()) == "" {
 			t.Errorf("%07b has no reason, or no words", bit)
 		}

@@ -37,11 +37,10 @@ type Node struct {
 
 // A Speaker is what the speaker on a node says of itself.
 type Speaker struct {
-	// Alive is true while it is heard.
-	Alive bool
-	// Serving is true once it takes what falls to it.
-	Serving bool
-	Links   []Link
+	// Known is true once it has said what links the node has, whether it is heard now or not: who is lost and what
+	// becomes of its addresses is decided elsewhere.
+	Known bool
+	Links []Link
 }
 
 // A Link is an interface of a node.

@@ -1,0 +1,329 @@
+package scenarios
+
+import (
+	"context"
+	"fmt"
+	"net/netip"
+	"strings"
+	"testing"
+	"time"
+
+	"golang.org/x/sys/unix"
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+
+	"github.com/clarion-lb/clarion/e2e/lab"
+	"github.com/clarion-lb/clarion/e2e/stage"
+)
+
+// TestLayer2Ownership is what a LAN client sees of addresses that move, and of those that must not. Four light nodes, with
+// the back end on the first, and two dozen addresses of both families.
+//
+//	client ──── lan ──┬── node1 (back end)
+//	                  ├── node2
+//	                  ├── node3
+//	                  └── node4
+func TestLayer2Ownership(t *testing.T) {
+	l := lab.Up(t, lab.Options{Nodes: 4, Light: true})
+	s := &story{T: t, lab: l, ctx: t.Context()}
+	s.must(stage.Run(s.ctx, l, func(line string) { t.Log(line) }))
+	s.must(stage.Announce(s.ctx, l))
+	s.must(stage.Serve(s.ctx, l, stage.Web{Name: "web", On: []string{"node1"}, NoService: true}))
+	client, err := l.Clientset()
+	s.must(err)
+	const services = 18
+	for i := range services {
+		_, err := client.CoreV1().Services("default").Create(s.ctx, threeHundred(i), metav1.CreateOptions{})
+		s.must(err)
+	}
+	s.kubectl("wait", "--for=condition=clarion.dev/Announced", "services", "--all", "--timeout=60s", "--field-selector=spec.type=LoadBalancer")
+	var all []netip.Addr
+	list, err := client.CoreV1().Services("default").List(s.ctx, metav1.ListOptions{})
+	s.must(err)
+	for _, svc := range list.Items {
+		for _, ingress := range svc.Status.LoadBalancer.Ingress {
+			all = append(all, netip.MustParseAddr(ingress.IP))
+		}
+	}
+	s.sameOwners(all, s.owners(all)) // and one each
+
+	for _, family := range []string{"IPv4", "IPv6"} {
+		s.chapter("the owner is cut off: others answer in well under a second, and when it is back nothing moves, "+family, func(s *story) {
+			owners := s.owners(all)
+			node, held := s.victim(owners, family == "IPv4")
+			watch := stage.StartWatch(s.ctx, l, held...)
+			time.Sleep(300 * time.Millisecond)
+			s.must(node.Cut())
+			time.Sleep(3 * time.Second)
+			seen, err := watch.Stop()
+			s.must(err)
+			for _, summary := range seen {
+				s.Logf("%s: nobody answered for %v", summary.Target, summary.Gap)
+				if summary.Gap == 0 || summary.Gap > time.Second {
+					s.Errorf("%s: nobody answered for %v", summary.Target, summary.Gap)
+				}
+			}
+			moved := s.owners(all)
+			s.must(node.Heal())
+			time.Sleep(time.Second)
+			s.onlyOne(all)
+			time.Sleep(4 * time.Second)
+			s.sameOwners(all, moved)
+		})
+	}
+
+	s.chapter("a speaker is stopped for five seconds: nothing moves, and every request is answered", func(s *story) {
+		owners := s.owners(all)
+		node, held := s.victim(owners, true)
+		asking := s.ask(held[0])
+		s.must(node.Signal(s.ctx, stage.Speaker, unix.SIGSTOP))
+		time.Sleep(5 * time.Second)
+		s.must(node.Signal(s.ctx, stage.Speaker, unix.SIGCONT))
+		time.Sleep(2 * time.Second)
+		s.answeredThroughout(held[0], asking(), owners[held[0]])
+		s.sameOwners(all, owners)
+	})
+
+	s.chapter("a speaker crashes and comes back: nothing moves, and every request is answered", func(s *story) {
+		owners := s.owners(all)
+		node, held := s.victim(owners, true)
+		asking := s.ask(held[0])
+		s.must(node.Signal(s.ctx, stage.Speaker, unix.SIGKILL)) // it is started again
+		time.Sleep(8 * time.Second)
+		s.answeredThroughout(held[0], asking(), owners[held[0]])
+		s.sameOwners(all, owners)
+	})
+
+	s.chapter("all speakers are restarted, one after the other: nothing moves, and no connection fails", func(s *story) {
+		owners := s.owners(all)
+		_, held := s.victim(owners, true)
+		watch := stage.StartWatch(s.ctx, l, held...)
+		for _, n := range l.Nodes() {
+			s.must(n.Stop(s.ctx, stage.Speaker, 30*time.Second))
+			s.must(stage.StartSpeaker(s.ctx, l, n))
+			s.speakerReady(n)
+		}
+		seen, err := watch.Stop()
+		s.must(err)
+		for _, summary := range seen {
+			if summary.Failures > 0 {
+				s.Errorf("%s: %d of %d connections failed, over %v", summary.Target, summary.Failures, summary.Attempts, summary.Gap)
+			}
+		}
+		time.Sleep(time.Second)
+		s.sameOwners(all, owners)
+	})
+
+	s.chapter("a node is drained: its addresses move without a loss, and stay away", func(s *story) {
+		owners := s.owners(all)
+		node, held := s.victim(owners, true)
+		watch := stage.StartWatch(s.ctx, l, held...)
+		time.Sleep(300 * time.Millisecond)
+		s.kubectl("label", "node", node.Name, "clarion.dev/drain=")
+		s.eventually(10*time.Second, func() error {
+			for a, owner := range s.owners(all) {
+				if owner == node.Name {
+					return fmt.Errorf("%s is still on %s", a, node.Name)
+				}
+			}
+			return nil
+		})
+		time.Sleep(500 * time.Millisecond)
+		seen, err := watch.Stop()
+		s.must(err)
+		for _, summary := range seen {
+			if summary.Failures > 0 {
+				s.Errorf("%s: %d of %d connections failed", summary.Target, summary.Failures, summary.Attempts)
+			}
+		}
+		moved := s.owners(all)
+		s.kubectl("label", "node", node.Name, "clarion.dev/drain-")
+		time.Sleep(3 * time.Second)
+		s.sameOwners(all, moved)
+	})
+
+	s.chapter("ten per cent of all frames are lost for a minute: nothing moves", func(s *story) {
+		owners := s.owners(all)
+		for _, n := range l.Nodes() {
+			s.lose(n.Host, 10)
+		}
+		time.Sleep(time.Minute)
+		for _, n := range l.Nodes() {
+			s.lose(n.Host, 0)
+		}
+		time.Sleep(time.Second)
+		s.sameOwners(all, owners)
+	})
+
+	s.chapter("another host has the address: it is not announced, and the host's MAC is named", func(s *story) {
+		address := lab.PoolV4.Addr()
+		for range 200 {
+			address = address.Next()
+		}
+		printer, err := l.AddHost(s.ctx, lab.HostSpec{Name: "printer", Interfaces: []lab.Interface{{
+			Segment: "lan", Addresses: []netip.Prefix{netip.PrefixFrom(address, lab.LANv4.Bits())}}}})
+		s.must(err)
+		mac, err := printer.Exec(s.ctx, "cat", "/sys/class/net/eth0/address")
+		s.must(err)
+		s.apply(fmt.Sprintf("{apiVersion: v1, kind: Service, metadata: {name: taken, namespace: default, annotations: {clarion.dev/loadBalancerIPs: %q}}, "+
+			"spec: {type: LoadBalancer, selector: {app: web}, ports: [{port: 80, targetPort: 8080}]}}", address))
+		s.expectCondition("taken", "Announced", "False AddressConflict")
+		if got := s.condition("taken", "Announced"); !strings.Contains(got, strings.TrimSpace(mac)) {
+			s.Errorf("the condition %q does not name %s", got, mac)
+		}
+		answers, err := l.AskLAN(s.ctx, address, 300*time.Millisecond)
+		s.must(err)
+		if len(answers) != 1 || answers[0].Node != nil {
+			s.Errorf("%v answer for the printer's address", answers)
+		}
+		s.must(printer.Cut())
+		s.expectCondition("taken", "Announced", "True")
+		s.kubectl("delete", "service", "taken")
+	})
+}
+
+// owners are the nodes that answer for addresses, by what is seen on the wire; each must have one.
+func (s *story) owners(addresses []netip.Addr) map[netip.Addr]string {
+	s.Helper()
+	owners := map[netip.Addr]string{}
+	for _, a := range addresses {
+		s.eventually(3*time.Second, func() error {
+			answers, err := s.lab.AskLAN(s.ctx, a, 60*time.Millisecond)
+			if err != nil {
+				return err
+			}
+			if len(answers) != 1 || answers[0].Node == nil {
+				return fmt.Errorf("%s is answered by %v", a, answers)
+			}
+			owners[a] = answers[0].Node.Name
+			return nil
+		})
+	}
+	return owners
+}
+
+// onlyOne wants one node to answer for each address, now.
+func (s *story) onlyOne(addresses []netip.Addr) {
+	s.Helper()
+	for _, a := range addresses {
+		answers, err := s.lab.AskLAN(s.ctx, a, 60*time.Millisecond)
+		s.must(err)
+		if len(answers) != 1 {
+			s.Errorf("%s is answered by %d nodes: %v", a, len(answers), answers)
+		}
+	}
+}
+
+// sameOwners wants every address where it was.
+func (s *story) sameOwners(addresses []netip.Addr, before map[netip.Addr]string) {
+	s.Helper()
+	for a, now := range s.owners(addresses) {
+		if now != before[a] {
+			s.Errorf("%s has moved from %s to %s", a, before[a], now)
+		}
+	}
+}
+
+// victim is a node other than the first, which has the back end, that owns some addresses of a family.
+func (s *story) victim(owners map[netip.Addr]string, v4 bool) (*lab.Node, []netip.Addr) {
+	held := map[string][]netip.Addr{}
+	for a, name := range owners {
+		if a.Is4() == v4 && name != "node1" {
+			held[name] = append(held[name], a)
+		}
+	}
+	best := ""
+	for name := range held {
+		if best == "" || len(held[name]) > len(held[best]) || len(held[name]) == len(held[best]) && name < best {
+			best = name
+		}
+	}
+	return s.lab.Node(best), held[best]
+}
+
+// An asked is a request on the LAN and who answered it.
+type asked struct {
+	at time.Time
+	by string // "" for nobody
+}
+
+// ask asks for an address again and again, until the result is called.
+func (s *story) ask(a netip.Addr) func() []asked {
+	ctx, stop := context.WithCancel(s.ctx)
+	done := make(chan []asked)
+	go func() {
+		var all []asked
+		for ctx.Err() == nil {
+			at := time.Now()
+			answers, err := s.lab.AskLAN(s.ctx, a, 40*time.Millisecond)
+			if err != nil {
+				break
+			}
+			by := ""
+			for _, answer := range answers {
+				if answer.Node != nil {
+					by += answer.Node.Name
+				}
+			}
+			all = append(all, asked{at, by})
+		}
+		done <- all
+	}()
+	return func() []asked { stop(); return <-done }
+}
+
+// answeredThroughout wants an address answered with one node's MAC, but for a moment.
+func (s *story) answeredThroughout(a netip.Addr, all []asked, owner string) {
+	s.Helper()
+	var longest time.Duration
+	last := all[0].at
+	for _, q := range all {
+		switch q.by {
+		case owner:
+			last = q.at
+		case "":
+			longest = max(longest, q.at.Sub(last))
+		default:
+			s.Errorf("%s was answered as %s's, which is %s's", a, q.by, owner)
+		}
+	}
+	s.Logf("%s: asked %d times, unanswered for %v at most", a, len(all), longest)
+	if longest > 800*time.Millisecond {
+		s.Errorf("%s was unanswered for %v", a, longest)
+	}
+}
+
+// speakerReady waits until a node's speaker says that it is.
+func (s *story) speakerReady(n *lab.Node) {
+	s.Helper()
+	s.eventually(20*time.Second, func() error {
+		c, err := n.Dial(s.ctx, "tcp", "127.0.0.1:7958")
+		if err != nil {
+			return err
+		}
+		defer c.Close()
+		if _, err := fmt.Fprint(c, "GET /readyz HTTP/1.0\r\n\r\n"); err != nil {
+			return err
+		}
+		answer := make([]byte, 512)
+		read, err := c.Read(answer)
+		if err != nil {
+			return err
+		}
+		if line := string(answer[:read]); !strings.Contains(line, " 200 ") {
+			return fmt.Errorf("the speaker on %s says %q", n.Name, line)
+		}
+		return nil
+	})
+}
+
+// lose has a host lose some of the frames that arrive, at random; 0 ends that.
+func (s *story) lose(h *lab.Host, percent int) {
+	s.Helper()
+	if percent == 0 {
+		_, err := h.Exec(s.ctx, "nft", "delete", "table", "netdev", "loss")
+		s.must(err)
+		return
+	}
+	_, err := h.Exec(s.ctx, "nft", fmt.Sprintf("table netdev loss { chain in { type filter hook ingress device eth0 priority 0; numgen random mod 100 < %d drop; }; }", percent))
+	s.must(err)
+}

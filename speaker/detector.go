@@ -1,0 +1,228 @@
+package speaker
+
+import (
+	"context"
+	"maps"
+	"net/netip"
+	"slices"
+	"sync"
+	"time"
+
+	"github.com/clarion-lb/clarion/speaker/detection"
+	"github.com/clarion-lb/clarion/speaker/gossip"
+	"github.com/clarion-lb/clarion/speaker/layer2"
+)
+
+// detector runs the machine that finds lost nodes. It has a goroutine of its own, so that nothing the loop does delays a
+// heartbeat or a verdict; the loop tells it what it knows and is told what the verdicts are.
+type detector struct {
+	machine *detection.Machine
+	send    func(to []string, payload []byte)
+	probe   func(...layer2.Probe)
+	// turning reports whether requests would be answered now.
+	turning func(within time.Duration) bool
+
+	heard   *inbox[detection.Message]
+	results *inbox[layer2.ProbeResult]
+	// found are verdicts for the loop.
+	found *inbox[detection.Verdict]
+
+	mu       sync.Mutex
+	flags    detection.Flags
+	world    *detection.World // news, nil for none
+	isolated []string         // own links on which nobody answers
+	news     chan struct{}
+}
+
+const (
+	// maxHeard is how many messages may wait. They are a second's worth in a large cluster that has lost half its nodes.
+	maxHeard = 4096
+	// turnWithin is how long the loops that answer may take to come round, before this speaker says nothing more.
+	turnWithin = 300 * time.Millisecond
+	// turnEvery is how often they are asked.
+	turnEvery = 40 * time.Millisecond
+)
+
+func newDetector(node string, life uint64, interval time.Duration, dropped func()) *detector {
+	return &detector{
+		machine: detection.New(detection.Config{Node: node, Life: life, Interval: interval}),
+		heard:   newInbox[detection.Message](maxHeard, dropped),
+		results: newInbox[layer2.ProbeResult](0, nil),
+		found:   newInbox[detection.Verdict](0, nil),
+		news:    make(chan struct{}, 1),
+	}
+}
+
+// tell sets what this speaker says of itself in heartbeats, and with a world that is not nil what is known of the others.
+func (d *detector) tell(flags detection.Flags, world *detection.World) {
+	d.mu.Lock()
+	changed := world != nil || flags != d.flags
+	d.flags = flags
+	if world != nil {
+		d.world = world
+	}
+	d.mu.Unlock()
+	if changed {
+		select {
+		case d.news <- struct{}{}:
+		default:
+		}
+	}
+}
+
+// isolation returns this node's own links on which nobody answers, in order.
+func (d *detector) isolation() []string {
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	return d.isolated
+}
+
+// run detects until ctx ends.
+func (d *detector) run(ctx context.Context) error {
+	timer := time.NewTimer(0)
+	defer timer.Stop()
+	turning, asked := false, time.Time{}
+	for {
+		now := clock()
+		if now.Sub(asked) >= turnEvery {
+			turning, asked = d.turning(turnWithin), now
+		}
+		in := detection.Input{Turning: turning, Heard: d.heard.take()}
+		for _, r := range d.results.take() {
+			in.Results = append(in.Results, resultOf(now, r))
+		}
+		d.mu.Lock()
+		in.Flags, in.World = d.flags, d.world
+		d.world = nil
+		d.mu.Unlock()
+
+		out := d.machine.Step(now, in)
+		for _, s := range out.Send {
+			d.send(s.To, s.Payload)
+		}
+		if len(out.Probes) > 0 {
+			probes := make([]layer2.Probe, len(out.Probes))
+			for i, o := range out.Probes {
+				probes[i] = probeOf(o)
+			}
+			d.probe(probes...)
+		}
+		d.conclude(out)
+		timer.Reset(max(out.WakeAt.Sub(clock()), 0))
+		select {
+		case <-ctx.Done():
+			return nil
+		case <-timer.C:
+		case <-d.heard.signal:
+		case <-d.results.signal:
+		case <-d.news:
+		}
+	}
+}
+
+// conclude makes the verdicts known to the loop.
+func (d *detector) conclude(out detection.Output) {
+	var isolated []string
+	for _, i := range out.Isolated {
+		isolated = append(isolated, i.Link)
+	}
+	d.mu.Lock()
+	changed := !slices.Equal(isolated, d.isolated)
+	d.isolated = isolated
+	d.mu.Unlock()
+	if len(out.Verdicts) > 0 {
+		d.found.put(out.Verdicts...)
+	} else if changed {
+		d.found.poke()
+	}
+}
+
+// lookBit marks the probes that are not the detector's.
+const lookBit = 1 << 63
+
+func probeOf(o detection.ProbeOrder) layer2.Probe {
+	p := layer2.Probe{ID: o.ID &^ lookBit, Peer: o.Peer, Interface: o.Interface, Target: o.Target, Port: o.Port,
+		Expect: layer2.MAC(o.Expect), Deadline: time.Now().Add(o.Deadline.Sub(clock()))}
+	switch o.Method {
+	case detection.ARP, detection.NDP:
+		p.Method = layer2.ProbeNeighbor
+	case detection.Echo4, detection.Echo6:
+		p.Method = layer2.ProbeEcho
+	case detection.TCP:
+		p.Method = layer2.ProbeConnect
+	}
+	return p
+}
+
+// resultOf is what became of a probe, on the machines' clock.
+func resultOf(now time.Time, r layer2.ProbeResult) detection.ProbeResult {
+	out := detection.ProbeResult{ID: r.ID, Sent: now.Add(-time.Since(r.Sent)), MAC: detection.MAC(r.MAC), Source: detection.MAC(r.Source)}
+	switch r.Outcome {
+	case layer2.ProbeAnswered:
+		out.Outcome, out.RTT = detection.Answered, r.At.Sub(r.Sent)
+	case layer2.ProbeOtherMAC:
+		out.Outcome, out.RTT = detection.Answered, r.At.Sub(r.Sent)
+	case layer2.ProbeNotSent:
+		out.Outcome = detection.NotSent
+	default:
+		out.Outcome = detection.Unanswered
+	}
+	return out
+}
+
+// worldOf is what gossip and the links say, as detection needs it. hosts are neighbours that are no nodes.
+func worldOf(self string, s gossip.Snapshot, links []layer2.Link, port uint16, hosts []detection.Host) *detection.World {
+	w := &detection.World{Links: detectionLinks(gossipLinks(links)), Hosts: hosts}
+	add := func(m gossip.Member, heard bool) {
+		if m.Node == self || m.Facts.Life == 0 {
+			return
+		}
+		w.Members = append(w.Members, detection.Member{Node: m.Node, Life: m.Facts.Life, Gossip: heard,
+			Addr: netip.AddrPortFrom(m.Addr, port), Links: detectionLinks(m.Facts.Links)})
+	}
+	for _, m := range s.Members {
+		add(m, true)
+	}
+	for _, m := range s.Lost {
+		add(m, false)
+	}
+	return w
+}
+
+func detectionLinks(links []gossip.Link) []detection.Link {
+	out := make([]detection.Link, 0, len(links))
+	for _, l := range links {
+		out = append(out, detection.Link{Name: l.Name, Up: l.Up, MAC: l.MAC, Addresses: l.Prefixes, LinkLocal: l.LinkLocal})
+	}
+	return out
+}
+
+// hostsOf returns some hosts that lately asked for something on each link, and are no nodes'.
+func hostsOf(links []layer2.Link, s gossip.Snapshot, askers func(iface string, family layer2.Family, limit int) []layer2.Asker) []detection.Host {
+	const perLink = 4
+	known := map[layer2.MAC]bool{}
+	for _, m := range slices.Concat(s.Members, s.Lost) {
+		for _, l := range m.Facts.Links {
+			known[l.MAC] = true
+		}
+	}
+	found := map[detection.Host]bool{}
+	for _, l := range links {
+		for _, family := range []layer2.Family{layer2.IPv4, layer2.IPv6} {
+			for _, a := range askers(l.Name, family, perLink) {
+				if !known[a.MAC] {
+					found[detection.Host{Link: l.Name, Addr: a.Address}] = true
+				}
+			}
+		}
+	}
+	return slices.SortedFunc(maps.Keys(found), func(a, b detection.Host) int {
+		if a.Link != b.Link {
+			if a.Link < b.Link {
+				return -1
+			}
+			return 1
+		}
+		return a.Addr.Compare(b.Addr)
+	})
+}
