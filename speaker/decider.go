@@ -311,7 +311,7 @@ func (d *decider) rebuild(now time.Time) {
 	for name, n := range d.nodes {
 		p := n.plan
 		said, heard := d.known[name]
-		p.Speaker = plan.Speaker{Known: heard, Links: planLinks(said.links)}
+		p.Speaker = plan.Speaker{Known: heard, Alive: d.hears(name), Links: planLinks(said.links)}
 		seen := p.Signals
 		if said.proxyFailing {
 			seen |= plan.ProxyUnhealthy
@@ -333,6 +333,12 @@ func (d *decider) rebuild(now time.Time) {
 		d.dirty[a] = true
 	}
 	d.allDirty = false
+}
+
+// hears reports whether a node's speaker is heard.
+func (d *decider) hears(node string) bool {
+	_, heard := slices.BinarySearchFunc(d.seen.gossip.Members, node, func(m gossip.Member, name string) int { return strings.Compare(m.Node, name) })
+	return heard
 }
 
 // someFresh reports whether any speaker that serves sees the API server. When none does, nobody's view is worse than

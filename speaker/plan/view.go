@@ -40,6 +40,8 @@ type Speaker struct {
 	// Known is true once it has said what links the node has, whether it is heard now or not: who is lost and what
 	// becomes of its addresses is decided elsewhere.
 	Known bool
+	// Alive is true while it is heard. Nothing here asks: it is for those who decide what each node does by itself.
+	Alive bool
 	Links []Link
 }
 
