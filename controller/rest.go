@@ -84,8 +84,13 @@ func (t *term) listResting(ctx context.Context) (out []ipam.Rest, err error) {
 	if err := t.client.List(ctx, &pools); err != nil {
 		return nil, fmt.Errorf("listing pools: %w", err)
 	}
-	for i := range pools.Items {
-		for _, r := range pools.Items[i].Status.Resting {
+	return restsOf(pools.Items), nil
+}
+
+// restsOf reads what pools' statuses tell of what rests.
+func restsOf(pools []clarion.IPAddressPool) (out []ipam.Rest) {
+	for i := range pools {
+		for _, r := range pools[i].Status.Resting {
 			addr, err := netip.ParseAddr(r.Address)
 			if err != nil {
 				continue // not written by us
@@ -96,7 +101,7 @@ func (t *term) listResting(ctx context.Context) (out []ipam.Rest, err error) {
 			})
 		}
 	}
-	return out, nil
+	return out
 }
 
 // restingStatus is how a pool's status tells of what rests.

@@ -94,6 +94,46 @@ func TestOnARealAPIServer(t *testing.T) {
 			}
 		}
 	})
+	t.Run("explain tells of every pool, and of what the caller may not see", func(t *testing.T) {
+		out, _, err := run(t, "", "explain", "service", "default/web", "--kubeconfig", admin)
+		if !errors.Is(err, errUnhealthy) || !strings.Contains(out, "Assigned: ") || !strings.Contains(out, "has not looked at it") {
+			t.Errorf("a Service that nobody has looked at: %v\n%s", err, out)
+		}
+		asks := service.DeepCopy()
+		asks.ObjectMeta = metav1.ObjectMeta{Namespace: "default", Name: "asks", Annotations: map[string]string{v1beta1.AnnotationLoadBalancerIPs: "198.51.100.1"}}
+		asks.Spec.ClusterIP, asks.Spec.ClusterIPs, asks.Spec.Ports[0].NodePort = "", nil, 0
+		if err := c.Create(t.Context(), asks); err != nil {
+			t.Fatal(err)
+		}
+		out, _, _ = run(t, "", "explain", "service", "default/asks", "--kubeconfig", admin)
+		if !strings.Contains(out, "AddressNotInPool") || !strings.Contains(out, "198.51.100.1") {
+			t.Errorf("a Service that asks for what no pool has:\n%s", out)
+		}
+		out, _, _ = run(t, "", "explain", "svc", "default/web", "--kubeconfig", admin, "--serve-unclassed-services=false")
+		if !strings.Contains(out, "another provider's") {
+			t.Errorf("a Service that is not ours:\n%s", out)
+		}
+		if _, _, err := run(t, "", "explain", "service", "default/web", "--kubeconfig", nobody); err == nil || errors.Is(err, errUnhealthy) {
+			t.Errorf("a Service that one may not read: %v", err)
+		}
+	})
+	t.Run("the check of a migration tells who would not keep an address", func(t *testing.T) {
+		held := service.DeepCopy()
+		held.Status.LoadBalancer.Ingress = []corev1.LoadBalancerIngress{{IP: "192.0.2.9"}}
+		if err := c.Status().Update(t.Context(), held); err != nil {
+			t.Fatal(err)
+		}
+		file := filepath.Join(t.TempDir(), "metallb.yaml")
+		for addresses, want := range map[string]string{"192.0.2.0/28": "1 of 1 Services", "198.51.100.0/24": "0 of 1 Services"} {
+			if err := os.WriteFile(file, []byte("apiVersion: metallb.io/v1beta1\nkind: IPAddressPool\nmetadata: {name: p}\nspec: {addresses: [\""+addresses+"\"]}\n"), 0o600); err != nil {
+				t.Fatal(err)
+			}
+			out, _, err := run(t, "", "migrate", "metallb", "--check", "-f", file, "--kubeconfig", admin)
+			if !strings.Contains(out, want) || errors.Is(err, errUnhealthy) != strings.HasPrefix(want, "0") {
+				t.Errorf("with %s: %v\n%s", addresses, err, out)
+			}
+		}
+	})
 	t.Run("history tells a Service's events in order, and no other's", func(t *testing.T) {
 		for _, e := range []struct {
 			reason, controller string

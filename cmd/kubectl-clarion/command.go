@@ -26,6 +26,10 @@ Is it well, and if not, what is wrong:
 
   kubectl clarion status
 
+Why has this Service no address, or why is it not announced:
+
+  kubectl clarion explain service NAMESPACE/NAME
+
 What MetalLB's configuration is in Clarion's words:
 
   kubectl clarion migrate metallb`,
@@ -39,7 +43,7 @@ What MetalLB's configuration is in Clarion's words:
 	c.SetErr(streams.ErrOut)
 	p.config.AddFlags(c.PersistentFlags())
 	c.PersistentFlags().StringVar(&p.installedIn, "clarion-namespace", "clarion-system", "Namespace that Clarion is installed in.")
-	c.AddCommand(p.status(), p.history(), p.pools(), p.speakers(), p.peers(), p.doctor(), p.keys(), p.migrate())
+	c.AddCommand(p.status(), p.explain(), p.history(), p.pools(), p.speakers(), p.peers(), p.doctor(), p.keys(), p.migrate())
 	return c
 }
 

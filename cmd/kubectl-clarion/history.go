@@ -40,9 +40,7 @@ by default.`,
 				}
 				var l eventsv1.EventList
 				err := objects.List(ctx, &l, client.InNamespace(namespace))
-				ours := slices.DeleteFunc(l.Items, func(e eventsv1.Event) bool {
-					return e.Regarding.UID != service.UID || !strings.HasPrefix(e.ReportingController, "clarion.dev/")
-				})
+				ours := ofService(l.Items, &service)
 				return historyOf(time.Now(), ours), ours, err
 			})
 		},
@@ -69,7 +67,7 @@ func (p *program) service(arg string) (namespace, name string, err error) {
 func historyOf(now time.Time, events []eventsv1.Event) view.Table {
 	t := view.Table{Columns: []view.Column{{Name: "AGO"}, {Name: "WHAT"}, {Name: "BY", Wide: true}, {Name: "MESSAGE"}},
 		Empty: "There are no events of this Service any more."}
-	slices.SortStableFunc(events, func(a, b eventsv1.Event) int { return cmp.Compare(lastOf(a).UnixNano(), lastOf(b).UnixNano()) })
+	byTime(events)
 	for _, e := range events {
 		what := view.Cell{Text: e.Reason}
 		if e.Type == corev1.EventTypeWarning {
@@ -78,6 +76,10 @@ func historyOf(now time.Time, events []eventsv1.Event) view.Table {
 		t.Rows = append(t.Rows, []view.Cell{{Text: view.Ago(now, lastOf(e))}, what, {Text: e.ReportingInstance}, {Text: e.Note}})
 	}
 	return t
+}
+
+func byTime(events []eventsv1.Event) {
+	slices.SortStableFunc(events, func(a, b eventsv1.Event) int { return cmp.Compare(lastOf(a).UnixNano(), lastOf(b).UnixNano()) })
 }
 
 // lastOf is when an event last happened.

@@ -9,18 +9,23 @@ import (
 	"os"
 	"slices"
 	"strings"
+	"time"
 
 	"github.com/spf13/cobra"
+	corev1 "k8s.io/api/core/v1"
 	apierrors "k8s.io/apimachinery/pkg/api/errors"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/apimachinery/pkg/apis/meta/v1/unstructured"
+	"k8s.io/apimachinery/pkg/runtime"
 	"k8s.io/apimachinery/pkg/runtime/schema"
 	utilyaml "k8s.io/apimachinery/pkg/util/yaml"
 	"k8s.io/client-go/discovery"
 	"k8s.io/client-go/dynamic"
 	"sigs.k8s.io/yaml"
 
+	"github.com/clarion-lb/clarion/api/v1beta1"
 	"github.com/clarion-lb/clarion/cmd/kubectl-clarion/metallb"
+	"github.com/clarion-lb/clarion/controller"
 )
 
 func (p *program) migrate() *cobra.Command {
@@ -34,7 +39,10 @@ func (p *program) migrate() *cobra.Command {
 }
 
 func (p *program) migrateMetalLB() *cobra.Command {
-	var files []string
+	var (
+		files []string
+		check bool
+	)
 	c := &cobra.Command{
 		Use:   "metallb",
 		Short: "Print MetalLB's configuration as Clarion's",
@@ -48,6 +56,10 @@ As it runs in the cluster:
 As it stands in files:
 
   kubectl clarion migrate metallb --from-file metallb.yaml
+
+Would each Service of the cluster keep its addresses:
+
+  kubectl clarion migrate metallb --check
 
 Then look at the result with Clarion in observe mode before it serves anything.`,
 		Args: cobra.NoArgs,
@@ -67,9 +79,13 @@ Then look at the result with Clarion in observe mode before it serves anything.`
 			if len(result.Objects) == 0 && len(result.Notes) == 0 {
 				return errors.New("there is nothing of MetalLB's: neither objects of metallb.io nor a ConfigMap with address-pools")
 			}
+			if check {
+				return p.checkMigration(c.Context(), result)
+			}
 			return errors.Join(p.printObjects(result), p.report(result, unseen))
 		},
 	}
+	c.Flags().BoolVar(&check, "check", false, "Print no objects, but whether each Service of the cluster would keep its addresses with them; the exit code tells.")
 	c.Flags().StringArrayVarP(&files, "from-file", "f", nil, "File with MetalLB's objects, instead of the cluster's; - for standard input. May be repeated.")
 	return c
 }
@@ -184,6 +200,50 @@ func (p *program) printObjects(result metallb.Result) error {
 		if _, err := p.Out.Write(content); err != nil {
 			return err
 		}
+	}
+	return nil
+}
+
+// checkMigration runs the controller's own decisions on the cluster's Services, as if it began with the pools that were converted.
+func (p *program) checkMigration(ctx context.Context, result metallb.Result) error {
+	objects, err := p.objects()
+	if err != nil {
+		return err
+	}
+	seen := controller.Seen{Classes: v1beta1.ServiceClasses{Classes: []string{v1beta1.DefaultLoadBalancerClass}, Unclassed: true}, Now: time.Now()}
+	if class, found, _ := unstructured.NestedStringSlice(result.Values, "loadBalancerClasses"); found {
+		seen.Classes = v1beta1.ServiceClasses{Classes: class}
+	}
+	for _, o := range result.Objects {
+		if o.GetKind() != "IPAddressPool" {
+			continue
+		}
+		var pool v1beta1.IPAddressPool
+		if err := runtime.DefaultUnstructuredConverter.FromUnstructured(o.Object, &pool); err != nil {
+			return err
+		}
+		seen.Pools = append(seen.Pools, pool)
+	}
+	var services corev1.ServiceList
+	var namespaces corev1.NamespaceList
+	var nodes corev1.NodeList
+	if err := errors.Join(objects.List(ctx, &services), objects.List(ctx, &namespaces), objects.List(ctx, &nodes)); err != nil {
+		return err
+	}
+	seen.Services, seen.Namespaces, seen.Nodes = services.Items, namespaces.Items, nodes.Items
+	kept := 0
+	for i := range seen.Services {
+		if s := &seen.Services[i]; seen.Served(s) && len(s.Status.LoadBalancer.Ingress) > 0 {
+			kept++
+		}
+	}
+	changes := seen.Changes()
+	for _, c := range changes {
+		fmt.Fprintf(p.Out, "Service %s/%s would not keep %v: %s: %s\n", c.Service.Namespace, c.Service.Name, c.Has, c.Decision.Reason, c.Decision.Message)
+	}
+	fmt.Fprintf(p.Out, "%d of %d Services with addresses keep them\n", kept-len(changes), kept)
+	if len(changes) > 0 {
+		return errUnhealthy
 	}
 	return nil
 }

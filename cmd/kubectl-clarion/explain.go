@@ -1,0 +1,285 @@
+package main
+
+import (
+	"context"
+	"fmt"
+	"io"
+	"net/netip"
+	"slices"
+	"strings"
+	"time"
+
+	"github.com/spf13/cobra"
+	corev1 "k8s.io/api/core/v1"
+	eventsv1 "k8s.io/api/events/v1"
+	apierrors "k8s.io/apimachinery/pkg/api/errors"
+	"k8s.io/apimachinery/pkg/api/meta"
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+	"sigs.k8s.io/controller-runtime/pkg/client"
+
+	"github.com/clarion-lb/clarion/api/v1beta1"
+	"github.com/clarion-lb/clarion/cmd/kubectl-clarion/view"
+	"github.com/clarion-lb/clarion/controller"
+	"github.com/clarion-lb/clarion/controller/ipam"
+)
+
+// classes are the settings of the controller that decide whom it serves.
+type classes struct {
+	names     []string
+	unclassed bool
+}
+
+func (c *classes) flags(cmd *cobra.Command) {
+	cmd.Flags().StringSliceVar(&c.names, "load-balancer-classes", []string{v1beta1.DefaultLoadBalancerClass}, "As the controller has it.")
+	cmd.Flags().BoolVar(&c.unclassed, "serve-unclassed-services", true, "As the controller has it.")
+}
+
+func (c *classes) served() v1beta1.ServiceClasses {
+	return v1beta1.ServiceClasses{Classes: c.names, Unclassed: c.unclassed}
+}
+
+func (p *program) explain() *cobra.Command {
+	c := &cobra.Command{Use: "explain", Short: "Say why something is as it is", Args: cobra.NoArgs}
+	c.AddCommand(p.explainService())
+	return c
+}
+
+func (p *program) explainService() *cobra.Command {
+	var (
+		o      output
+		served classes
+	)
+	c := &cobra.Command{
+		Use:     "service NAMESPACE/NAME",
+		Aliases: []string{"svc"},
+		Short:   "Say why a Service has its addresses, or has none, and whether they are announced",
+		Long: `Say why a Service has its addresses, or has none, and whether they are announced: which pools were considered and why each was used or not, what the
+speakers say, what happened lately, and what to do next.
+
+It runs the controller's own decision on what you may read, and says what you may not. The exit code is 1 where the Service lacks an address or is not
+announced.`,
+		Args: cobra.ExactArgs(1),
+		RunE: func(c *cobra.Command, args []string) error {
+			namespace, name, err := p.service(args[0])
+			if err != nil {
+				return err
+			}
+			objects, err := p.objects()
+			if err != nil {
+				return err
+			}
+			well := true
+			err = p.show(c.Context(), o, func(ctx context.Context) (printer, any, error) {
+				e, err := explanationOf(ctx, objects, client.ObjectKey{Namespace: namespace, Name: name}, served.served())
+				well = e.Well
+				return e, e, err
+			})
+			if err == nil && !well {
+				return errUnhealthy
+			}
+			return err
+		},
+	}
+	o.flags(c)
+	served.flags(c)
+	return c
+}
+
+// explanation is what there is to say of a Service.
+type explanation struct {
+	Service   string
+	Served    bool
+	Asks      string `json:",omitempty"`
+	Addresses []string
+	Assigned  *metav1.Condition `json:",omitempty"`
+	Announced *metav1.Condition `json:",omitempty"`
+	// Decision is what the controller's own rules say now.
+	Decision string
+	Pools    []ipam.Verdict `json:",omitempty"`
+	Events   []string       `json:",omitempty"`
+	Unseen   []string       `json:",omitempty"`
+	Next     string         `json:",omitempty"`
+	Well     bool
+}
+
+func explanationOf(ctx context.Context, c client.Client, key client.ObjectKey, served v1beta1.ServiceClasses) (explanation, error) {
+	e := explanation{Service: key.String()}
+	var service corev1.Service
+	if err := c.Get(ctx, key, &service); err != nil {
+		return e, err
+	}
+	seen := controller.Seen{Classes: served, Now: time.Now()}
+	var failed error
+	saw := func(what string, err error) bool {
+		switch {
+		case err == nil:
+			return true
+		case apierrors.IsForbidden(err):
+			e.Unseen = append(e.Unseen, what)
+		default:
+			failed = fmt.Errorf("read %s: %w", what, err)
+		}
+		return false
+	}
+	var (
+		services   corev1.ServiceList
+		pools      v1beta1.IPAddressPoolList
+		namespaces corev1.NamespaceList
+		nodes      corev1.NodeList
+		speakers   v1beta1.SpeakerList
+		events     eventsv1.EventList
+	)
+	if saw("other namespaces' Services", c.List(ctx, &services)) {
+		seen.Services = services.Items
+	}
+	if saw("IPAddressPools", c.List(ctx, &pools)) {
+		seen.Pools = pools.Items
+	}
+	if saw("namespaces", c.List(ctx, &namespaces)) {
+		seen.Namespaces = namespaces.Items
+	}
+	if saw("nodes", c.List(ctx, &nodes)) {
+		seen.Nodes = nodes.Items
+	}
+	if saw("Speakers", c.List(ctx, &speakers)) {
+		seen.Speakers = speakers.Items
+	}
+	if saw("events", c.List(ctx, &events, client.InNamespace(key.Namespace))) {
+		e.Events = lately(time.Now(), ofService(events.Items, &service))
+	}
+	if failed != nil {
+		return e, failed
+	}
+	e.fill(&service, seen)
+	return e, nil
+}
+
+// fill says of a Service what follows from what is seen.
+func (e *explanation) fill(service *corev1.Service, seen controller.Seen) {
+	for _, in := range service.Status.LoadBalancer.Ingress {
+		e.Addresses = append(e.Addresses, in.IP+in.Hostname)
+	}
+	e.Assigned = meta.FindStatusCondition(service.Status.Conditions, string(v1beta1.ConditionAddressAssigned))
+	e.Announced = meta.FindStatusCondition(service.Status.Conditions, string(v1beta1.ConditionAnnounced))
+	e.Served = seen.Served(service)
+	if !e.Served {
+		switch {
+		case service.Spec.Type != corev1.ServiceTypeLoadBalancer:
+			e.Decision = fmt.Sprintf("not a LoadBalancer: its type is %s", service.Spec.Type)
+		case service.Spec.LoadBalancerClass != nil:
+			e.Decision = fmt.Sprintf("another provider's: its loadBalancerClass is %s, and Clarion serves %s", *service.Spec.LoadBalancerClass, strings.Join(seen.Classes.Classes, ", "))
+		default:
+			e.Decision = "another provider's: Clarion serves no Services without a loadBalancerClass here"
+		}
+		return
+	}
+	if asked, err := v1beta1.ParseRequest(service.Annotations, service.Spec.LoadBalancerIP); err == nil {
+		e.Asks = asks(asked)
+	}
+	if slices.Contains(e.Unseen, "IPAddressPools") || slices.Contains(e.Unseen, "other namespaces' Services") {
+		e.Decision = "not worked out here, as you may not read all that it depends on; the controller's own words follow"
+	} else {
+		d := seen.Explain(service)
+		e.Decision = d.Message
+		if d.Reason != "" {
+			e.Decision = string(d.Reason) + ": " + d.Message
+		}
+		e.Pools = d.Story
+	}
+	is := func(c *metav1.Condition) bool { return c != nil && c.Status == metav1.ConditionTrue }
+	e.Well = is(e.Assigned) && is(e.Announced)
+	switch {
+	case e.Assigned == nil:
+		e.Next = "The controller has not looked at it: see kubectl clarion status."
+	case !is(e.Assigned):
+		e.Next = "Do what the reason " + e.Assigned.Reason + " asks for (docs/reference/conditions.md); the Service is tried again by itself as soon as that has changed."
+	case e.Announced == nil:
+		e.Next = "No speaker has said anything of it: see kubectl clarion speakers."
+	case !is(e.Announced):
+		e.Next = "Do what the reason " + e.Announced.Reason + " asks for (docs/reference/conditions.md)."
+	}
+}
+
+func asks(r v1beta1.Request) string {
+	var out []string
+	if len(r.Addresses) > 0 {
+		var list []string
+		for _, a := range r.Addresses {
+			list = append(list, netip.Addr.String(a))
+		}
+		out = append(out, "the address "+strings.Join(list, ", "))
+	}
+	if r.Pool != "" {
+		out = append(out, "the pool "+r.Pool)
+	}
+	if r.SharingKey != "" {
+		out = append(out, "to share under the key "+r.SharingKey)
+	}
+	return strings.Join(out, ", ")
+}
+
+// ofService picks out what Clarion told of a Service.
+func ofService(events []eventsv1.Event, service *corev1.Service) []eventsv1.Event {
+	return slices.DeleteFunc(events, func(e eventsv1.Event) bool {
+		return e.Regarding.UID != service.UID || !strings.HasPrefix(e.ReportingController, v1beta1.AnnotationPrefix)
+	})
+}
+
+// lastEvents is how many events an explanation has.
+const lastEvents = 5
+
+func lately(now time.Time, events []eventsv1.Event) []string {
+	byTime(events)
+	var out []string
+	for _, e := range events[max(0, len(events)-lastEvents):] {
+		out = append(out, fmt.Sprintf("%s ago %s: %s", view.Ago(now, lastOf(e)), e.Reason, e.Note))
+	}
+	return out
+}
+
+// Print prints the explanation.
+func (e explanation) Print(w io.Writer, s view.Style) error {
+	t := view.Table{Columns: []view.Column{{Name: "SERVICE"}, {Name: e.Service}}}
+	row := func(name string, mood view.Mood, text string) {
+		if text != "" {
+			t.Rows = append(t.Rows, []view.Cell{{Text: name}, {Text: text, Mood: mood}})
+		}
+	}
+	condition := func(name string, c *metav1.Condition) {
+		if c == nil {
+			row(name, view.Doubtful, "nothing said")
+			return
+		}
+		mood := view.Bad
+		if c.Status == metav1.ConditionTrue {
+			mood = view.Good
+		}
+		row(name, mood, fmt.Sprintf("%s, %s: %s", c.Status, c.Reason, c.Message))
+	}
+	row("Asks for", view.Plain, e.Asks)
+	addresses := strings.Join(e.Addresses, ", ")
+	if addresses == "" {
+		addresses = "none"
+	}
+	row("Addresses", view.Plain, addresses)
+	row("Decision", view.Plain, e.Decision)
+	for _, v := range e.Pools {
+		row("  "+v.Pool, view.Plain, v.Text)
+	}
+	if e.Served {
+		condition("Assigned", e.Assigned)
+		condition("Announced", e.Announced)
+	}
+	for i, event := range e.Events {
+		name := ""
+		if i == 0 {
+			name = "Lately"
+		}
+		row(name, view.Plain, event)
+	}
+	if len(e.Unseen) > 0 {
+		row("Not seen", view.Doubtful, strings.Join(e.Unseen, ", ")+": you may not list them")
+	}
+	row("Next", view.Plain, e.Next)
+	return t.Print(w, s)
+}
