@@ -84,6 +84,52 @@ type BFDProfileSpec struct {
 	// +kubebuilder:validation:Minimum=1
 	// +kubebuilder:validation:Maximum=254
 	MinimumTTL *int32 `json:"minimumTtl,omitempty"`
+
+	// authentication of packets (RFC 5880 section 6.7). Default: none.
+	// +optional
+	Authentication *BFDAuthentication `json:"authentication,omitempty"`
+}
+
+// BFDAuthentication says how packets are authenticated (RFC 5880 section 6.7). Both ends need the same
+// type, and at least one key in common.
+type BFDAuthentication struct {
+	// type is KeyedSHA1 or MeticulousKeyedSHA1 (RFC 5880 section 6.7.4); the latter takes each packet once.
+	// +required
+	Type BFDAuthenticationType `json:"type"`
+
+	// keys that packets may come with, each with an id of its own; the first signs ours. To change keys
+	// without a gap, add the new one, have the router take both, put the new one first on both sides, and
+	// take the old one away.
+	// +required
+	// +listType=atomic
+	// +kubebuilder:validation:MinItems=1
+	// +kubebuilder:validation:MaxItems=4
+	// +kubebuilder:validation:XValidation:rule="self.all(k, self.exists_one(o, o.id == k.id))",message="two keys have the same id: set each to one of its own, from 0 to 255"
+	Keys []BFDKey `json:"keys"`
+}
+
+// BFDAuthenticationType is a way to authenticate BFD packets.
+// +kubebuilder:validation:Enum=KeyedSHA1;MeticulousKeyedSHA1
+type BFDAuthenticationType string
+
+// Ways to authenticate.
+const (
+	BFDKeyedSHA1           BFDAuthenticationType = "KeyedSHA1"
+	BFDMeticulousKeyedSHA1 BFDAuthenticationType = "MeticulousKeyedSHA1"
+)
+
+// BFDKey is a key and the number that packets call it by.
+type BFDKey struct {
+	// id is the Auth Key ID, 0 to 255.
+	// +required
+	// +kubebuilder:validation:Minimum=0
+	// +kubebuilder:validation:Maximum=255
+	ID int32 `json:"id"`
+
+	// passwordSecret is the Secret with the key, of 1 to 20 bytes: of type kubernetes.io/basic-auth, in
+	// Clarion's namespace, under the key password.
+	// +required
+	PasswordSecret SecretReference `json:"passwordSecret"`
 }
 
 // BFDProfileStatus is what the controller found.

@@ -43,6 +43,7 @@ var rows = slices.Concat(
 	nameRows("BGPAdvertisement", "spec.ipAddressPools[]", "ipAddressPools: [%s]"),
 	nameRows("BGPAdvertisement", "spec.peers[]", "peers: [%s]"),
 	nameRows("BGPPeer", "spec.bfdProfile", "{myASN: 1, peerASN: 2, peerAddress: 192.0.2.1, bfdProfile: %s}"),
+	nameRows("BFDProfile", "spec.authentication.keys[].passwordSecret.name", "authentication: {type: KeyedSHA1, keys: [{id: 1, passwordSecret: {name: %s}}]}"),
 	nameRows("BGPPeer", "spec.passwordSecret.name", "{myASN: 1, peerASN: 2, peerAddress: 192.0.2.1, passwordSecret: {name: %s}}"),
 	deviceRows("spec.interface", "{myASN: 1, peerASN: 2, interface: %s}"),
 	deviceRows("spec.vrf", "{myASN: 1, peerASN: 2, peerAddress: 192.0.2.1, vrf: %s}"),
@@ -357,6 +358,12 @@ var bfdRows = []row{
 	{name: "one packet decides", kind: "BFDProfile", spec: "detectMultiplier: 1", field: "spec.detectMultiplier", says: "greater than or equal to 2"},
 	{name: "the echo function", kind: "BFDProfile", spec: "{echoMode: true, echoInterval: 10}"},
 	{name: "an echo interval without the echo function", kind: "BFDProfile", spec: "echoInterval: 50", field: "spec.echoInterval", says: "set echoMode to true"},
+	{name: "authentication", kind: "BFDProfile", spec: "authentication: {type: MeticulousKeyedSHA1, keys: [{id: 1, passwordSecret: {name: new}}, {id: 0, passwordSecret: {name: old}}]}"},
+	{name: "authentication by MD5", kind: "BFDProfile", spec: "authentication: {type: KeyedMD5, keys: [{id: 1, passwordSecret: {name: x}}]}", field: "spec.authentication.type", says: "MeticulousKeyedSHA1"},
+	{name: "authentication without a key", kind: "BFDProfile", spec: "authentication: {type: KeyedSHA1, keys: []}", field: "spec.authentication.keys", says: "at least 1 items"},
+	{name: "a key ID of more than a byte", kind: "BFDProfile", spec: "authentication: {type: KeyedSHA1, keys: [{id: 256, passwordSecret: {name: x}}]}", field: "spec.authentication.keys[].id", says: "less than or equal to 255"},
+	{name: "two keys with one ID", kind: "BFDProfile", spec: "authentication: {type: KeyedSHA1, keys: [{id: 1, passwordSecret: {name: x}}, {id: 1, passwordSecret: {name: other}}]}", field: "spec.authentication.keys", says: "two keys have the same id"},
+	{name: "a key's Secret in another namespace", kind: "BFDProfile", spec: "authentication: {type: KeyedSHA1, keys: [{id: 1, passwordSecret: {name: x, namespace: elsewhere}}]}", field: "spec.authentication.keys[].passwordSecret.namespace", says: "leave namespace out"},
 	{name: "a TTL of 255", kind: "BFDProfile", spec: "minimumTtl: 255", field: "spec.minimumTtl", says: "less than or equal to 254"},
 }
 

@@ -85,7 +85,7 @@ type Profile struct {
 	// MinimumTTL is the lowest TTL of a multihop session's packets; 0 means 254.
 	// Those of others must have 255.
 	MinimumTTL uint8
-	// EchoInterval is that of echo packets; 0 is for none. IPv4, single hop.
+	// EchoInterval is that of echo packets; 0 is for none. Sessions over IPv6 or several hops send none in any case.
 	EchoInterval time.Duration
 	// Auth is the zero value where packets are not authenticated.
 	Auth Auth
@@ -125,8 +125,6 @@ func (s Session) Validate() error {
 		return fmt.Errorf("authentication type %d is not one by SHA-1", s.Auth.Type)
 	case s.Auth.Type != 0 && !s.Auth.Keys[0].Used:
 		return fmt.Errorf("authentication needs a key")
-	case s.EchoInterval > 0 && (path.Multihop || !path.Peer.Is4()):
-		return fmt.Errorf("the echo function is for IPv4 sessions with a neighbour on the link")
 	}
 	return nil
 }
@@ -178,4 +176,14 @@ func (s Snapshot) Session(name string) (Status, bool) {
 		}
 	}
 	return Status{}, false
+}
+
+// NewKey makes a key of a secret of 1 to 20 bytes.
+func NewKey(id uint8, secret []byte) (Key, error) {
+	k := Key{ID: id, Used: true}
+	if len(secret) == 0 || len(secret) > len(k.Secret) {
+		return Key{}, fmt.Errorf("a BFD key has 1 to %d bytes, and this one %d", len(k.Secret), len(secret))
+	}
+	copy(k.Secret[:], secret)
+	return k, nil
 }

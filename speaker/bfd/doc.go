@@ -60,7 +60,8 @@
 // interface; only then, and with echo wanted, is it told that they are: nothing in
 // this process could stand in for that. Packet filters of the node may still drop
 // them. A kernel with net.ipv4.conf.*.log_martians logs each echo that returns.
-// While control packets come and echoes don't, a session goes down and up again.
+// After echoes stayed away a session is held Down for 5 s, and longer if none
+// comes at all, for control packets alone would bring it Up again at once.
 //
 // # Limits
 //

@@ -151,7 +151,7 @@ func forwards(name string) bool {
 
 // openEcho makes what a line's echo function needs, or takes it away.
 func (l *loop) openEcho(line *line) {
-	want := line.profile.EchoInterval > 0 && line.sockets.isOpen()
+	want := line.profile.EchoInterval > 0 && line.path.Peer.Is4() && !line.path.Multihop && line.sockets.isOpen()
 	if want == (line.echo != nil) {
 		return
 	}

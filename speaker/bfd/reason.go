@@ -38,6 +38,8 @@ func (c circumstances) reason() string {
 		return ""
 	case status.State == packet.AdminDown:
 		return "the session is administratively down on this node"
+	case status.State == packet.Down && status.Diagnostic == packet.EchoFunctionFailed:
+		return fmt.Sprintf("the router no longer returns echo packets (%v)", status.Diagnostic)
 	case c.problem != nil && !c.wasUp:
 		return c.problem.Error()
 	case c.refusal == wrongTTL:
@@ -59,8 +61,6 @@ func (c circumstances) reason() string {
 		why = fmt.Sprintf("no packet from the router for %v (%v)", c.detect, status.Diagnostic)
 	case packet.NeighborSignaledSessionDown:
 		why = fmt.Sprintf("the router took the session down (%v; its own diagnostic: %v)", status.Diagnostic, status.RemoteDiagnostic)
-	case packet.EchoFunctionFailed:
-		why = fmt.Sprintf("the router no longer returns echo packets (%v)", status.Diagnostic)
 	default:
 		why = "waiting for the router"
 	}

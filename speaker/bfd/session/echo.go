@@ -16,6 +16,22 @@ type echo struct {
 	sent       time.Time
 	wait       time.Duration
 	unanswered time.Time // when the first one was sent that has not come back, nor any after; zero if none
+
+	// heldUntil is until when the session is held Down after echoes stayed away, and hold for how long it was: control
+	// packets alone would bring it Up again at once, and again and again.
+	heldUntil time.Time
+	hold      time.Duration
+}
+
+const (
+	// firstHold is doubled each time that no echo came at all, up to longestHold.
+	firstHold   = 5 * time.Second
+	longestHold = time.Minute
+)
+
+func (s *Session) holdDown(now time.Time) {
+	s.echo.hold = min(max(2*s.echo.hold, firstHold), longestHold)
+	s.echo.heldUntil = now.Add(s.echo.hold)
 }
 
 // EchoActive reports whether echo packets are being sent. "BFD Echo packets
@@ -61,7 +77,7 @@ func (s *Session) EchoReceived(number uint32) bool {
 	}
 	// Those before it have come back or will not; either way the path is alive.
 	// One that is still on its way counts from the last packet sent.
-	s.echo.unanswered = time.Time{}
+	s.echo.unanswered, s.echo.hold = time.Time{}, 0
 	if number != s.echo.last {
 		s.echo.unanswered = s.echo.sent
 	}

@@ -47,7 +47,7 @@ func (s *Session) Receive(at time.Time, b []byte, p *packet.Packet) error {
 	if s.state == packet.AdminDown {
 		return LocallyDisabled
 	}
-	s.transition(p.State)
+	s.transition(at, p.State)
 	// The echo function may have to begin or cease.
 	s.adjust()
 
@@ -61,7 +61,7 @@ func (s *Session) Receive(at time.Time, b []byte, p *packet.Packet) error {
 }
 
 // transition is the table of section 6.8.6.
-func (s *Session) transition(received packet.State) {
+func (s *Session) transition(at time.Time, received packet.State) {
 	if received == packet.AdminDown {
 		if s.state != packet.Down {
 			s.enter(packet.Down, packet.NeighborSignaledSessionDown)
@@ -71,6 +71,10 @@ func (s *Session) transition(received packet.State) {
 	}
 	switch s.state {
 	case packet.Down:
+		// A session may be held Down (section 6.8.18).
+		if at.Before(s.echo.heldUntil) {
+			return
+		}
 		switch received {
 		case packet.Down:
 			s.enter(packet.Init, s.localDiag)
@@ -121,6 +125,7 @@ func (s *Session) Expire(now time.Time) {
 		s.auth.known, s.auth.forgetAt = false, time.Time{}
 	}
 	if s.echoExpired(now) {
+		s.holdDown(now)
 		s.enter(packet.Down, packet.EchoFunctionFailed)
 	}
 }

@@ -335,6 +335,47 @@ func TestEcho(t *testing.T) {
 			t.Error("mistaken")
 		}
 	})
+	t.Run("6.8.18 after that it is held Down, longer if none comes at all, and not by others' failures", func(t *testing.T) {
+		s := active(t)
+		now := time.Duration(0)
+		fail := func() {
+			t.Helper()
+			s.Echo(at(now))
+			now += 100 * ms
+			s.Expire(at(now))
+			if s.State() != packet.Down {
+				t.Fatal("not down")
+			}
+		}
+		held := func(hold time.Duration) {
+			t.Helper()
+			receive(t, s, now+hold-1, heard(packet.Down))
+			if s.State() != packet.Down {
+				t.Errorf("up before %v", hold)
+			}
+			now += hold
+			receive(t, s, now, heard(packet.Down))
+			receive(t, s, now, loops)
+			if s.State() != packet.Up {
+				t.Errorf("not up after %v", hold)
+			}
+		}
+		fail()
+		held(5 * time.Second)
+		fail()
+		held(10 * time.Second)
+		n, _ := s.Echo(at(now))
+		s.EchoReceived(n)
+		now += time.Second
+		receive(t, s, now, loops)
+		fail()
+		held(5 * time.Second)
+		s.Expire(at(now + time.Hour))
+		receive(t, s, now+time.Hour, heard(packet.Down))
+		if s.State() != packet.Init {
+			t.Error("held after a failure of control packets")
+		}
+	})
 	t.Run("6.8.6 when the other end returns none any more, they cease and control packets speed up", func(t *testing.T) {
 		s := active(t)
 		s.Echo(at(0))
