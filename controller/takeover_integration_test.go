@@ -389,3 +389,35 @@ func TestAHandoverTellsNobodyAnything(t *testing.T) {
 		t.Errorf("it was written: %s", shows(now))
 	}
 }
+
+// While there is no pool nothing is written, whoever vanished; when the first one appears, everybody is told before
+// anybody gets anything.
+func TestLateWritesAreBarredWhenTheFirstPoolAppears(t *testing.T) {
+	w := newWorld(t)
+	h := w.record()
+	first := w.controllerProgram("first", apiServer)
+	first.leads()
+	names := map[string]bool{}
+	for i := range 30 {
+		name := fmt.Sprintf("s%02d", i)
+		w.service(name)
+		names[name] = true
+	}
+	first.kill()
+	second := w.controllerProgram("second", apiServer)
+	second.leads()
+	w.pool("lab", "192.0.2.0/27")
+	w.everybodyIsServed()
+	for _, e := range h.end() {
+		s := e.Object.(*corev1.Service)
+		switch {
+		case strings.HasSuffix(shows(s), "Unknown Pending"):
+			delete(names, s.Name)
+		case len(s.Status.LoadBalancer.Ingress) > 0 && len(names) > 0:
+			t.Fatalf("%s has an address before %d others were told", s.Name, len(names))
+		}
+	}
+	if len(names) > 0 {
+		t.Errorf("never told: %v", names)
+	}
+}

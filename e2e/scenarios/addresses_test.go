@@ -9,10 +9,12 @@ import (
 	"strings"
 	"time"
 
+	"go4.org/netipx"
 	corev1 "k8s.io/api/core/v1"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/apimachinery/pkg/fields"
 
+	"github.com/clarion-lb/clarion/e2e/lab"
 	"github.com/clarion-lb/clarion/e2e/stage"
 )
 
@@ -135,4 +137,24 @@ func dualStackFromTwoPools(s *story) {
 		s.Errorf("it has %v, from %s", addresses, mark)
 	}
 	s.expectCondition("both", "AddressAssigned", "True Assigned")
+}
+
+// The pool lists a node's address, and the LAN's network and broadcast addresses, which only the speakers know.
+func nodesAddresses(s *story) {
+	node := s.lab.Nodes()[0]
+	s.apply(fmt.Sprintf(`{apiVersion: clarion.dev/v1beta1, kind: IPAddressPool, metadata: {name: clumsy}, spec: {addresses: ["%s", "%s", "%s"], autoAssign: false}}`,
+		node.IPv4(), lab.LANv4.Masked().Addr(), netipx.RangeOfPrefix(lab.LANv4).To()))
+	defer s.kubectl("delete", "ipaddresspool", "clumsy", "--wait=false")
+	s.eventually(20*time.Second, func() error {
+		got := s.kubectl("get", "ipaddresspool", "clumsy", "-o", `jsonpath={.status.usage} {.status.conditions[?(@.type=="AddressesSkipped")].message}`)
+		for _, want := range []string{fmt.Sprintf("%s (an address of node %s)", node.IPv4(), node.Name), "the network address of " + lab.LANv4.String(), "the broadcast address"} {
+			if !strings.Contains(got, want) {
+				return fmt.Errorf("the pool says %q, which does not tell %q", got, want)
+			}
+		}
+		return nil
+	})
+	s.apply(loadBalancer("wants", "  annotations: {clarion.dev/address-pool: clumsy}"))
+	defer s.kubectl("delete", "service", "wants")
+	s.expectCondition("wants", "AddressAssigned", "False ")
 }
