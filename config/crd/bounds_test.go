@@ -126,10 +126,11 @@ func TestEveryBoundHolds(t *testing.T) {
 // refusedFields are in the schema only to be refused (see RefusedBGPPeerFields); no valid object has
 // them, and refusals_test.go has their rows.
 var refusedFields = map[string]bool{
-	"BGPPeer.spec.password":                 true,
-	"BGPPeer.spec.passwordSecret.namespace": true,
-	"BGPPeer.spec.disableMP":                true,
-	"BGPPeer.spec.dualStackAddressFamily":   true,
+	"BGPPeer.spec.password":                                          true,
+	"BGPPeer.spec.passwordSecret.namespace":                          true,
+	"BFDProfile.spec.authentication.keys[].passwordSecret.namespace": true,
+	"BGPPeer.spec.disableMP":                                         true,
+	"BGPPeer.spec.dualStackAddressFamily":                            true,
 }
 
 // Bounds of the status matter to our own programs only: they must be there (schema_test.go), and what
