@@ -5,6 +5,7 @@ import (
 	"testing"
 	"time"
 
+	"github.com/prometheus/client_golang/prometheus/testutil"
 	corev1 "k8s.io/api/core/v1"
 	apierrors "k8s.io/apimachinery/pkg/api/errors"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
@@ -263,13 +264,8 @@ func TestNothingIsRetriedOnATimer(t *testing.T) {
 		w.service(name)
 		w.sees(name, "False PoolExhausted")
 	}
-	tm := termShown.Load()
-	tries := func() uint64 {
-		tm.mu.Lock()
-		defer tm.mu.Unlock()
-		return tm.decisions
-	}
-	quiet := func() uint64 { // waits for what is under way to end
+	tries := func() int { return int(testutil.ToFloat64(decisions)) }
+	quiet := func() int { // waits for what is under way to end
 		n := tries()
 		w.eventually(func() (string, bool) {
 			time.Sleep(300 * time.Millisecond)

@@ -59,7 +59,7 @@ func (t *term) serveLocked(s *corev1.Service, known *service, namespaceLabels ma
 		t.known[k] = known
 	}
 	r := requestOf(s, namespaceLabels)
-	t.decisions++
+	decisions.Inc()
 	d := t.ledger.Assign(r)
 	known.reason = d.Reason
 	if len(t.poolGens) == 0 {

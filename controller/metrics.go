@@ -20,6 +20,10 @@ var (
 		Name: "clarion_controller_writes_total",
 		Help: "Writes to the API server by the kind of object and the result: ok, conflict, gone or error.",
 	}, []string{"kind", "result"})
+	decisions = prometheus.NewCounter(prometheus.CounterOpts{
+		Name: "clarion_controller_decisions_total",
+		Help: "Decisions on what a Service should have. It stands still while nothing changes.",
+	})
 	eventsDropped = prometheus.NewCounter(prometheus.CounterOpts{
 		Name: "clarion_controller_events_dropped_total",
 		Help: "Events that could not be written, or for which there was no room.",
@@ -38,7 +42,7 @@ var (
 )
 
 func init() {
-	metrics.Registry.MustRegister(leading, writes, eventsDropped, poolAddresses, servicesCollector{})
+	metrics.Registry.MustRegister(leading, writes, decisions, eventsDropped, poolAddresses, servicesCollector{})
 }
 
 // termShown is the term whose Services are counted.

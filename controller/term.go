@@ -41,14 +41,13 @@ type term struct {
 	adopted  atomic.Bool // the ledger holds what Services hold
 	barred   atomic.Bool // nothing of the leader before us can come through any more
 
-	mu        sync.Mutex
-	ledger    *ipam.Allocator
-	known     map[ipam.Key]*service
-	unseen    map[ipam.Key]bool // listed from the API server, not yet in the cache
-	poolGens  map[string]poolVersion
-	writing   map[string]time.Time // when a pool's status was last looked at
-	decisions uint64               // made so far
-	rested    time.Time            // when the next address will have rested, zero for none
+	mu       sync.Mutex
+	ledger   *ipam.Allocator
+	known    map[ipam.Key]*service
+	unseen   map[ipam.Key]bool // listed from the API server, not yet in the cache
+	poolGens map[string]poolVersion
+	writing  map[string]time.Time // when a pool's status was last looked at
+	rested   time.Time            // when the next address will have rested, zero for none
 	// unanswered are writes of which we do not know whether they came through: by Service, the version written on.
 	unanswered map[ipam.Key]string
 }
