@@ -35,6 +35,7 @@ type loop struct {
 	// base is when the loop began; due are the lines' wake times since then, by
 	// slot, and never where there is none.
 	base  time.Time
+	armed time.Duration // what the timer is set to
 	lines map[Path]*line
 	slots []*line
 	due   []time.Duration
@@ -75,7 +76,7 @@ func newLoop(e *Engine) (*loop, error) {
 	l := &loop{
 		engine: e, log: newJournal(e.log), epoll: -1, timer: -1, bell: -1,
 		batch: newBatch(), buffer: make([]byte, 0, packet.MaxLength), base: time.Now(),
-		lines: make(map[Path]*line), taps: make(map[int]*tap),
+		armed: never, lines: make(map[Path]*line), taps: make(map[int]*tap),
 	}
 	var err error
 	if l.epoll, err = unix.EpollCreate1(unix.EPOLL_CLOEXEC); err != nil {
@@ -159,13 +160,16 @@ func (l *loop) wait() error {
 	if l.stopping {
 		next = min(next, l.deadline.Sub(l.base))
 	}
-	spec := unix.ItimerSpec{} // disarmed
-	if next != never {
-		// Zero would disarm it.
-		spec.Value = unix.NsecToTimespec(max(int64(next-time.Since(l.base)), 1))
-	}
-	if err := unix.TimerfdSettime(l.timer, 0, &spec, nil); err != nil {
-		return os.NewSyscallError("timerfd_settime", err)
+	if next != l.armed {
+		spec := unix.ItimerSpec{} // disarmed
+		if next != never {
+			// Zero would disarm it.
+			spec.Value = unix.NsecToTimespec(max(int64(next-time.Since(l.base)), 1))
+		}
+		if err := unix.TimerfdSettime(l.timer, 0, &spec, nil); err != nil {
+			return os.NewSyscallError("timerfd_settime", err)
+		}
+		l.armed = next
 	}
 	n, err := unix.EpollWait(l.epoll, l.events[:], -1)
 	if err == unix.EINTR {
@@ -177,6 +181,8 @@ func (l *loop) wait() error {
 	now := time.Now()
 	for _, event := range l.events[:n] {
 		switch event.Pad {
+		case eventTimer:
+			l.armed = -1 // it rings once
 		case eventBell:
 			var count [8]byte
 			_, _ = unix.Read(l.bell, count[:])

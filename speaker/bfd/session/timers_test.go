@@ -69,6 +69,29 @@ func TestTransmission(t *testing.T) {
 			t.Errorf("%d short and %d long gaps of %d: that is no jitter", short, long, len(all))
 		}
 	})
+	t.Run("sessions share moments to send at, so that one wake-up serves several", func(t *testing.T) {
+		moments := map[time.Duration]bool{}
+		for i := range 20 {
+			s := in(t, packet.Up, usual)
+			s.random = uint64(i)
+			for now := time.Duration(i) * 97 * time.Microsecond; now < time.Second; {
+				receive(t, s, now, up)
+				transmit(s, now)
+				next := s.transmitAt().Sub(at(now))
+				if next < usual.DesiredMinTx/4*3 || next > usual.DesiredMinTx {
+					t.Errorf("a wait of %v", next)
+				}
+				now += next
+				moments[now] = true
+			}
+		}
+		// 460 packets in a second, at a thousand moments at most.
+		for m := range moments {
+			if m%ms != 0 {
+				t.Errorf("a moment of its own: %v", m)
+			}
+		}
+	})
 	t.Run("6.8.2 the other end's RequiredMinRx is obeyed", func(t *testing.T) {
 		s := in(t, packet.Up, usual)
 		within(t, gaps(t, s, ms, 5*time.Second, heard(packet.Up, func(p *packet.Packet) { p.RequiredMinRx = 200 * ms })), 150*ms, 200*ms, 20)

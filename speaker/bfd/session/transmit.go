@@ -22,7 +22,7 @@ func (s *Session) Transmit(now time.Time, b []byte) []byte {
 	s.urgent = false
 	s.sent = now
 	s.interval = s.TransmitInterval()
-	s.wait = s.jitter(s.interval)
+	s.wait = align(now, s.jitter(s.interval), s.interval)
 	return s.build(b, s.poll != noPoll, false)
 }
 
@@ -94,6 +94,20 @@ func (s *Session) jitter(interval time.Duration) time.Duration {
 		return most
 	}
 	return most - time.Duration(s.rand()%uint64(span))
+}
+
+// align brings the end of a wait forward to a moment that it has in common with other sessions' waits, so that one
+// wake-up serves several. The wait stays as long as section 6.8.7 wants it at least.
+func align(now time.Time, wait, interval time.Duration) time.Duration {
+	grid := min(interval/16, time.Millisecond)
+	if grid <= 0 {
+		return wait
+	}
+	wait -= time.Duration(now.Add(wait).UnixNano()) % grid
+	if wait < interval/4*3 {
+		wait += grid
+	}
+	return wait
 }
 
 // Wake is when Expire and Transmit are to be called next, if nothing is received
