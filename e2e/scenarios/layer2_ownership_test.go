@@ -2,6 +2,7 @@ package scenarios
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"net/netip"
 	"strings"
@@ -131,8 +132,10 @@ func TestLayer2Ownership(t *testing.T) {
 		seen, err := watch.Stop()
 		s.must(err)
 		for _, summary := range seen {
-			if summary.Failures > 0 {
-				s.Errorf("%s: %d of %d connections failed", summary.Target, summary.Failures, summary.Attempts)
+			// A connection that is open at the flip is bound to the old node by its connection tracking; a SYN is bound to none.
+			s.Logf("%s: %d of %d connections failed, %d SYNs were sent again", summary.Target, summary.Failures, summary.Attempts, summary.Retransmitted)
+			if summary.Failures > openAtTheFlip || summary.Retransmitted > 0 {
+				s.Errorf("%s: %d of %d connections failed, %d SYNs were sent again", summary.Target, summary.Failures, summary.Attempts, summary.Retransmitted)
 			}
 		}
 		moved := s.owners(all)
@@ -181,6 +184,10 @@ func TestLayer2Ownership(t *testing.T) {
 	})
 }
 
+// openAtTheFlip is how many of a watch's connections may be open when an address moves: one each 10 ms lives for about as
+// long.
+const openAtTheFlip = 3
+
 // owners are the nodes that answer for addresses, by what is seen on the wire; each must have one.
 func (s *story) owners(addresses []netip.Addr) map[netip.Addr]string {
 	s.Helper()
@@ -206,6 +213,9 @@ func (s *story) onlyOne(addresses []netip.Addr) {
 	s.Helper()
 	for _, a := range addresses {
 		answers, err := s.lab.AskLAN(s.ctx, a, 60*time.Millisecond)
+		for tries := 0; errors.Is(err, context.DeadlineExceeded) && tries < 3; tries++ { // the lab was late, not the answer
+			answers, err = s.lab.AskLAN(s.ctx, a, time.Second)
+		}
 		s.must(err)
 		if len(answers) != 1 {
 			s.Errorf("%s is answered by %d nodes: %v", a, len(answers), answers)
