@@ -308,6 +308,7 @@ func (d *decider) rebuild(now time.Time) {
 	d.links = layer2.Select(d.seen.links, d.named)
 	clear(d.placed)
 	c := plan.Cluster{IgnoreExcludeLabel: d.ignoreExcludeLabel}
+	all, some := ^plan.Signals(0), plan.Signals(0)
 	for name, n := range d.nodes {
 		p := n.plan
 		said, heard := d.known[name]
@@ -319,10 +320,20 @@ func (d *decider) rebuild(now time.Time) {
 		if said.stale && d.someFresh() {
 			seen |= plan.ViewStale
 		}
+		if heard {
+			all, some = all&seen, some|seen
+		}
 		var until time.Time
 		p.Signals, until = d.holdDown.See(now, name, seen)
 		d.heldUntil = soonest(d.heldUntil, until)
 		c.Nodes = append(c.Nodes, p)
+	}
+	// What all have, or none, makes nobody worse or better: it is not waited for, for else it would count, or cease to, of one node
+	// before it does of the others.
+	for i := range c.Nodes {
+		if n := &c.Nodes[i]; n.Speaker.Known {
+			n.Signals = n.Signals&some | all
+		}
 	}
 	for _, ad := range d.ads {
 		c.Advertisements = append(c.Advertisements, *ad)

@@ -320,6 +320,59 @@ func TestWhatIsSaid(t *testing.T) {
 	}
 }
 
+// When all nodes are cordoned, one after the other, that moves nothing.
+func TestWhatHoldsForAllCountsForAllAtOnce(t *testing.T) {
+	l := newLAN(t, "a", "b", "c")
+	for i := range 6 {
+		l.service(newService(fmt.Sprint("web-", i), fmt.Sprint("192.0.2.", i+1)))
+		l.endpoints(fmt.Sprint("web-", i), "a")
+	}
+	l.step()
+	before := l.announced()
+	for _, name := range []string{"a", "b", "c"} {
+		l.put(func(c *cluster) { c.setNode(name, &node{plan: plan.Node{Name: name, Signals: plan.Cordoned}}) })
+		l.wait(300 * time.Millisecond)
+	}
+	l.wait(5 * time.Second)
+	if got := l.announced(); got != before {
+		t.Errorf("announced %s, before %s", got, before)
+	}
+	if got := l.deciders["a"].addresses[anAddress].ignored; got != v1beta1.ReasonNodeCordoned {
+		t.Errorf("ignored is %q", got)
+	}
+	for _, name := range []string{"a", "b", "c"} {
+		l.put(func(c *cluster) { c.setNode(name, &node{plan: plan.Node{Name: name}}) })
+		l.wait(300 * time.Millisecond)
+	}
+	l.wait(20 * time.Second)
+	if got := l.announced(); got != before {
+		t.Errorf("after all: announced %s, before %s", got, before)
+	}
+}
+
+// A node that is drained gives away what it has, and another answers before it has ceased to.
+func TestADrainedNodeGivesEverythingAway(t *testing.T) {
+	l := newLAN(t, "a", "b")
+	for i := range 6 {
+		l.service(newService(fmt.Sprint("web-", i), fmt.Sprint("192.0.2.", i+1)))
+		l.endpoints(fmt.Sprint("web-", i), "a")
+	}
+	l.step()
+	if len(l.deciders["a"].announcements()) == 0 {
+		t.Fatal("a has nothing")
+	}
+	l.put(func(c *cluster) { c.setNode("a", &node{plan: plan.Node{Name: "a", Signals: plan.Draining}}) })
+	for range 50 {
+		l.wait(20 * time.Millisecond)
+		if n := len(l.deciders["a"].announcements()) + len(l.deciders["b"].announcements()); n < 6 {
+			t.Fatalf("%d of 6 addresses are announced", n)
+		}
+	}
+	if got := l.announced(); strings.Contains(got, "@a:") {
+		t.Errorf("announced %s", got)
+	}
+}
+
 // True is said when requests are answered, and not before.
 func TestNothingIsSaidBeforeItIsTrue(t *testing.T) {
 	l := newLAN(t, "a")

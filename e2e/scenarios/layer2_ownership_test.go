@@ -72,6 +72,27 @@ func TestLayer2Ownership(t *testing.T) {
 		})
 	}
 
+	s.chapter("a node is split off, carrier and all, and comes back: one owner each within a second", func(s *story) {
+		owners := s.owners(all)
+		node, _ := s.victim(owners, true)
+		s.must(node.Silence())
+		time.Sleep(5 * time.Second)
+		moved := s.owners(all)
+		for a, owner := range moved {
+			if owner == node.Name {
+				s.Errorf("%s is answered by %s, which is split off", a, owner)
+			}
+			if owners[a] != node.Name && owner != owners[a] {
+				s.Errorf("%s has moved from %s to %s, which is none of its business", a, owners[a], owner)
+			}
+		}
+		s.must(node.Heal())
+		time.Sleep(time.Second)
+		s.onlyOne(all)
+		time.Sleep(2 * time.Second)
+		s.sameOwners(all, moved)
+	})
+
 	s.chapter("a speaker is stopped for five seconds: nothing moves, and every request is answered", func(s *story) {
 		owners := s.owners(all)
 		node, held := s.victim(owners, true)
@@ -142,6 +163,26 @@ func TestLayer2Ownership(t *testing.T) {
 		s.kubectl("label", "node", node.Name, "clarion.dev/drain-")
 		time.Sleep(3 * time.Second)
 		s.sameOwners(all, moved)
+	})
+
+	s.chapter("a node is cordoned: its addresses move to those that are not; when all are, nothing moves", func(s *story) {
+		owners := s.owners(all)
+		node, _ := s.victim(owners, true)
+		s.kubectl("cordon", node.Name)
+		s.eventually(10*time.Second, func() error {
+			for a, owner := range s.owners(all) {
+				if owner == node.Name {
+					return fmt.Errorf("%s is still on %s", a, node.Name)
+				}
+			}
+			return nil
+		})
+		s.kubectl("uncordon", node.Name)
+		moved := s.owners(all)
+		s.kubectl("cordon", "--selector=kubernetes.io/os=linux")
+		time.Sleep(3 * time.Second)
+		s.sameOwners(all, moved)
+		s.kubectl("uncordon", "--selector=kubernetes.io/os=linux")
 	})
 
 	s.chapter("ten per cent of all frames are lost for a minute: nothing moves", func(s *story) {

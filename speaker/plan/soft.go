@@ -53,7 +53,7 @@ var softSignals = []softSignal{
 	{BeingRemoved, v1beta1.ReasonNodeBeingRemoved, 0, 10 * time.Second,
 		"the Node has the taint " + v1beta1.TaintToBeDeleted + ": the cluster autoscaler is about to delete it"},
 	{Draining, v1beta1.ReasonNodeDraining, 0, 0, "the Node has the label " + v1beta1.LabelDrain},
-	{NotReady, v1beta1.ReasonNodeNotReady, 5 * time.Second, 30 * time.Second, "the Node's condition Ready is not True"},
+	{NotReady, v1beta1.ReasonNodeNotReady, 10 * time.Second, 30 * time.Second, "the Node's condition Ready is not True"},
 	{ProxyUnhealthy, v1beta1.ReasonProxyUnhealthy, 10 * time.Second, 15 * time.Second,
 		"kube-proxy on the node says that it is not healthy"},
 	{Cordoned, v1beta1.ReasonNodeCordoned, time.Second, 10 * time.Second, "the Node is cordoned (spec.unschedulable)"},

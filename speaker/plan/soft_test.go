@@ -21,12 +21,12 @@ func TestHoldDown(t *testing.T) {
 		steps []step
 	}{
 		{"what is seen first counts at once", []step{{0, NotReady, NotReady, 0}}},
-		{"a node is not Ready for a while before it counts", []step{{0, 0, 0, 0}, {s, NotReady, 0, 6 * s}, {5 * s, NotReady, 0, 6 * s}, {6 * s, NotReady, NotReady, 0}}},
-		{"a short time does not count", []step{{0, 0, 0, 0}, {s, NotReady, 0, 6 * s}, {5 * s, 0, 0, 0}, {6 * s, NotReady, 0, 11 * s}, {11 * s, NotReady, NotReady, 0}}},
+		{"a node is not Ready for a while before it counts", []step{{0, 0, 0, 0}, {s, NotReady, 0, 11 * s}, {5 * s, NotReady, 0, 11 * s}, {11 * s, NotReady, NotReady, 0}}},
+		{"a short time does not count", []step{{0, 0, 0, 0}, {s, NotReady, 0, 11 * s}, {5 * s, 0, 0, 0}, {6 * s, NotReady, 0, 16 * s}, {16 * s, NotReady, NotReady, 0}}},
 		{"nor does it cease to count at once", []step{{0, NotReady, NotReady, 0}, {s, 0, NotReady, 31 * s}, {31 * s, 0, 0, 0}}},
 		{"nor because of a short time without", []step{{0, NotReady, NotReady, 0}, {s, 0, NotReady, 31 * s}, {30 * s, NotReady, NotReady, 0}, {31 * s, 0, NotReady, 61 * s}}},
 		{"what an operator asks for counts at once, both ways", []step{{0, 0, 0, 0}, {s, Draining, Draining, 0}, {2 * s, 0, 0, 0}}},
-		{"signals are held apart", []step{{0, 0, 0, 0}, {s, Cordoned | NotReady, 0, 2 * s}, {2 * s, Cordoned | NotReady, Cordoned, 6 * s}, {6 * s, Cordoned | NotReady, Cordoned | NotReady, 0}}},
+		{"signals are held apart", []step{{0, 0, 0, 0}, {s, Cordoned | NotReady, 0, 2 * s}, {2 * s, Cordoned | NotReady, Cordoned, 11 * s}, {11 * s, Cordoned | NotReady, Cordoned | NotReady, 0}}},
 	} {
 		t.Run(row.name, func(t *testing.T) {
 			var h HoldDown
