@@ -48,6 +48,9 @@ func benchmarkFailover(b *testing.B, nodes, cuts int) {
 	}
 	must(stage.Run(ctx, l, func(string) {}))
 	must(stage.Announce(ctx, l))
+	// A node that was cut gets its share back at once, so that there is something to cut the next time.
+	must(l.ApplyYAML(ctx, "{apiVersion: clarion.dev/v1beta1, kind: L2Advertisement, metadata: {name: lan}, "+
+		"spec: {ipAddressPools: [lan], failback: {policy: Immediate}}}"))
 	must(stage.Serve(ctx, l, stage.Web{Name: "web", On: []string{"node1"}, NoService: true}))
 	client, err := l.Clientset()
 	must(err)
