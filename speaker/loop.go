@@ -155,6 +155,10 @@ func seenNow(synced bool, s gossip.Snapshot, links []layer2.Link) seen {
 func (l *loop) act(ctx context.Context, now time.Time, state layer2.State, n news) (wakeAt time.Time) {
 	begin := time.Now()
 	d := l.decider
+	var before map[string]detection.Verdict
+	if len(n.verdicts) > 0 {
+		before = maps.Clone(d.verdicts)
+	}
 	decided := d.step(now, n)
 	if !l.Observe {
 		l.answer(decided)
@@ -169,6 +173,7 @@ func (l *loop) act(ctx context.Context, now time.Time, state layer2.State, n new
 	l.tellDetector(now, decided.Serving)
 	l.meters.deciding.Observe(time.Since(begin).Seconds())
 
+	l.logVerdicts(before, n.verdicts)
 	l.askFor(ctx, decided)
 	if l.stop != nil {
 		l.stop.progress(decided.Left)
@@ -266,6 +271,15 @@ func (l *loop) askFor(ctx context.Context, decided decided) {
 	}
 	for _, u := range decided.Look {
 		l.looker.look(u, l.decider.whereToLook(u))
+	}
+}
+
+// logVerdicts tells what has become of other nodes, and who says so.
+func (l *loop) logVerdicts(before map[string]detection.Verdict, now []detection.Verdict) {
+	for _, v := range now {
+		if was := before[v.Node]; was.State != v.State || !slices.Equal(was.DeadLinks, v.DeadLinks) {
+			l.Log.Info("verdict on a node", "peer", v.Node, "state", v.State.String(), "interface", strings.Join(v.DeadLinks, ","), "reason", v.Witnesses)
+		}
 	}
 }
 
