@@ -68,7 +68,8 @@
 // for dead in ten minutes (TestLossIsNotDeath). A speaker that does not run for longer than about 0.7 s is
 // taken for dead, and comes back when it runs again.
 //
-// It costs each node about 13 packets a second, whatever the number of nodes.
+// It costs each node about 13 packets a second, whatever the number of nodes; what speakers write to each other comes on top. Whether
+// a node is lost is not decided by this membership but by speaker/detection, faster and with the wire as a witness.
 //
 // # Who is trusted
 //
