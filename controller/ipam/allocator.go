@@ -53,7 +53,7 @@ func (a *Allocator) assign(r Request) Decision {
 		a.clear(h)
 		h = 0
 	}
-	if !r.Status.empty() && (h == 0 || a.ledger.holders.at(h).foreign) {
+	if !r.Status.empty() && (h == 0 || a.ledger.holders.at(h).foreign || a.forestalled(h, r.Status)) {
 		if !a.adoptable(r.Status) {
 			return a.foreign(r)
 		}
@@ -76,11 +76,25 @@ func (a *Allocator) assign(r Request) Decision {
 	return a.decision(r, c)
 }
 
+// forestalled reports whether somebody else wrote a Service's status before what the Service was first granted could be:
+// what it shows is not ours to take away, and the grant was never heard of.
+func (a *Allocator) forestalled(h id, shown Status) bool {
+	if shown.empty() {
+		return false
+	}
+	ours := false
+	a.ledger.of(h, func(_ id, it *claim) bool {
+		ours = it.written || slices.Contains(shown.Addresses, addrOf(it.addr))
+		return !ours
+	})
+	return !ours
+}
+
 // Explain returns the decision that Assign would return, and changes nothing. It goes by what the Service holds; what
 // its status shows counts once it is adopted.
 func (a *Allocator) Explain(r Request) Decision {
 	h := a.ledger.find(r.Service)
-	if h != 0 && a.ledger.holders.at(h).foreign {
+	if h != 0 && (a.ledger.holders.at(h).foreign || a.forestalled(h, r.Status)) {
 		h = 0
 	}
 	if h == 0 && !r.Status.empty() && !a.adoptable(r.Status) {

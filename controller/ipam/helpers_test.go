@@ -130,7 +130,8 @@ func (w *world) assign(service string, asks ...ask) string {
 
 func (w *world) write(r *Request) string {
 	w.t.Helper()
-	adopted := r.Status.empty() || w.a.Holds(r.Service) != nil
+	h := w.a.ledger.find(r.Service)
+	adopted := r.Status.empty() || w.a.Holds(r.Service) != nil && !w.a.forestalled(h, r.Status)
 	explained := w.a.Explain(*r)
 	d := w.a.Assign(*r)
 	if adopted && (explained.Outcome != d.Outcome || explained.Message != d.Message) {
@@ -270,6 +271,17 @@ func (s step) then(news ...string) step { s.news = news; return s }
 
 func assigns(service string, want string, asks ...ask) step {
 	return step{does: service + " asks", do: func(w *world) string { return w.assign(service, asks...) }, want: want}
+}
+
+// inVain is a decision of which nothing reaches the API server.
+func inVain(service, want string, asks ...ask) step {
+	return step{does: service + " asks in vain", want: want, do: func(w *world) string {
+		r := w.request(key(service))
+		for _, ask := range asks {
+			ask(r)
+		}
+		return says(w.a.Assign(*r))
+	}}
 }
 
 func goes(service string) step {

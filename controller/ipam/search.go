@@ -33,8 +33,9 @@ type familyVerdict struct {
 	causes []Cause
 }
 
-// kept returns the address of a family that the Service has and that its request allows: rather one that it is not
-// giving up, and rather one that its status shows.
+// kept returns the address of a family that the Service has and that its request allows: rather one that its status
+// shows, so that a change which is taken back before it was written moves nothing, and rather one that it is not giving
+// up.
 func (s *search) kept(f Family) (best grant, ok bool) {
 	bestRank := -1
 	s.a.ledger.of(s.holder, func(i id, it *claim) bool {
@@ -42,10 +43,10 @@ func (s *search) kept(f Family) (best grant, ok bool) {
 			return true
 		}
 		rank := 0
-		if !it.leaving {
+		if slices.Contains(s.r.Status.Addresses, addrOf(it.addr)) {
 			rank += 2
 		}
-		if slices.Contains(s.r.Status.Addresses, addrOf(it.addr)) {
+		if !it.leaving {
 			rank++
 		}
 		if rank > bestRank {
@@ -336,12 +337,13 @@ func (p *pool) selects(r Request) (string, bool) {
 	}
 }
 
-// fencing returns the first pool that selects the Service and lets it take from no pool that does not.
+// fencing returns the first pool that selects the Service and lets it take from no pool that does not. That it can't give
+// out anything, for it can't be read or is being deleted, opens nothing.
 func (s *search) fencing() *pool {
 	if !s.fenced {
 		s.fenced = true
 		for _, p := range s.a.order {
-			if p.For == nil || !p.For.Exclusive || p.Invalid != "" {
+			if p.For == nil || !p.For.Exclusive {
 				continue
 			}
 			if _, ok := p.selects(s.r); ok {
@@ -436,16 +438,25 @@ func (a *Allocator) only(it *claim) bool {
 // the causes that may change it.
 func (s *search) story(left []Family) (out []Verdict, causes []Cause) {
 	causes = []Cause{{Kind: CausePools}}
-	for _, c := range s.causes {
-		if !slices.Contains(causes, c) {
+	noted := map[Cause]bool{causes[0]: true}
+	note := func(c Cause) {
+		if !noted[c] {
+			noted[c] = true
 			causes = append(causes, c)
 		}
+	}
+	for _, c := range s.causes {
+		note(c)
+	}
+	of := map[string][]familyVerdict{}
+	for _, v := range s.verdicts {
+		of[v.Pool] = append(of[v.Pool], v)
 	}
 	for _, p := range s.a.order {
 		var texts []string
 		var v Verdict
-		for _, fv := range s.verdicts {
-			if fv.Pool != p.Name || !fv.any && !slices.Contains(left, fv.family) {
+		for _, fv := range of[p.Name] {
+			if !fv.any && !slices.Contains(left, fv.family) {
 				continue
 			}
 			if v.Pool == "" || rank(fv.Reason) < rank(v.Reason) {
@@ -455,9 +466,7 @@ func (s *search) story(left []Family) (out []Verdict, causes []Cause) {
 				texts = append(texts, fv.Text)
 			}
 			for _, c := range fv.causes {
-				if !slices.Contains(causes, c) {
-					causes = append(causes, c)
-				}
+				note(c)
 			}
 		}
 		if v.Pool != "" {

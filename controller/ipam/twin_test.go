@@ -360,8 +360,11 @@ func (w *twin) settle(k Key) {
 
 // assign decides and returns the outcome as says does.
 func (w *twin) assign(r Request) string {
-	if len(w.holds[r.Service]) == 0 && len(r.Status.Addresses) > 0 {
-		delete(w.foreign, r.Service)
+	ours := slices.ContainsFunc(w.holds[r.Service], func(h hold) bool {
+		return h.written || slices.Contains(r.Status.Addresses, h.addr)
+	})
+	if !ours && len(r.Status.Addresses) > 0 {
+		w.release(r.Service)
 		if !w.adoptable(r.Status) {
 			w.foreign[r.Service] = r.Status.Addresses
 			return string(clarion.ReasonHeldByAnother)
@@ -460,7 +463,7 @@ func (w *twin) decide(r Request) (target []hold, reason clarion.Reason) {
 				p != nil && p.Invalid == "" && p.ReleaseOrphans && (p.Deleting || !gives):
 				continue
 			}
-			rank := 2*b2i(!h.leaving) + b2i(slices.Contains(r.Status.Addresses, h.addr))
+			rank := 2*b2i(slices.Contains(r.Status.Addresses, h.addr)) + b2i(!h.leaving)
 			if rank > best {
 				best, keep = rank, h
 			}
@@ -663,7 +666,7 @@ func (w *twin) mayServe(p Pool, r Request, asked bool) clarion.Reason {
 	case !p.AutoAssign && !asked, !selects(p):
 		return clarion.ReasonNoPool
 	case p.For == nil && slices.ContainsFunc(w.pools, func(q Pool) bool {
-		return q.Invalid == "" && q.For != nil && q.For.Exclusive && selects(q)
+		return q.For != nil && q.For.Exclusive && selects(q)
 	}):
 		return clarion.ReasonNoPool
 	}
