@@ -3,6 +3,7 @@ package controller
 import (
 	"context"
 	"encoding/json"
+	"errors"
 	"fmt"
 	"maps"
 	"slices"
@@ -52,24 +53,23 @@ func poolOf(p *clarion.IPAddressPool) ipam.Pool {
 		out.PerNamespace = int64(*q.PerNamespace)
 	}
 	ranges, err := clarion.ParsePool(&p.Spec)
+	if a := p.Spec.ServiceAllocation; a != nil {
+		audience, unreadable := a.Audience()
+		if unreadable == nil { // a slip in the addresses does not let out whom the pool keeps from others
+			out.For = &ipam.Audience{
+				Priority:  a.Priority,
+				Exclusive: a.Fallback == clarion.FallbackDenied,
+				Namespace: audience.Namespace,
+				Service:   audience.Service,
+			}
+		}
+		err = errors.Join(err, unreadable)
+	}
 	if err != nil {
-		out.Invalid = err.Error()
+		out.Invalid = strings.ReplaceAll(err.Error(), "\n", "; ")
 		return out
 	}
 	out.Ranges, out.Exclude = ranges.Addresses, ranges.Exclude
-	if a := p.Spec.ServiceAllocation; a != nil {
-		audience, err := a.Audience()
-		if err != nil {
-			out.Invalid = err.Error()
-			return out
-		}
-		out.For = &ipam.Audience{
-			Priority:  a.Priority,
-			Exclusive: a.Fallback == clarion.FallbackDenied,
-			Namespace: audience.Namespace,
-			Service:   audience.Service,
-		}
-	}
 	return out
 }
 

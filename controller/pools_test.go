@@ -57,6 +57,10 @@ func TestReadingAPool(t *testing.T) {
 		if got := poolOf(bad); got.Invalid == "" || len(got.Ranges) != 0 {
 			t.Errorf("%q is read as %+v", bad.Spec.Addresses, got)
 		}
+		bad.Spec.ServiceAllocation = p.Spec.ServiceAllocation
+		if got := poolOf(bad); got.Invalid == "" || got.For == nil || !got.For.Exclusive || !got.For.Namespace("team-a", nil) {
+			t.Errorf("%q forgets whom it keeps from other pools: %+v", bad.Spec.Addresses, got)
+		}
 	}
 }
 
