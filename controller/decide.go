@@ -4,6 +4,8 @@ import (
 	"errors"
 	"fmt"
 	"hash/fnv"
+	"net/netip"
+	"slices"
 
 	corev1 "k8s.io/api/core/v1"
 	"k8s.io/apimachinery/pkg/util/resourceversion"
@@ -34,6 +36,7 @@ func (t *term) decide(s *corev1.Service, namespaceLabels map[string]string) (*wr
 	if known != nil && known.uid != "" && known.uid != s.UID {
 		// Deleted and made again before we looked: what the one before had is not this one's.
 		t.ledger.Release(k)
+		t.keepFromOthersLocked(k, nil)
 		delete(t.known, k)
 		known = nil
 	}
@@ -59,6 +62,9 @@ func (t *term) serveLocked(s *corev1.Service, known *service, namespaceLabels ma
 		t.known[k] = known
 	}
 	r := requestOf(s, namespaceLabels)
+	if t.o.Mode == Observe && t.writtenByOthersLocked(r) {
+		t.ledger.Release(k) // so that what it shows is adopted, as it would be at a start
+	}
 	decisions.Inc()
 	d := t.ledger.Assign(r)
 	known.reason = d.Reason
@@ -68,7 +74,7 @@ func (t *term) serveLocked(s *corev1.Service, known *service, namespaceLabels ma
 
 	now := t.o.Now()
 	w := writeDecision(s, d, now)
-	if !d.Foreign {
+	if !d.Foreign && t.o.Mode == Active {
 		switch {
 		case w.patch.Status == nil || w.patch.Status.LoadBalancer == nil:
 			if known.contest.stopped {
@@ -83,6 +89,7 @@ func (t *term) serveLocked(s *corev1.Service, known *service, namespaceLabels ma
 		}
 		if known.contest.stopped {
 			known.reason = clarion.ReasonAnotherWriter
+			t.keepFromOthersLocked(k, r.Status.Addresses)
 			w = writeContested(s, d, now)
 		}
 	}
@@ -91,6 +98,26 @@ func (t *term) serveLocked(s *corev1.Service, known *service, namespaceLabels ma
 	}
 	t.settleLocked(s, s, &d)
 	return nil, nil
+}
+
+// writtenByOthersLocked reports whether a Service shows an address that is not what the ledger holds for it. In observe
+// mode nothing that the ledger holds was written by us, so that it is the status that is right.
+func (t *term) writtenByOthersLocked(r ipam.Request) bool {
+	held := t.ledger.Holds(r.Service)
+	return len(held) > 0 && slices.ContainsFunc(r.Status.Addresses, func(a netip.Addr) bool { return !slices.Contains(held, a) })
+}
+
+// keepFromOthersLocked has the ledger give nobody the addresses that another writer put in the status of a Service of
+// ours, beside those that the Service holds by our doing: clients find it there.
+func (t *term) keepFromOthersLocked(k ipam.Key, addrs []netip.Addr) {
+	known := t.known[k]
+	if known == nil || len(addrs) == 0 && !known.beside {
+		return
+	}
+	held := t.ledger.Holds(k)
+	addrs = slices.DeleteFunc(slices.Clone(addrs), func(a netip.Addr) bool { return slices.Contains(held, a) })
+	known.beside = len(addrs) > 0
+	t.ledger.Reserve(ipam.Key{Namespace: k.Namespace, Name: k.Name + "/status"}, addrs) // no Service has such a name
 }
 
 // leaveLocked decides on a Service that is not ours to serve. Of a Service of another type the API server has cleared
@@ -109,6 +136,7 @@ func (t *term) leaveLocked(s *corev1.Service, cleared bool) *write {
 	if !cleared {
 		t.ledger.Reserve(k, statusOf(s).Addresses)
 	}
+	t.keepFromOthersLocked(k, nil)
 	delete(t.known, k)
 	return nil
 }
@@ -123,14 +151,17 @@ func (t *term) settleLocked(s, written *corev1.Service, d *ipam.Decision) {
 	}
 	known.version = written.ResourceVersion
 	known.differs = false
+	t.ledger.Advance(t.o.Now()) // what is given up rests from now on
 	switch {
 	case d == nil:
 		t.ledger.Release(k)
+		t.keepFromOthersLocked(k, nil)
 	case d.Foreign:
 	case known.contest.stopped:
 		// What the ledger holds for it stays held: the other writer may still give in.
 	default:
 		t.ledger.Settle(k)
+		t.keepFromOthersLocked(k, nil)
 		known.shown, known.told = written.Status.LoadBalancer.Ingress, true
 	}
 	t.wakeLocked()

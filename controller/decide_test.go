@@ -76,6 +76,85 @@ func TestAServiceMadeAgainInheritsNothing(t *testing.T) {
 	}
 }
 
+// showing is a Service whose status somebody else has written.
+func showing(s *corev1.Service, version, ip string) *corev1.Service {
+	s = s.DeepCopy()
+	s.ResourceVersion = version
+	vip := corev1.LoadBalancerIPModeVIP // the API server's default
+	s.Status.LoadBalancer.Ingress = []corev1.LoadBalancerIngress{{IP: ip, IPMode: &vip}}
+	return s
+}
+
+// settled writes what is decided on a Service, and returns it as it is then.
+func settled(t *testing.T, tm *term, s *corev1.Service) *corev1.Service {
+	t.Helper()
+	w, d := tm.decide(s, nil)
+	if w == nil {
+		return s
+	}
+	after := apply(t, s, w)
+	tm.mu.Lock()
+	defer tm.mu.Unlock()
+	tm.settleLocked(s, after, d)
+	return after
+}
+
+func TestWhatAnotherWriterPutsInAStatusIsGivenToNobodyElse(t *testing.T) {
+	pool := poolOf(somePool("192.0.2.0/31"))
+	tm := termWith(nil, pool)
+	s := settled(t, tm, asking("u", "5", ""))
+	for range contestPatience + 1 {
+		s = settled(t, tm, showing(s, s.ResourceVersion, "192.0.2.1"))
+	}
+	if got := shows(s); got != "192.0.2.1 False AnotherWriter" {
+		t.Fatalf("another writer was not given way: %q", got)
+	}
+	newcomer := func() string {
+		other := asking("v", "6", "")
+		other.Name = "other"
+		w, d := tm.decide(other, nil)
+		if err := tm.ledger.Check(); err != nil {
+			t.Error(err)
+		}
+		if w == nil {
+			t.Fatalf("the newcomer is not written: %+v", d)
+		}
+		return shows(apply(t, other, w))
+	}
+	if got := newcomer(); got != "False PoolExhausted" {
+		t.Errorf("a newcomer shows %q, though 192.0.2.1 stands in a status", got)
+	}
+	s = settled(t, tm, showing(s, s.ResourceVersion, "192.0.2.0")) // the other one gave in
+	if got := shows(s); got != "192.0.2.0 True Assigned" {
+		t.Fatalf("the contest is not over: %q", got)
+	}
+	if got := newcomer(); got != "192.0.2.1 True Assigned" {
+		t.Errorf("a newcomer shows %q, though 192.0.2.1 is free", got)
+	}
+}
+
+// Beside a provider that is at work, observe mode goes by what that one writes: so would a controller that begins later.
+func TestObserveModeFollowsWhatOthersAssign(t *testing.T) {
+	tm := termWith(nil, poolOf(somePool("192.0.2.0/29")))
+	tm.o.Mode = Observe
+	s := asking("u", "5", "")
+	for i, has := range []string{"192.0.2.0", "192.0.2.3", "192.0.2.4", "192.0.2.5", "192.0.2.6", "192.0.2.7"} {
+		if i > 0 {
+			s = showing(s, "6", has)
+		}
+		w, d := tm.decide(s, nil)
+		if w == nil || shows(apply(t, s, w)) != has+" True Assigned" {
+			t.Errorf("with %s in its status it would get %+v", has, d)
+		}
+		if held := tm.ledger.Holds(keyOf(s)); len(held) != 1 {
+			t.Errorf("the ledger holds %v for it", held)
+		}
+	}
+	if w, d := tm.decide(showing(s, "7", "203.0.113.9"), nil); w == nil || !d.Foreign {
+		t.Errorf("what no pool covers is not left alone: %+v", d)
+	}
+}
+
 // someCache has a Service, and its namespace once that has come.
 type someCache struct {
 	cache.Cache

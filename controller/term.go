@@ -61,6 +61,8 @@ type service struct {
 	shown   []corev1.LoadBalancerIngress
 	told    bool // shown is set
 	contest contest
+	// beside is set while the ledger keeps what another writer put in the status from being given out.
+	beside  bool
 	reason  clarion.Reason
 	differs bool   // the status is not what was decided
 	report  string // in observe mode: what was said of that
@@ -384,10 +386,11 @@ func (t *term) gone(ctx context.Context, k ipam.Key) error {
 	t.mu.Lock()
 	defer t.mu.Unlock()
 	delete(t.unseen, k)
-	delete(t.known, k)
 	delete(t.unanswered, k)
 	t.ledger.Advance(t.o.Now())
 	t.ledger.Release(k)
+	t.keepFromOthersLocked(k, nil)
+	delete(t.known, k)
 	t.wakeLocked()
 	return nil
 }
