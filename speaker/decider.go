@@ -237,8 +237,9 @@ func (d *decider) hear(n news) {
 	for _, v := range n.verdicts {
 		before := d.verdicts[v.Node]
 		d.verdicts[v.Node] = v
-		if !slices.Equal(before.DeadLinks, v.DeadLinks) && v.State != detection.Dead {
-			d.allDirty = true // dead links are the candidates' business, dead nodes are not
+		// Dead links are the candidates' business, dead nodes are not; what was dead with its node may stay so alone.
+		if v.State != detection.Dead && (before.State == detection.Dead || !slices.Equal(before.DeadLinks, v.DeadLinks)) {
+			d.allDirty = true
 		}
 	}
 	if !slices.Equal(n.isolated, d.isolated) {
@@ -261,19 +262,41 @@ func (d *decider) membersNow() []ownership.Member {
 	return now
 }
 
-// allIsolated reports whether this node suspects itself on all the links that it could announce on.
+// allIsolated reports whether this node suspects itself on all the links on which it could meet another.
 func (d *decider) allIsolated() bool {
 	found := false
+	if len(d.isolated) == 0 {
+		return false
+	}
 	for _, l := range d.links {
-		if !l.Up {
-			continue
-		}
-		if !slices.Contains(d.isolated, l.Name) {
+		switch {
+		case !l.Up:
+		case slices.Contains(d.isolated, l.Name):
+			found = true
+		case d.meets(l):
 			return false
 		}
-		found = true
 	}
 	return found
+}
+
+// meets reports whether another node could be asked for on a link. Bridges of containers are links too, and nobody is there who
+// could be missed.
+func (d *decider) meets(l layer2.Link) bool {
+	for name, k := range d.known {
+		if name == d.self {
+			continue
+		}
+		for _, other := range k.links {
+			for _, p := range other.Prefixes {
+				if slices.Contains(l.Prefixes, p) && (l.LinkLocal.IsValid() && other.LinkLocal.IsValid() ||
+					d.nodes[name] != nil && slices.ContainsFunc(d.nodes[name].addresses, p.Contains)) {
+					return true
+				}
+			}
+		}
+	}
+	return false
 }
 
 // decideDirty decides the addresses that need it, and notes those whose placement is another than before.

@@ -703,3 +703,53 @@ func BenchmarkNodeLost(b *testing.B) {
 		d.announcements()
 	}
 }
+
+func TestANodeIsAloneWhenItIsCutOffWhereverOthersAre(t *testing.T) {
+	prefix := netip.MustParsePrefix
+	lan := layer2.Link{Name: "eth0", Up: true, Prefixes: []netip.Prefix{prefix("192.0.2.0/24")}}
+	storage := layer2.Link{Name: "eth1", Up: true, Prefixes: []netip.Prefix{prefix("198.51.100.0/24")}, LinkLocal: netip.MustParseAddr("fe80::1")}
+	pods := layer2.Link{Name: "cni0", Up: true, Prefixes: []netip.Prefix{prefix("10.244.1.0/24")}}
+	docker := layer2.Link{Name: "docker0", Up: true, Prefixes: []netip.Prefix{prefix("172.17.0.0/16")}}
+	down := layer2.Link{Name: "eth2", Prefixes: []netip.Prefix{prefix("203.0.113.0/24")}, LinkLocal: netip.MustParseAddr("fe80::1")}
+	for _, row := range []struct {
+		name     string
+		links    []layer2.Link
+		isolated []string
+		want     bool
+	}{
+		{"not cut off", []layer2.Link{lan}, nil, false},
+		{"cut off on its only link", []layer2.Link{lan}, []string{"eth0"}, true},
+		{"bridges of containers don't count", []layer2.Link{pods, docker, lan}, []string{"eth0"}, true},
+		{"another link leads to others", []layer2.Link{lan, storage}, []string{"eth0"}, false},
+		{"cut off on both", []layer2.Link{lan, storage}, []string{"eth0", "eth1"}, true},
+		{"the other one is down", []layer2.Link{lan, down}, []string{"eth0", "eth2"}, true},
+	} {
+		d := newDecider("a", 1, false, standIn{})
+		d.nodes["b"] = &node{addresses: []netip.Addr{netip.MustParseAddr("192.0.2.7")}}
+		others := gossipLinks(row.links)
+		d.look(seen{links: row.links, gossip: gossip.Snapshot{Lost: []gossip.Member{{Node: "b", Facts: gossip.Facts{Life: 2, Links: others}}}}})
+		d.isolated = row.isolated
+		if got := d.allIsolated(); got != row.want {
+			t.Errorf("%s: %v", row.name, got)
+		}
+	}
+}
+
+func TestALinkThatStaysDeadAfterItsNodeIsBackCounts(t *testing.T) {
+	l := newLAN(t, "a", "b", "c")
+	l.service(newService("web", "192.0.2.10"))
+	l.endpoints("web", "a", "b")
+	l.wait(3 * time.Second)
+	b := detection.Verdict{Node: "b", Life: l.deciders["b"].life, State: detection.Dead, DeadLinks: []string{"eth0"}}
+	l.judge(b)
+	l.step()
+	b.State = detection.Alive
+	l.judge(b)
+	l.step()
+	for _, name := range []string{"a", "c"} {
+		placement := l.deciders[name].addresses[netip.MustParseAddr("192.0.2.10")].placement
+		if i := slices.IndexFunc(placement, func(c ownership.Candidate) bool { return c.Node == "b" }); i < 0 || !placement[i].Dead {
+			t.Errorf("%s places %+v", name, placement)
+		}
+	}
+}

@@ -92,7 +92,8 @@
 //
 // A machine that was not stepped for over a second was paused with its node: its time stands still meanwhile, it is mute
 // ([Output.Mute]) and takes nothing until a member has answered with what is new, or for 1 s nobody has. A clock that jumps is the
-// same. A node that suspects itself keeps what it has; what others had it claims after 1 s, provisionally, and such a claim
+// same. A node that suspects itself keeps what it has; whom gossip has not heard for 1 s then is lost to it, whatever
+// detection said last, and what others had it claims after 1 s more, provisionally. Such a claim
 // becomes solid 2 s after the suspicion has ended, if nobody had a better one until then. A node that has not seen the API server for long
 // ranks behind all others and gives way. In a split of the segment each side has an owner for everything; when it heals, sets are
 // exchanged as soon as the members hear each other, and worse claims are given up.

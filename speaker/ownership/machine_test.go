@@ -269,6 +269,32 @@ func TestWhatASuspiciousNodeClaimsBecomesSolidWhenItIsSuspiciousNoMore(t *testin
 	}
 }
 
+// Of two nodes without a router, whoever loses the other suspects itself, and so detection does not call the other dead.
+func TestWhoSuspectsItselfTakesOverFromThoseOnlyGossipHasLost(t *testing.T) {
+	for _, state := range []State{Unjudged, Alive, Silent} {
+		units := addresses("192.0.2.1", 4)
+		p := newPeer(t, map[string][]Unit{"node-1": units}, units)
+		p.in.Isolated = true
+		p.in.Members = p.in.Members[:1]
+		out := p.step(Input{Verdicts: []Verdict{{Node: "node-1", Life: 9, State: state}}})
+		if roles(out, Own) > 0 {
+			t.Fatalf("state %d: claims at once: %v", state, out.Answers)
+		}
+		taken := 0
+		for range 8 {
+			taken += roles(p.pass(300*time.Millisecond), Own)
+		}
+		if taken != 4 {
+			t.Fatalf("state %d: %d of 4 are taken after %v", state, taken, 8*300*time.Millisecond)
+		}
+		for _, u := range units {
+			if c, _ := p.m.mine(p.m.units[u]); !c.Provisional {
+				t.Errorf("state %d: the claim on %v is solid", state, u)
+			}
+		}
+	}
+}
+
 func TestAfterAPauseNothingIsSaidBeforeAMemberHasAnswered(t *testing.T) {
 	units := addresses("192.0.2.1", 4)
 	p := newPeer(t, map[string][]Unit{"node-1": units[:2]}, units)

@@ -137,6 +137,9 @@ func (m *Machine) modeOf(n *node) (mo mode, assumed bool) {
 	if n.present && n.verdict.Life != 0 && n.member.Life != n.verdict.Life && state != Alive {
 		state = Unjudged // that was the speaker before
 	}
+	if state != Dead && m.alone && !n.present && m.settled && m.at-n.absentSince >= absentFor {
+		return lost, false // detection judges nobody while it is this node that seems to be cut off
+	}
 	switch state {
 	case Dead:
 		return lost, false
