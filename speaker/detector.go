@@ -2,7 +2,6 @@ package speaker
 
 import (
 	"context"
-	"maps"
 	"net/netip"
 	"slices"
 	"sync"
@@ -197,7 +196,8 @@ func detectionLinks(links []gossip.Link) []detection.Link {
 	return out
 }
 
-// hostsOf returns some hosts that lately asked for something on each link, and are no nodes'.
+// hostsOf returns those on each link that tell whether this node is cut off, when no other node answers: its routers, and
+// after them some hosts that lately asked for something and are no nodes.
 func hostsOf(links []layer2.Link, s gossip.Snapshot, askers func(iface string, family layer2.Family, limit int) []layer2.Asker) []detection.Host {
 	const perLink = 4
 	known := map[layer2.MAC]bool{}
@@ -206,23 +206,22 @@ func hostsOf(links []layer2.Link, s gossip.Snapshot, askers func(iface string, f
 			known[l.MAC] = true
 		}
 	}
-	found := map[detection.Host]bool{}
+	var hosts []detection.Host
 	for _, l := range links {
+		var on []netip.Addr
 		for _, family := range []layer2.Family{layer2.IPv4, layer2.IPv6} {
 			for _, a := range askers(l.Name, family, perLink) {
 				if !known[a.MAC] {
-					found[detection.Host{Link: l.Name, Addr: a.Address}] = true
+					on = append(on, a.Address)
 				}
 			}
 		}
-	}
-	return slices.SortedFunc(maps.Keys(found), func(a, b detection.Host) int {
-		if a.Link != b.Link {
-			if a.Link < b.Link {
-				return -1
+		slices.SortFunc(on, netip.Addr.Compare)
+		for _, a := range slices.Concat(l.Routers[:min(len(l.Routers), perLink)], on) {
+			if h := (detection.Host{Link: l.Name, Addr: a.WithZone("")}); !slices.Contains(l.Addresses, a) && !slices.Contains(hosts, h) {
+				hosts = append(hosts, h)
 			}
-			return 1
 		}
-		return a.Addr.Compare(b.Addr)
-	})
+	}
+	return hosts
 }

@@ -1,6 +1,7 @@
 package speaker
 
 import (
+	"slices"
 	"sync"
 	"time"
 
@@ -14,21 +15,36 @@ type looker struct {
 	probe func(...layer2.Probe)
 	found func(...ownership.Evidence)
 
-	mu     sync.Mutex
-	next   uint64
-	asked  map[uint64]ownership.Unit
-	open   map[ownership.Unit]int // probes that have no result yet
-	member map[layer2.MAC]bool
-	best   map[ownership.Unit]ownership.Evidence
+	mu    sync.Mutex
+	next  uint64
+	asked map[uint64]*look
+	open  map[ownership.Unit]*look
+	queue []*look // that wait for others to end
+	out   int     // probes under way
+	// sending is whether somebody is about to send.
+	sending bool
+}
+
+// A look is for one address. It has a few rounds, in each of which it is asked for once on each interface, and ends
+// with the first answer of a node.
+type look struct {
+	unit   ownership.Unit
+	at     place
+	rounds int // begun
+	out    int // probes under way
+	found  ownership.Evidence
 }
 
 const (
 	lookRounds = 3
-	lookFor    = 300 * time.Millisecond
+	lookFor    = 200 * time.Millisecond
+	// maxLooks is how many probes may be under way: a node that falls silent may have had thousands of addresses, and
+	// layer 2's prober has to have room for what is more urgent.
+	maxLooks = 2048
 )
 
 func newLooker(found func(...ownership.Evidence)) *looker {
-	return &looker{found: found, asked: map[uint64]ownership.Unit{}, open: map[ownership.Unit]int{}, best: map[ownership.Unit]ownership.Evidence{}}
+	return &looker{found: found, asked: map[uint64]*look{}, open: map[ownership.Unit]*look{}}
 }
 
 // place is where to look for an address, and which MACs are nodes'.
@@ -39,58 +55,90 @@ type place struct {
 
 // look looks for an address; what is seen is told to found.
 func (l *looker) look(u ownership.Unit, at place) {
-	var probes []layer2.Probe
 	l.mu.Lock()
-	if l.open[u] == 0 && len(at.interfaces) > 0 {
-		l.member = map[layer2.MAC]bool{}
-		for _, mac := range at.members {
-			l.member[mac] = true
-		}
-		now := time.Now()
-		for _, name := range at.interfaces {
-			for i := range lookRounds {
-				l.next++
-				l.asked[l.next] = u
-				l.open[u]++
-				probes = append(probes, layer2.Probe{ID: l.next | lookBit, Method: layer2.ProbeNeighbor, Interface: name, Target: u.Address,
-					Deadline: now.Add(time.Duration(i+1) * lookFor)})
-			}
+	if l.open[u] == nil && len(at.interfaces) > 0 {
+		k := &look{unit: u, at: at, found: ownership.Evidence{Unit: u}}
+		l.open[u] = k
+		l.queue = append(l.queue, k)
+	}
+	l.goOn()
+}
+
+// goOn begins the rounds for which there is room, and frees the lock. What can't be sent comes back before probe returns,
+// and makes room for more: whoever sends goes on until there is none left.
+func (l *looker) goOn() {
+	defer l.mu.Unlock()
+	if l.sending {
+		return
+	}
+	l.sending = true
+	for probes := l.begin(); len(probes) > 0; probes = l.begin() {
+		l.mu.Unlock()
+		l.probe(probes...)
+		l.mu.Lock()
+	}
+	l.sending = false
+}
+
+// begin begins the rounds for which there is room. It is called with the lock held.
+func (l *looker) begin() (probes []layer2.Probe) {
+	deadline := time.Now().Add(lookFor)
+	for len(l.queue) > 0 && (l.out == 0 || l.out+len(l.queue[0].at.interfaces) <= maxLooks) {
+		k := l.queue[0]
+		l.queue = l.queue[1:]
+		k.rounds++
+		for _, name := range k.at.interfaces {
+			l.next++
+			l.asked[l.next] = k
+			k.out++
+			l.out++
+			probes = append(probes, layer2.Probe{ID: l.next | lookBit, Method: layer2.ProbeNeighbor, Interface: name, Target: k.unit.Address, Deadline: deadline})
 		}
 	}
-	l.mu.Unlock()
-	l.probe(probes...)
+	return probes
 }
 
 // result takes in what became of a probe.
 func (l *looker) result(r layer2.ProbeResult) {
 	l.mu.Lock()
-	u, asked := l.asked[r.ID&^lookBit]
-	delete(l.asked, r.ID&^lookBit)
-	if !asked {
+	k := l.asked[r.ID&^lookBit]
+	if k == nil {
 		l.mu.Unlock()
 		return
 	}
-	e, seen := l.best[u]
-	if !seen {
-		e = ownership.Evidence{Unit: u, Found: ownership.FoundFree}
-	}
-	if r.Outcome == layer2.ProbeAnswered {
-		e.By = r.MAC.String()
-		e.Found = ownership.FoundHeld
-		if l.member[r.MAC] {
-			e.Found = ownership.FoundMember
+	delete(l.asked, r.ID&^lookBit)
+	l.out--
+	k.out--
+	k.take(r)
+	done := false
+	if k.out == 0 {
+		if done = k.found.Found == ownership.FoundMember || k.rounds == lookRounds; done {
+			delete(l.open, k.unit)
+		} else {
+			l.queue = append(l.queue, k)
 		}
 	}
-	l.best[u] = e
-	l.open[u]--
-	done := l.open[u] == 0
+	l.goOn()
 	if done {
-		delete(l.open, u)
-		delete(l.best, u)
+		if k.found.Found == 0 {
+			k.found.Found = ownership.FoundMember // nothing could be asked, and that shows nothing: nobody takes what may be another's
+		}
+		l.found(k.found)
 	}
-	l.mu.Unlock()
-	if done {
-		l.found(e)
+}
+
+// take takes in what one probe showed. That a node answers says more than that others do, and that more than silence.
+func (k *look) take(r layer2.ProbeResult) {
+	switch {
+	case r.Outcome == layer2.ProbeNotSent || k.found.Found == ownership.FoundMember:
+	case r.Outcome != layer2.ProbeAnswered:
+		if k.found.Found == 0 {
+			k.found.Found = ownership.FoundFree
+		}
+	case slices.Contains(k.at.members, r.MAC):
+		k.found.Found, k.found.By = ownership.FoundMember, r.MAC.String()
+	default:
+		k.found.Found, k.found.By = ownership.FoundHeld, r.MAC.String()
 	}
 }
 

@@ -245,32 +245,64 @@ func TestLooker(t *testing.T) {
 	member, foreign := layer2.MAC{2, 1}, layer2.MAC{2, 9}
 	for _, row := range []struct {
 		name    string
-		answers []layer2.MAC // zero for none
+		answers []layer2.MAC // zero for none; none at all for what can't be sent
 		want    ownership.Found
 	}{
 		{"nobody", make([]layer2.MAC, 3), ownership.FoundFree},
-		{"a member, once", []layer2.MAC{{}, member, {}}, ownership.FoundMember},
-		{"a foreign host", []layer2.MAC{foreign, foreign, foreign}, ownership.FoundHeld},
+		{"a node, once", []layer2.MAC{{}, member}, ownership.FoundMember},
+		{"a foreign host", []layer2.MAC{foreign, foreign, {}}, ownership.FoundHeld},
+		{"a foreign host and a node", []layer2.MAC{foreign, member}, ownership.FoundMember},
+		{"nothing can be asked, which frees nothing", nil, ownership.FoundMember},
 	} {
 		var found []ownership.Evidence
 		var probes []layer2.Probe
 		l := newLooker(func(e ...ownership.Evidence) { found = append(found, e...) })
-		l.probe = func(p ...layer2.Probe) { probes = append(probes, p...) }
-		l.look(u, place{interfaces: []string{"eth0"}, members: []layer2.MAC{member}})
-		l.look(u, place{interfaces: []string{"eth0"}, members: []layer2.MAC{member}}) // one look at a time
-		if len(probes) != 3 {
-			t.Fatalf("%s: %d probes", row.name, len(probes))
+		l.probe = func(p ...layer2.Probe) {
+			probes = append(probes, p...)
+			for _, q := range p {
+				if row.answers == nil {
+					l.result(layer2.ProbeResult{Probe: q, Outcome: layer2.ProbeNotSent})
+				}
+			}
 		}
-		for i, p := range probes {
-			r := layer2.ProbeResult{Probe: p, Outcome: layer2.ProbeUnanswered}
-			if !row.answers[i].IsZero() {
-				r.Outcome, r.MAC = layer2.ProbeAnswered, row.answers[i]
+		l.look(u, place{interfaces: []string{"eth0"}, members: []layer2.MAC{member}})
+		if len(row.answers) > 0 {
+			l.look(u, place{interfaces: []string{"eth0"}, members: []layer2.MAC{member}}) // one look at a time
+		}
+		for i, mac := range row.answers {
+			if len(probes) != i+1 {
+				t.Fatalf("%s: %d probes, %d answers", row.name, len(probes), i)
+			}
+			r := layer2.ProbeResult{Probe: probes[i], Outcome: layer2.ProbeUnanswered}
+			if !mac.IsZero() {
+				r.Outcome, r.MAC = layer2.ProbeAnswered, mac
 			}
 			l.result(r)
 		}
-		if len(found) != 1 || found[0].Found != row.want || len(l.asked)+len(l.open)+len(l.best) > 0 {
-			t.Errorf("%s: found %+v", row.name, found)
+		if len(found) != 1 || found[0].Found != row.want || len(l.asked)+len(l.open)+len(l.queue)+l.out > 0 {
+			t.Errorf("%s: found %+v, left %d %d", row.name, found, len(l.open), l.out)
 		}
+	}
+}
+
+// All addresses of a node are looked for at once when its speaker has been silent for long.
+func TestManyLooksWaitForEachOther(t *testing.T) {
+	const many = 3 * maxLooks
+	found, most := 0, 0
+	var probes []layer2.Probe
+	l := newLooker(func(...ownership.Evidence) { found++ })
+	l.probe = func(p ...layer2.Probe) { probes = append(probes, p...) }
+	for i := range many {
+		l.look(unitOf(netip.AddrFrom4([4]byte{10, 0, byte(i >> 8), byte(i)})), place{interfaces: []string{"eth0"}})
+	}
+	for len(probes) > 0 {
+		most = max(most, len(probes))
+		p := probes[0]
+		probes = probes[1:]
+		l.result(layer2.ProbeResult{Probe: p, Outcome: layer2.ProbeUnanswered})
+	}
+	if found != many || most != maxLooks {
+		t.Errorf("%d of %d found, %d at once", found, many, most)
 	}
 }
 
@@ -364,16 +396,21 @@ func TestWorldOf(t *testing.T) {
 	}
 }
 
-func TestHostsAreNoNodes(t *testing.T) {
-	links := []layer2.Link{{Name: "eth0"}}
+func TestRoutersComeBeforeOtherHostsAndNodesAreNone(t *testing.T) {
+	at := netip.MustParseAddr
+	links := []layer2.Link{{Name: "eth0", Addresses: []netip.Addr{at("192.0.2.1")}, Routers: []netip.Addr{at("192.0.2.1"), at("192.0.2.254"), at("fe80::1")}}}
 	nodes := gossip.Snapshot{Lost: []gossip.Member{{Node: "b", Facts: gossip.Facts{Links: []gossip.Link{{Name: "eth0", MAC: [6]byte{2, 7}}}}}}}
 	got := hostsOf(links, nodes, func(_ string, f layer2.Family, _ int) []layer2.Asker {
 		if f == layer2.IPv6 {
 			return nil
 		}
-		return []layer2.Asker{{Address: netip.MustParseAddr("192.0.2.7"), MAC: layer2.MAC{2, 7}}, {Address: netip.MustParseAddr("192.0.2.254"), MAC: layer2.MAC{2, 8}}}
+		return []layer2.Asker{{Address: at("192.0.2.7"), MAC: layer2.MAC{2, 7}}, {Address: at("192.0.2.254"), MAC: layer2.MAC{2, 9}}, {Address: at("192.0.2.100"), MAC: layer2.MAC{2, 8}}}
 	})
-	if want := []detection.Host{{Link: "eth0", Addr: netip.MustParseAddr("192.0.2.254")}}; !slices.Equal(got, want) {
+	var want []detection.Host
+	for _, a := range []string{"192.0.2.254", "fe80::1", "192.0.2.100"} {
+		want = append(want, detection.Host{Link: "eth0", Addr: at(a)})
+	}
+	if !slices.Equal(got, want) {
 		t.Errorf("hosts %v", got)
 	}
 }
