@@ -124,7 +124,7 @@ type Peer struct {
 	Families []Family
 
 	// Routes to advertise. Peers that get the same ones best share one pointer. Nil is none.
-	Routes *Routes
+	Routes *Routes `json:"-"`
 }
 
 // Defaults of times that are left at 0.
