@@ -33,7 +33,6 @@ type conversation struct {
 	keepalive *time.Timer
 	deadline  *time.Timer // the router's next message must come before
 	linger    *time.Timer // runs while routes linger
-	updates   uint64      // UPDATEs told of in the status
 }
 
 // converse has a session on a connection, until it ends.

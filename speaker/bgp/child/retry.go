@@ -33,8 +33,8 @@ const (
 //
 //	failure     after
 //	unanswered  connectTime: routers come back at any moment, and a SYN costs nothing
-//	refused     connectTime, again, twice that, and so on: a connection that comes about proves nothing,
-//	            though a router that is just starting refuses as well
+//	refused     a second, connectTime, twice that, and so on: a connection that comes about proves nothing,
+//	            but a router that is just starting, or still busy with the last session, refuses as well
 //	lost        a moment
 //	dismissed   connectTime
 //	renewed     at once
@@ -48,6 +48,10 @@ func retryDelay(f failure, n int, connectTime time.Duration, random float64) tim
 	case lost:
 		d = soon
 	case refused:
+		if n <= 1 {
+			d = min(d, time.Second)
+			break
+		}
 		limit := max(slowest, connectTime)
 		for ; n > 2 && d < limit; n-- {
 			d *= 2

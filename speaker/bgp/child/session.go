@@ -65,8 +65,7 @@ type session struct {
 	// remake says why the session should be ended and made again.
 	remake []string
 	// stop is set when the session is to end for good.
-	stop  *stop
-	ended bool
+	stop *stop
 	// unsent says why routes could not be sent.
 	unsent string
 	// inForce are the settings that the OPEN was made of.
