@@ -27,7 +27,7 @@ func TestReasons(t *testing.T) {
 		{"the router wants a password", func(*bgp.Peer) {}, func(n *neighbor) { n.Password = "two" }, bgp.ConnectTimeout, "wants a TCP-MD5 password", ""},
 		{"the router wants none", func(p *bgp.Peer) { p.Password = "one" }, func(*neighbor) {}, bgp.ConnectTimeout, "another TCP-MD5 password or none", ""},
 		{"TTL security here alone", func(p *bgp.Peer) { p.TTLSecurity = 1 }, func(*neighbor) {}, bgp.TTLTooLow, "ttlSecurity is not set at the router", ""},
-		{"TTL security there alone", func(*bgp.Peer) {}, func(n *neighbor) { n.TTLSecurity = true }, bgp.OpenTimeout, "ttlSecurity may be set at one side only", bgp.ConnectTimeout},
+		{"TTL security there alone", func(*bgp.Peer) {}, func(n *neighbor) { n.TTLSecurity = true }, bgp.OpenTimeout, "ttlSecurity is set at its side only", bgp.ConnectionClosed},
 		{"nobody listens", func(p *bgp.Peer) { p.Port = 1179 }, func(*neighbor) {}, bgp.ConnectionRefused, "nobody takes BGP connections at 192.0.2.2:1179", ""},
 		{"nobody is there", func(p *bgp.Peer) { p.Address = torV4.Next() }, func(*neighbor) {}, bgp.Unreachable, "nobody on the way answers for 192.0.2.3", ""},
 		{"there is no such device", func(p *bgp.Peer) { p.Device = "red" }, func(*neighbor) {}, bgp.SourceUnavailable, "no device red", ""},
@@ -36,12 +36,13 @@ func TestReasons(t *testing.T) {
 		{"the settings make no sense", func(p *bgp.Peer) { p.HoldTime = time.Second }, func(*neighbor) {}, bgp.Misconfigured, "holdTime 1s", ""},
 	} {
 		t.Run(row.name, func(t *testing.T) {
+			t.Parallel()
 			each(t, func(s *stage, kind router.Kind) {
 				n := node()
 				n.Local = torV4.String()
 				row.tor(&n)
 				s.tor.StartRouter(s, kind, config(kind, n))
-				m, _ := manager(s)
+				m, _ := s.manager()
 				p := peer()
 				row.peer(&p)
 				m.Apply(desired(p))
@@ -72,6 +73,7 @@ func TestOperators(t *testing.T) {
 		{"maximum-prefix", []string{"configure terminal", "router bgp 65000", "address-family ipv4 unicast", "neighbor 192.0.2.1 maximum-prefix 1"}, nil, bgp.TooManyRoutes, "maximum-prefix"},
 	} {
 		t.Run(row.name, func(t *testing.T) {
+			t.Parallel()
 			each(t, func(s *stage, kind router.Kind) {
 				commands := row.frr
 				if kind == router.BIRD {
@@ -82,7 +84,7 @@ func TestOperators(t *testing.T) {
 				n := node()
 				n.Local = torV4.String()
 				r := s.tor.StartRouter(s, kind, config(kind, n))
-				m, _ := manager(s)
+				m, _ := s.manager()
 				p := peer()
 				p.Routes = routes(s, to(webV4), to(netOf(7)))
 				m.Apply(desired(p))
@@ -102,11 +104,12 @@ func TestOperators(t *testing.T) {
 
 // TestASilentRouter has packets lost, both ways, for longer than the hold time.
 func TestASilentRouter(t *testing.T) {
+	t.Parallel()
 	each(t, func(s *stage, kind router.Kind) {
 		n := node()
 		n.Local = torV4.String()
 		r := s.tor.StartRouter(s, kind, config(kind, n))
-		m, _ := manager(s)
+		m, _ := s.manager()
 		p := peer()
 		p.Routes = routes(s, to(webV4))
 		m.Apply(desired(p))
@@ -127,11 +130,12 @@ func TestASilentRouter(t *testing.T) {
 
 // TestARouterRestarts kills a router and starts it again.
 func TestARouterRestarts(t *testing.T) {
+	t.Parallel()
 	each(t, func(s *stage, kind router.Kind) {
 		n := node()
 		n.Local = torV4.String()
 		r := s.tor.StartRouter(s, kind, config(kind, n))
-		m, _ := manager(s)
+		m, _ := s.manager()
 		p := peer()
 		p.Routes = routes(s, to(webV4))
 		m.Apply(desired(p))

@@ -46,12 +46,13 @@ func TestSessions(t *testing.T) {
 			func(n *neighbor) { n.Address, n.Local, n.V6 = nodeV6.String(), torV6.String(), true }, "192.0.2.1", "BGP.next_hop: 192.0.2.1"},
 	} {
 		t.Run(row.name, func(t *testing.T) {
+			t.Parallel()
 			each(t, func(s *stage, kind router.Kind) {
 				n := node()
 				n.Local = torV4.String()
 				row.tor(&n)
 				r := s.tor.StartRouter(s, kind, config(kind, n))
-				m, _ := manager(s)
+				m, _ := s.manager()
 				p := peer()
 				row.peer(&p)
 				p.Routes = routes(s, to(webV4), to(webV6))
@@ -81,6 +82,7 @@ func TestSessions(t *testing.T) {
 
 // TestUnnumbered has a session with whoever is on the link.
 func TestUnnumbered(t *testing.T) {
+	t.Parallel()
 	t.Run("frr", func(t *testing.T) {
 		s := newStage(t)
 		s.tor.Sysctl("net/ipv6/conf/all/forwarding", "1")
@@ -105,7 +107,7 @@ func unnumbered(s *stage, r *router.Router) {
 			s.Fatal(err)
 		}
 	}
-	m, _ := manager(s)
+	m, _ := s.manager()
 	p := bgp.Peer{Name: "tor", Interface: "eth0", ASN: 65001, PeerASN: 65000, HoldTime: 3 * time.Second, ConnectTime: time.Second,
 		Routes: routes(s.T, to(webV4), to(webV6))}
 	m.Apply(desired(p))
@@ -134,11 +136,12 @@ func unnumbered(s *stage, r *router.Router) {
 }
 
 func TestAttributes(t *testing.T) {
+	t.Parallel()
 	each(t, func(s *stage, kind router.Kind) {
 		n := node()
 		n.Local = torV4.String()
 		r := s.tor.StartRouter(s, kind, config(kind, n))
-		m, _ := manager(s)
+		m, _ := s.manager()
 		p := peer()
 		p.Routes = routes(s, bgp.Route{
 			Prefix: webV4, MED: number(7), Prepend: 2, LocalPref: number(300),
@@ -161,13 +164,14 @@ func TestAttributes(t *testing.T) {
 
 // TestTwoOnOneAddress has two sessions with two routers at one address, with different ASNs and router IDs of ours.
 func TestTwoOnOneAddress(t *testing.T) {
+	t.Parallel()
 	s := newStage(t)
 	one, two := node(), node()
 	one.Local, two.Local = torV4.String()+" port 1790", torV4.String()+" port 1791"
 	two.RemoteASN = 65002
 	a := s.tor.StartRouter(s, router.BIRD, config(router.BIRD, one))
 	b := s.tor.StartRouter(s, router.BIRD, config(router.BIRD, two))
-	m, _ := manager(s)
+	m, _ := s.manager()
 	p, q := peer(), peer()
 	p.Port, q.Port = 1790, 1791
 	q.Name, q.ASN, q.RouterID = "tor-2", 65002, netip.MustParseAddr("7.7.7.7")
@@ -222,11 +226,12 @@ func counts(t testing.TB, r *router.Router) (updates, sessions int) {
 
 // TestNothingFlaps counts at the router what changes elsewhere cost: nothing.
 func TestNothingFlaps(t *testing.T) {
+	t.Parallel()
 	each(t, func(s *stage, kind router.Kind) {
 		n := node()
 		n.Local, n.Hold = torV4.String(), 9
 		r := s.tor.StartRouter(s, kind, config(kind, n))
-		m, _ := manager(s)
+		m, _ := s.manager()
 		p := peer()
 		p.HoldTime = 9 * time.Second
 		p.Routes = routes(s, to(webV4))
@@ -271,6 +276,7 @@ func TestNothingFlaps(t *testing.T) {
 
 // TestRoutersRoutesAreNotTaken has a router tell more routes than anybody should want.
 func TestRoutersRoutesAreNotTaken(t *testing.T) {
+	t.Parallel()
 	s := newStage(t)
 	var more strings.Builder
 	more.WriteString(" address-family ipv4 unicast\n")
@@ -280,7 +286,7 @@ func TestRoutersRoutesAreNotTaken(t *testing.T) {
 	n := node()
 	n.FRRMore = more.String()
 	s.tor.StartRouter(s, router.FRR, config(router.FRR, n))
-	m, _ := manager(s)
+	m, _ := s.manager()
 	m.Apply(desired(peer()))
 	up(s, m, "tor")
 	await(s, m, "tor", "told that routes come", func(s bgp.Session) bool { return s.State == bgp.Established && s.UpdatesReceived > 0 })
@@ -291,6 +297,7 @@ func TestRoutersRoutesAreNotTaken(t *testing.T) {
 
 // TestOnePasswordChanges rotates one of two sessions' passwords.
 func TestOnePasswordChanges(t *testing.T) {
+	t.Parallel()
 	each(t, func(s *stage, kind router.Kind) {
 		other := wire.NewHost(s, "tor2")
 		wire.Connect(s, wire.End{Host: s.node, Name: "eth1", Addresses: wire.Prefixes("192.0.3.1/24")}, wire.End{Host: other, Name: "eth0", Addresses: wire.Prefixes("192.0.3.2/24")})
@@ -299,7 +306,7 @@ func TestOnePasswordChanges(t *testing.T) {
 		n2.Address, n2.Local, n2.RouterID = "192.0.3.1", "192.0.3.2", "192.0.3.2"
 		r := s.tor.StartRouter(s, kind, config(kind, n))
 		other.StartRouter(s, kind, config(kind, n2))
-		m, _ := manager(s)
+		m, _ := s.manager()
 		p, q := peer(), peer()
 		p.Password = "before"
 		q.Name, q.Address = "tor-2", netip.MustParseAddr("192.0.3.2")

@@ -2,6 +2,7 @@ package bgp_test
 
 import (
 	"context"
+	"flag"
 	"fmt"
 	"log/slog"
 	"net/netip"
@@ -19,13 +20,18 @@ import (
 
 // The scenarios run real routers, each on a host of its own:
 //
-//	node (this process and its child)      tor (a namespace)
+//	node (the child)                       tor
 //	  Manager ─► child                       FRR or BIRD
 //	  eth0 192.0.2.1/24    ═══ veth ═══    eth0 192.0.2.2/24
 //	       2001:db8::1/64                       2001:db8::2/64
 func TestMain(m *testing.M) {
 	if os.Args[0] == bgp.ChildName {
 		os.Exit(child.Main())
+	}
+	// Most of the time routers are waited for.
+	flag.Parse()
+	if err := flag.Set("test.parallel", "6"); err != nil {
+		panic(err)
 	}
 	os.Exit(wire.Main(m))
 }
@@ -44,7 +50,7 @@ type stage struct {
 
 func newStage(t *testing.T) *stage {
 	t.Helper()
-	s := &stage{T: t, node: wire.Self(t), tor: wire.NewHost(t, "tor")}
+	s := &stage{T: t, node: wire.NewHost(t, "node"), tor: wire.NewHost(t, "tor")}
 	wire.Connect(t,
 		wire.End{Host: s.node, Name: "eth0", Addresses: wire.Prefixes("192.0.2.1/24", "2001:db8::1/64")},
 		wire.End{Host: s.tor, Name: "eth0", Addresses: wire.Prefixes("192.0.2.2/24", "2001:db8::2/64")})
@@ -55,7 +61,10 @@ func newStage(t *testing.T) *stage {
 func each(t *testing.T, scenario func(*stage, router.Kind)) {
 	wire.Need(t)
 	for _, kind := range router.Kinds {
-		t.Run(string(kind), func(t *testing.T) { scenario(newStage(t), kind) })
+		t.Run(string(kind), func(t *testing.T) {
+			t.Parallel()
+			scenario(newStage(t), kind)
+		})
 	}
 }
 
@@ -179,14 +188,17 @@ func (l *logs) Write(p []byte) (int, error) {
 	return len(p), nil
 }
 
-// manager runs a Manager until the test ends, or stop.
-func manager(t testing.TB) (m *bgp.Manager, stop func()) {
+// manager runs a Manager on the node until the test ends, or stop.
+func (s *stage) manager() (m *bgp.Manager, stop func()) { return managerOn(s.T, s.node) }
+
+func managerOn(t testing.TB, node *wire.Host) (m *bgp.Manager, stop func()) {
 	t.Helper()
 	l := &logs{t: t}
 	m = bgp.New(bgp.Options{Log: slog.New(slog.NewTextHandler(l, nil))})
 	ctx, cancel := context.WithCancel(context.Background())
 	done := make(chan error, 1)
-	go func() { done <- m.Run(ctx) }()
+	// A child is born into the network of the thread that starts it.
+	go func() { done <- node.In(func() error { return m.Run(ctx) }) }()
 	stop = sync.OnceFunc(func() {
 		cancel()
 		if err := <-done; err != nil {

@@ -17,11 +17,12 @@ func netOf(i int) netip.Prefix {
 }
 
 func TestLeave(t *testing.T) {
+	t.Parallel()
 	each(t, func(s *stage, kind router.Kind) {
 		n := node()
 		n.Local, n.ASN = torV4.String(), 65001
 		r := s.tor.StartRouter(s, kind, config(kind, n))
-		m, _ := manager(s)
+		m, _ := s.manager()
 		p := peer()
 		p.PeerASN, p.Linger = 65001, 3*time.Second
 		p.Routes = routes(s, bgp.Route{Prefix: webV4, Communities: []uint32{65001<<16 | 1}})
@@ -117,9 +118,10 @@ func (s *stage) watch(p netip.Prefix) (gaps func() int) {
 // TestRestart has a speaker end and another one begin: the router goes on forwarding, drops what the new one does not
 // tell, and not before that.
 func TestRestart(t *testing.T) {
+	t.Parallel()
 	each(t, func(s *stage, kind router.Kind) {
 		r, p := graceful(s, kind)
-		m, stop := manager(s)
+		m, stop := s.manager()
 		m.Apply(desired(p))
 		if is := up(s, m, "tor"); len(is.Negotiated.GracefulRestart) != 1 {
 			s.Fatalf("session %+v", is)
@@ -137,7 +139,7 @@ func TestRestart(t *testing.T) {
 		if !s.forwards(netOf(2)) {
 			s.Error("the route was gone before the next speaker came")
 		}
-		next, _ := manager(s)
+		next, _ := s.manager()
 		p.Routes = routes(s, to(webV4))
 		next.Apply(desired(p))
 		up(s, next, "tor")
@@ -150,9 +152,10 @@ func TestRestart(t *testing.T) {
 
 // TestTheChildIsKilled ends the child as a crash would: it is back, and what it had is.
 func TestTheChildIsKilled(t *testing.T) {
+	t.Parallel()
 	each(t, func(s *stage, kind router.Kind) {
 		r, p := graceful(s, kind)
-		m, _ := manager(s)
+		m, _ := s.manager()
 		m.Apply(desired(p))
 		up(s, m, "tor")
 		has(s, r, webV4)
@@ -180,9 +183,10 @@ func TestTheChildIsKilled(t *testing.T) {
 
 // TestHeld has BFD take the session down and let it come back.
 func TestHeld(t *testing.T) {
+	t.Parallel()
 	each(t, func(s *stage, kind router.Kind) {
 		r, p := graceful(s, kind) // which must not keep the routes
-		m, _ := manager(s)
+		m, _ := s.manager()
 		m.Apply(desired(p))
 		up(s, m, "tor")
 		has(s, r, webV4)

@@ -195,7 +195,7 @@ func (c *conversation) connectionLost(err error) (bgp.Reason, string) {
 	case bgp.OpenSent:
 		return bgp.ConnectionClosed, how + " on our OPEN: this node is not among its neighbors, or the session is shut down there"
 	case bgp.OpenConfirm:
-		return bgp.ConnectionClosed, how + " before the session was established"
+		return bgp.ConnectionClosed, how + " before the session was established: it may not get what we send, as when ttlSecurity is set at its side only"
 	}
 	return bgp.ConnectionClosed, how + " without a word"
 }
@@ -324,12 +324,15 @@ func (c *conversation) nextDeadline() {
 // silence looks whether the router was silent for too long.
 func (c *conversation) silence() (failure, bool) {
 	switch hold := c.hello.negotiated.HoldTime; {
+	case c.state < bgp.Established && c.s.tooFar():
+		reason, words := lowTTL(&c.s.inForce, c.s.status.Remote.Addr())
+		c.refuse(&refusal{codec.BGP_ERROR_HOLD_TIMER_EXPIRED, 0, nil, reason, words})
 	case c.state == bgp.OpenSent:
 		c.refuse(&refusal{codec.BGP_ERROR_HOLD_TIMER_EXPIRED, 0, nil, bgp.OpenTimeout,
-			fmt.Sprintf("connected, but the router sent no OPEN for %s: ttlSecurity may be set at one side only, or its BGP is stuck", openPatience)})
+			fmt.Sprintf("connected, but the router sent no OPEN for %s: its BGP is stuck, or packets get lost, as when ttlSecurity is set at its side only", openPatience)})
 	case c.state == bgp.OpenConfirm:
 		c.refuse(&refusal{codec.BGP_ERROR_HOLD_TIMER_EXPIRED, 0, nil, bgp.OpenTimeout,
-			fmt.Sprintf("the router sent no KEEPALIVE for %s after its OPEN", openPatience)})
+			fmt.Sprintf("the router sent no KEEPALIVE for %s after its OPEN: it may not get what we send, as when ttlSecurity is set at its side only", openPatience)})
 	case time.Since(c.s.begin)-time.Duration(c.in.heard.Load()) < hold:
 		c.nextDeadline()
 		return 0, false

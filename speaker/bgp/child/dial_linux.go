@@ -242,13 +242,13 @@ func netstat(content, group, counter string) uint64 {
 }
 
 // noConnection tells why a connection did not come about.
-func noConnection(err error, p *bgp.Peer, router netip.Addr, lowTTL bool) (bgp.Reason, string) {
+func noConnection(err error, p *bgp.Peer, router netip.Addr, tooFar bool) (bgp.Reason, string) {
 	at := netip.AddrPortFrom(router, p.Port)
 	var source *sourceError
 	var timeout net.Error
 	switch {
-	case lowTTL:
-		return bgp.TTLTooLow, fmt.Sprintf("packets from %s come with a TTL below %d: ttlSecurity is not set at the router, or it is more than %d hops away", router, 256-p.TTLSecurity, p.TTLSecurity)
+	case tooFar:
+		return lowTTL(p, router)
 	case errors.As(err, &source):
 		return bgp.SourceUnavailable, source.Error()
 	case errors.Is(err, unix.EADDRNOTAVAIL):
@@ -267,6 +267,11 @@ func noConnection(err error, p *bgp.Peer, router netip.Addr, lowTTL bool) (bgp.R
 		return bgp.ConnectTimeout, fmt.Sprintf("no answer from %s: %s", at, silence(p))
 	}
 	return bgp.Unreachable, fmt.Sprintf("no connection with %s: %s", at, err)
+}
+
+// lowTTL is what it means that the kernel drops a router's packets because of their TTL.
+func lowTTL(p *bgp.Peer, router netip.Addr) (bgp.Reason, string) {
+	return bgp.TTLTooLow, fmt.Sprintf("packets from %s come with a TTL below %d: ttlSecurity is not set at the router, or it is more hops away than maxHops, %d", router, 256-p.TTLSecurity, p.TTLSecurity)
 }
 
 // silence lists what makes a router not answer, by what the session is like.

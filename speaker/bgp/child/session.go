@@ -66,6 +66,8 @@ type session struct {
 	remake []string
 	// stop is set when the session is to end for good.
 	stop *stop
+	// lowTTLs is network.lowTTLs at the beginning of the attempt.
+	lowTTLs uint64
 	// unsent says why routes could not be sent.
 	unsent string
 	// inForce are the settings that the OPEN was made of.
@@ -235,20 +237,25 @@ func (s *session) guardedAttempt(ctx context.Context) (how failure) {
 // attempt connects and has the session for as long as it lasts.
 func (s *session) attempt(ctx context.Context) failure {
 	s.enter(bgp.Connect)
-	low := s.network.lowTTLs()
+	s.lowTTLs = s.network.lowTTLs()
 	c, router, err := s.connect(ctx)
 	if err != nil {
 		if s.interrupted(ctx) {
 			return renewed
 		}
 		if router.IsValid() {
-			s.fail(noConnection(err, &s.peer, router, s.peer.TTLSecurity > 0 && s.network.lowTTLs() > low))
+			s.fail(noConnection(err, &s.peer, router, s.tooFar()))
 		} else {
 			s.fail(noRouter(err, s.peer.Interface))
 		}
 		return unanswered
 	}
 	return s.converse(ctx, c)
+}
+
+// tooFar tells whether the kernel has dropped packets since the attempt began because they came from too far.
+func (s *session) tooFar() bool {
+	return s.peer.TTLSecurity > 0 && s.network.lowTTLs() > s.lowTTLs
 }
 
 // interrupted tells whether an attempt was given up for a reason of our own.
