@@ -494,7 +494,7 @@ func TestOtherObjectsTellHowTheyAre(t *testing.T) {
 	l2("half", "Ready True Accepted, UnknownName True PoolNotFound")
 	l2("bad", "Ready False PoolNotFound, UnknownName True PoolNotFound")
 	bgp := &clarion.BGPAdvertisement{ObjectMeta: metav1.ObjectMeta{Name: "bgp"}}
-	sees(bgp, func() []metav1.Condition { return bgp.Status.Conditions }, "Ready False NotInForce")
+	sees(bgp, func() []metav1.Condition { return bgp.Status.Conditions }, "Ready False NoPeers")
 	w.pool("later", "198.51.100.0/24")
 	l2("half", "Ready True Accepted")
 	l2("bad", "Ready True Accepted")

@@ -148,6 +148,6 @@ func trimSpeaker(in any) (any, error) {
 		return in, nil
 	}
 	out := &clarion.Speaker{ObjectMeta: trimMeta(s.ObjectMeta)}
-	out.Status.Network = s.Status.Network
+	out.Status.Network, out.Status.BGP = s.Status.Network, s.Status.BGP
 	return out, nil
 }

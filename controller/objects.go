@@ -113,22 +113,34 @@ func (t *term) reconcileObject(ctx context.Context, o object) error {
 	case *clarion.BGPAdvertisement:
 		status := it.Status.DeepCopy()
 		at.list = &status.Conditions
-		notInForce(at)
+		world, err := t.routingWorld(ctx)
+		if err != nil {
+			return err
+		}
+		world.judgeAdvertisement(at, it)
 		had, want = it.Status, *status
 	case *clarion.BGPPeer:
 		status := it.Status.DeepCopy()
 		at.list = &status.Conditions
-		notInForce(at)
+		world, err := t.routingWorld(ctx)
+		if err != nil {
+			return err
+		}
+		world.judgePeer(at, it, status)
 		had, want = it.Status, *status
 	case *clarion.BFDProfile:
 		status := it.Status.DeepCopy()
 		at.list = &status.Conditions
-		notInForce(at)
+		judgeProfile(at)
 		had, want = it.Status, *status
 	case *clarion.Community:
 		status := it.Status.DeepCopy()
 		at.list = &status.Conditions
-		notInForce(at)
+		world, err := t.routingWorld(ctx)
+		if err != nil {
+			return err
+		}
+		world.judgeCommunity(at, it)
 		had, want = it.Status, *status
 	}
 	patch, changed := statusPatch(it, had, want)
@@ -136,12 +148,6 @@ func (t *term) reconcileObject(ctx context.Context, o object) error {
 		return nil
 	}
 	return t.patchStatus(ctx, o.kind, it, patch)
-}
-
-// notInForce is what there is to say of the kinds that are about BGP.
-func notInForce(c conditions) {
-	c.set(clarion.ConditionReady, metav1.ConditionFalse, clarion.ReasonNotInForce,
-		"valid, but this version of Clarion does not speak BGP yet: nothing is done with it")
 }
 
 // judgeL2Advertisement says whether an advertisement is in force, given the names of the pools that there are.

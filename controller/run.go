@@ -133,10 +133,16 @@ func (p *process) follow(ctx context.Context) error {
 		}),
 	}
 	for _, o := range []client.Object{&corev1.Node{}, &clarion.Speaker{}} {
-		h := on(func(t *term, _ client.Object) { t.networkChanged() })
+		_, speaks := o.(*clarion.Speaker)
+		h := on(func(t *term, _ client.Object) {
+			t.networkChanged()
+			if speaks {
+				t.routingChanged()
+			}
+		})
 		update := h.UpdateFunc
 		h.UpdateFunc = func(before, after any) {
-			if !networkAlike(before, after) {
+			if !networkAlike(before, after) || speaks && !sessionsAlike(before, after) {
 				update(before, after)
 			}
 		}

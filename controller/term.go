@@ -34,6 +34,8 @@ type term struct {
 	poolsSet chan struct{} // holds one: the pools are to be read again
 	// networkSet holds one: Nodes and Speakers are to be read again.
 	networkSet chan struct{}
+	// routingSet holds one: the objects about BGP are to be looked at again.
+	routingSet chan struct{}
 	// restSet holds one: the next address to have rested is another.
 	restSet chan struct{}
 
@@ -84,6 +86,7 @@ func newTerm(c *cluster, o Options, events *eventWriter, lease tenure) *term {
 		poolsSet: make(chan struct{}, 1),
 
 		networkSet: make(chan struct{}, 1),
+		routingSet: make(chan struct{}, 1),
 		restSet:    make(chan struct{}, 1),
 
 		ledger:  ipam.New(),
@@ -151,6 +154,7 @@ func (t *term) run(ctx context.Context) {
 	parts.Go(func() { work(ctx, t.objects, t.reconcileObject) })
 	parts.Go(func() { t.followPools(ctx) })
 	parts.Go(func() { t.followNetwork(ctx) })
+	parts.Go(func() { t.followRouting(ctx) })
 	parts.Go(func() { t.followRests(ctx) })
 	if t.o.Mode == Active {
 		parts.Go(func() { t.keepGossipKeys(ctx) })
@@ -326,6 +330,7 @@ func (t *term) serviceChanged(k ipam.Key) { t.services.Add(k) }
 
 func (t *term) poolChanged(name string) {
 	t.pools.Add(name)
+	t.routingChanged()
 	select {
 	case t.poolsSet <- struct{}{}:
 	default:
@@ -339,7 +344,12 @@ func (t *term) namespaceChanged(name string) {
 	t.wakeLocked()
 }
 
-func (t *term) objectChanged(o object) { t.objects.Add(o) }
+func (t *term) objectChanged(o object) {
+	t.objects.Add(o)
+	if slices.Contains(routingKinds, o.kind) {
+		t.routingChanged()
+	}
+}
 
 // reconcile looks at one Service, and writes what is to be written.
 func (t *term) reconcile(ctx context.Context, k ipam.Key) error {

@@ -224,7 +224,7 @@ func (c cluster) testRights(t *testing.T) {
 		{"watch", "clarion.dev", "speakers", "", "", true, true},
 		{"watch", "clarion.dev", "ipaddresspools", "", "", true, true},
 		{"watch", "clarion.dev", "l2advertisements", "", "", true, true},
-		{"watch", "clarion.dev", "bgppeers", "", "", true, false},
+		{"watch", "clarion.dev", "bgppeers", "", "", true, true},
 		{"patch", "clarion.dev", "ipaddresspools", "", "", true, false},
 		{"patch", "clarion.dev", "l2advertisements", "", "", false, false},
 		{"patch", "clarion.dev", "ipaddresspools/status", "", "", true, false},

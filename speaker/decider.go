@@ -34,6 +34,8 @@ type decider struct {
 	links     []layer2.Link // those seen that make sense to announce on
 	known     map[string]known
 	view      *plan.View
+	planned   []plan.Node         // that the view was made of
+	unrouted  map[netip.Addr]bool // addresses that changed since routing was last told
 	addresses map[netip.Addr]*address
 	machine   *ownership.Machine
 	answers   map[ownership.Unit]ownership.Answer
@@ -46,6 +48,7 @@ type decider struct {
 	heldUntil time.Time // when held signals may count, or cease to
 	gains     *gains
 	conflicts *conflicts
+	routing   *routing
 
 	announcing bool // what this node announces may be another than when it was last asked
 }
@@ -118,6 +121,7 @@ func newDecider(self string, life uint64, ignoreExcludeLabel bool, s standIn) *d
 		ignoreExcludeLabel: ignoreExcludeLabel,
 		cluster:            newCluster(),
 		known:              map[string]known{},
+		unrouted:           map[netip.Addr]bool{},
 		addresses:          map[netip.Addr]*address{},
 		answers:            map[ownership.Unit]ownership.Answer{},
 		verdicts:           map[string]detection.Verdict{},
@@ -125,6 +129,7 @@ func newDecider(self string, life uint64, ignoreExcludeLabel bool, s standIn) *d
 		machine:            ownership.New(ownership.Config{Self: self, Life: life, NoStandIn: s.off, TakeOver: s.takeOver}),
 		gains:              newGains(),
 		conflicts:          newConflicts(),
+		routing:            newRouting(self, ignoreExcludeLabel),
 	}
 }
 
@@ -301,6 +306,7 @@ func (d *decider) meets(l layer2.Link) bool {
 
 // decideDirty decides the addresses that need it, and notes those whose placement is another than before.
 func (d *decider) decideDirty(now time.Time, units map[ownership.Unit]ownership.Placement) {
+	maps.Copy(d.unrouted, d.dirty) // a new view changes no address for itself
 	if d.view == nil || d.allDirty {
 		d.rebuild(now)
 	}
@@ -362,7 +368,7 @@ func (d *decider) rebuild(now time.Time) {
 		c.Advertisements = append(c.Advertisements, *ad)
 	}
 	d.holdDown.Keep(func(name string) bool { return d.nodes[name] != nil })
-	d.view = plan.New(c)
+	d.view, d.planned = plan.New(c), c.Nodes
 	for a := range d.sharers {
 		d.dirty[a] = true
 	}

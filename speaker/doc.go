@@ -10,6 +10,7 @@
 //	           verdicts ─────┘ │
 //	                           ├──► layer2.Apply     what this node answers for, and with whose MAC
 //	                           ├──► gossip.Apply     what it says of itself, and who the others should be
+//	bgp, bfd: Snapshot ────►   ├──► uplink           BGP sessions, the routes in them, and BFD
 //	                           ├──► herald           the condition Announced on Services
 //	                           ├──► portrait         this node's Speaker object
 //	                           └──► crier, meters, readiness
@@ -37,14 +38,24 @@
 // address falls silent. Whether a foreign host holds an address is layer2's to find out; conflicts.go brings it to ownership as
 // evidence, and looker.go what the wire says of an owner that gossip does not hear.
 //
+// # Toward routers
+//
+// What the node is to routers is worked out by routing (routing*.go), which is pure like the decider: speaker/routes says
+// which routes go where, routing adds what takes time: routes that others are to take over fade, and what is gained under
+// externalTrafficPolicy Local waits for kube-proxy. The uplink has bgp and bfd make it so. That BFD ends a BGP session
+// takes no decision, and so goes by no loop (guard). Layer 2 does without all of it: its objects are followed by a cache of
+// their own, and its sessions live in a process of their own.
+//
 // # Who speaks of a Service
 //
 // All speakers come to the same decisions, and one of them says so on the Service: the owner of its first
-// address that has one; where nobody owns any, the one who would own the first address if all might.
+// address that has one; else, of the nodes that advertise its first address that is, one; where there is neither, the one
+// who would own the first address if all might.
 //
 // # Stopping
 //
 // A stop is a restart unless something says that the node is to be left ([plan.HowToStop]). A speaker that restarts says so, and
 // stops as soon as deputies answer in its name, with its node's MAC: nothing moves. One that leaves hands over
-// what it has, address by address, and goes on answering for each until another does.
+// what it has, address by address, and goes on answering for each until another does; its routes linger, marked
+// GRACEFUL_SHUTDOWN, before they go.
 package speaker

@@ -56,10 +56,12 @@ type rig struct {
 
 type testSpeaker struct {
 	*paper
-	logs   *logLines
-	health string
-	stop   context.CancelFunc
-	ended  chan error
+	paperBGP *paperBGP
+	paperBFD *paperBFD
+	logs     *logLines
+	health   string
+	stop     context.CancelFunc
+	ended    chan error
 }
 
 // paper is an announcer that answers on paper.
@@ -220,11 +222,12 @@ func (r *rig) service(name string, addresses ...string) {
 
 func (r *rig) start(name string, change func(*Options)) *testSpeaker {
 	ctx, cancel := context.WithCancel(context.Background())
-	s := &testSpeaker{paper: newPaper(), logs: &logLines{}, health: freeAddress(r.T), stop: cancel, ended: make(chan error, 1)}
+	s := &testSpeaker{paper: newPaper(), paperBGP: newPaperBGP(), paperBFD: newPaperBFD(), logs: &logLines{}, health: freeAddress(r.T), stop: cancel, ended: make(chan error, 1)}
 	o := Options{
 		Config: r.config, Namespace: "clarion-system", NodeName: name, Classes: allClasses, GossipPort: r.port,
 		MetricsAddress: "0", HealthAddress: s.health, Version: "test",
 		Log: slog.New(slog.NewTextHandler(s.logs, nil)), Registry: prometheus.NewRegistry(), announcer: s.paper,
+		bgp: s.paperBGP, bfd: s.paperBFD,
 		Stop: StopLeave,
 	}
 	if change != nil {

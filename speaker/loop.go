@@ -42,8 +42,13 @@ type loop struct {
 	statuses     map[segment]layer2.Status
 	missingSince map[string]time.Time
 	conflicting  map[netip.Addr]layer2.Conflict // told by events
-	surroundings surroundings
-	hint         string // what was last told to be missing to gossip
+	sessionsTold map[string]toldSession         // by events, too
+	// routingSynced is whether the objects about BGP are in; nil before anybody follows them.
+	routingSynced func() bool
+	// followSecrets has the Secrets of these names followed, and no others.
+	followSecrets func(names map[string]bool)
+	surroundings  surroundings
+	hint          string // what was last told to be missing to gossip
 
 	others atomic.Bool // whether another speaker serves
 	owned  atomic.Int64
@@ -80,6 +85,7 @@ func newLoop(s *speaker) *loop {
 		statuses:     map[segment]layer2.Status{},
 		missingSince: map[string]time.Time{},
 		conflicting:  map[netip.Addr]layer2.Conflict{},
+		sessionsTold: map[string]toldSession{},
 		deaf:         newDeafness(),
 	}
 }
@@ -103,6 +109,9 @@ func (l *loop) run(ctx context.Context, hasSynced func() bool) {
 		for _, a := range l.gained.take() {
 			if l.decider.gains.serves(a) {
 				l.decider.dirty[a] = true
+			}
+			if l.decider.routing.gains.serves(a) {
+				l.decider.unrouted[a] = true
 			}
 		}
 		n := news{
@@ -170,6 +179,12 @@ func (l *loop) act(ctx context.Context, now time.Time, state layer2.State, n new
 	l.tellDetector(now, decided.Serving)
 	l.meters.deciding.Observe(time.Since(begin).Seconds())
 
+	var rerouted map[types.NamespacedName]bool
+	routeAt := now
+	if len(n.verdicts) == 0 { // else what they lead to comes first, and routes in the next step
+		rerouted, routeAt = l.route(now)
+	}
+
 	l.logVerdicts(before, n.verdicts)
 	l.askFor(ctx, decided)
 	if l.stop != nil {
@@ -179,6 +194,7 @@ func (l *loop) act(ctx context.Context, now time.Time, state layer2.State, n new
 	if !l.Observe {
 		l.tellConflicts(state)
 		touched := decided.touched
+		maps.Copy(touched, rerouted)
 		maps.Copy(touched, l.waiting)
 		for key := range touched {
 			l.speak(now, key, state)
@@ -190,7 +206,7 @@ func (l *loop) act(ctx context.Context, now time.Time, state layer2.State, n new
 	if decided.settled {
 		l.tellMoves(decided.Moves)
 	}
-	wakeAt = l.show(now, decided)
+	wakeAt = soonest(l.show(now, decided), routeAt)
 	return soonest(soonest(wakeAt, l.speech.waiting()), decided.wakeAt)
 }
 
@@ -259,7 +275,7 @@ func (l *loop) askFor(ctx context.Context, decided decided) {
 	if self := l.decider.nodes[l.NodeName]; self != nil && len(self.addresses) > 0 {
 		host = self.addresses[0]
 	}
-	for _, g := range l.decider.gains.take() {
+	for _, g := range append(l.decider.gains.take(), l.decider.routing.gains.take()...) {
 		go func() {
 			if awaitGain(ctx, host, g.port) {
 				l.gained.put(g.address)
@@ -301,6 +317,7 @@ func (l *loop) tellGossip(serving bool) {
 		Leaving:      l.stop != nil && l.stop.how == plan.Leave,
 		Stale:        l.staleness.stale(time.Now()),
 		ProxyFailing: l.proxy.failing.Load(),
+		Routed:       d.routing.established() && !l.Observe,
 		Links:        d.ownLinks(d.links),
 	}}
 	bind := l.GossipAddress
@@ -446,6 +463,8 @@ func (l *loop) show(now time.Time, decided decided) (wakeAt time.Time) {
 		status := statusOf(l.Version, d.machine.OwnedCount(), len(snapshot.Members), len(d.nodes),
 			missing, len(waits) == 0, waitsFor)
 		status.Network = l.surroundings.of(now, d.seen.links)
+		sessions, _ := l.uplink.bgp.Snapshot()
+		status.BGP = d.routing.status(sessions, l.started)
 		l.portrait.show(self.uid, status)
 	}
 	return wakeAt

@@ -25,6 +25,7 @@ func newTestLoop(t *testing.T) (*loop, *paper) {
 	s.detector = newDetector("a", s.gossip.Life(), 0, func() {})
 	s.proxy = &proxyWatch{}
 	s.meters = newMeters(prometheus.NewRegistry(), func() layer2.Counters { return layer2.Counters{} }, s.gossip.Counters)
+	s.uplink = &uplink{bgp: newPaperBGP(), bfd: newPaperBFD(), log: discard, poke: func() {}}
 	l := newLoop(s)
 	s.herald.done = l.heraldDone
 	c := l.decider.cluster

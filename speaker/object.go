@@ -145,10 +145,11 @@ func statusPatch(s v1beta1.SpeakerStatus) ([]byte, error) {
 	}
 	type status struct {
 		v1beta1.SpeakerStatus
-		Network    *network   `json:"network"`
-		Membership membership `json:"membership"`
+		BGP        *v1beta1.SpeakerBGP `json:"bgp"`
+		Network    *network            `json:"network"`
+		Membership membership          `json:"membership"`
 	}
-	full := status{SpeakerStatus: s, Membership: membership{*s.Membership, s.Membership.Missing}}
+	full := status{SpeakerStatus: s, BGP: s.BGP, Membership: membership{*s.Membership, s.Membership.Missing}}
 	if n := s.Network; n != nil {
 		full.Network = &network{n.OnLink, n.Gateways}
 	}
@@ -169,6 +170,14 @@ func normal(s v1beta1.SpeakerStatus) v1beta1.SpeakerStatus {
 		copied := *m
 		copied.Missing = nil
 		s.Membership = &copied
+	}
+	if b := s.BGP; b != nil {
+		copied := *b
+		copied.Sessions = slices.Clone(b.Sessions)
+		for i, session := range copied.Sessions {
+			copied.Sessions[i].Since = metav1.NewTime(session.Since.Truncate(time.Second).UTC())
+		}
+		s.BGP = &copied
 	}
 	if n := s.Network; n != nil && len(n.OnLink)+len(n.Gateways) == 0 {
 		s.Network = nil

@@ -17,6 +17,8 @@ import (
 	metricsserver "sigs.k8s.io/controller-runtime/pkg/metrics/server"
 
 	"github.com/clarion-lb/clarion/api/v1beta1"
+	"github.com/clarion-lb/clarion/speaker/bfd"
+	"github.com/clarion-lb/clarion/speaker/bgp"
 	"github.com/clarion-lb/clarion/speaker/detection"
 	"github.com/clarion-lb/clarion/speaker/gossip"
 	"github.com/clarion-lb/clarion/speaker/layer2"
@@ -68,8 +70,10 @@ type Options struct {
 	// Registry that the metrics are registered with.
 	Registry prometheus.Registerer
 
-	// announcer is for tests, which have no links to announce on.
+	// announcer, bgp and bfd are for tests, which have no links to announce on and no routers.
 	announcer announcer
+	bgp       bgpSessions
+	bfd       bfdSessions
 }
 
 // announcer is what a speaker needs of layer2.
@@ -125,6 +129,9 @@ func Run(ctx context.Context, o Options) error {
 	start(alive, "probes", s.prober.Run)
 	start(alive, "detection", s.detector.run)
 	start(alive, "kube-proxy's health", s.proxy.run)
+	start(alive, "BGP", s.uplink.bgp.Run)
+	start(alive, "BFD", s.uplink.bfd.Run)
+	start(alive, "BGP by BFD", s.uplink.run)
 	start(alive, "speaker", s.run)
 
 	select {
@@ -158,6 +165,7 @@ type speaker struct {
 	herald    *herald
 	portrait  *portrait
 	crier     *crier
+	uplink    *uplink
 	loop      *loop
 }
 
@@ -180,6 +188,15 @@ func newSpeaker(o Options) (*speaker, error) {
 	s.detector.turning = s.announcer.Turning
 	s.proxy = &proxyWatch{url: proxyURL(o.ProxyHealth), changed: s.feed.poke, poll: proxyPoll}
 	s.meters = newMeters(o.Registry, s.announcer.Counters, s.gossip.Counters)
+
+	s.uplink = &uplink{bgp: o.bgp, bfd: o.bfd, log: o.Log, poke: s.feed.poke}
+	if s.uplink.bgp == nil {
+		s.uplink.bgp = bgp.New(bgp.Options{Log: o.Log})
+	}
+	if s.uplink.bfd == nil {
+		s.uplink.bfd = bfd.New(bfd.Options{Logger: o.Log})
+	}
+	o.Registry.MustRegister(&uplinkTotals{s.uplink.bgp, s.uplink.bfd})
 
 	config := rest.CopyConfig(o.Config)
 	config.QPS = -1 // those who write limit themselves
@@ -216,15 +233,30 @@ func (s *speaker) run(ctx context.Context) error {
 	if err := w.followAll(ctx, s.Options, s.feed, s.loop.setKeys, s.portrait.seen); err != nil {
 		return err
 	}
+	routing, err := newRoutingWatcher(s.Config, s.Log)
+	if err != nil {
+		return err
+	}
+	if err := followRouting(ctx, routing, w, s.Log, s.feed, s.loop.decider.routing); err != nil {
+		return err
+	}
+	s.loop.routingSynced = routing.hasSynced
 	var parts sync.WaitGroup
 	defer parts.Wait()
 	ctx, cancel := context.WithCancel(ctx)
 	defer cancel()
-	parts.Go(func() {
-		if err := w.cache.Start(ctx); err != nil {
-			s.Log.Error("the cache has ended", "error", err)
-		}
-	})
+	secrets := &secretsWatch{config: s.Config, namespace: s.Namespace, log: s.Log, feed: s.feed, routing: s.loop.decider.routing,
+		following: map[string]context.CancelFunc{}}
+	s.loop.followSecrets = func(names map[string]bool) { secrets.follow(ctx, names) }
+	defer secrets.parts.Wait()
+	defer cancel()
+	for _, followed := range []*watcher{w, routing} {
+		parts.Go(func() {
+			if err := followed.cache.Start(ctx); err != nil {
+				s.Log.Error("the cache has ended", "error", err)
+			}
+		})
+	}
 	if !s.Observe {
 		parts.Go(func() { s.herald.run(ctx) })
 		parts.Go(func() { s.portrait.run(ctx) })

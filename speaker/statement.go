@@ -39,6 +39,7 @@ func (d *decider) verdictOn(key types.NamespacedName, state layer2.State) verdic
 		Reason:  string(v1beta1.ReasonAnnounced),
 		Message: "every address is answered at layer 2",
 	}}
+	advertised := 0
 	for _, assigned := range s.addresses {
 		a := d.addresses[assigned.address]
 		if a == nil {
@@ -52,10 +53,22 @@ func (d *decider) verdictOn(key types.NamespacedName, state layer2.State) verdic
 		}
 		outcome := a.outcomes[i]
 		owner := d.machine.Owner(unitOf(assigned.address))
+		routers, why := d.routed(assigned.address, key)
+		if len(routers) > 0 {
+			advertised++
+			if owner != d.self || len(state.Answering(assigned.address)) == 0 {
+				continue // whatever becomes of it at layer 2
+			}
+		}
 		switch {
 		case !outcome.Served():
-			v.condition.Status, v.condition.Reason = metav1.ConditionFalse, string(outcome.Reason)
-			v.condition.Message = outcome.Message
+			reason, message := outcome.Reason, outcome.Message
+			if r, more := notRouted(assigned.address, why); r != "" && reason == v1beta1.ReasonNoAdvertisement {
+				reason, message = r, more
+			} else if r != "" && r != reason {
+				message += "; " + more
+			}
+			v.condition.Status, v.condition.Reason, v.condition.Message = metav1.ConditionFalse, string(reason), message
 			return v
 		case owner == "":
 			v.settled = false
@@ -79,6 +92,13 @@ func (d *decider) verdictOn(key types.NamespacedName, state layer2.State) verdic
 			v.condition.Message = "every address is answered at layer 2, although of each node that can do it holds: " + plan.InWords(a.ignored)
 		}
 	}
+	switch {
+	case v.condition.Reason != string(v1beta1.ReasonAnnounced) || advertised == 0:
+	case advertised == len(s.addresses):
+		v.condition.Message = "every address is advertised by BGP"
+	default:
+		v.condition.Message = "every address is answered at layer 2 or advertised by BGP"
+	}
 	return v
 }
 
@@ -98,12 +118,18 @@ func conflictInWords(c layer2.Conflict) (reason, message string) {
 		"answers for %s, too", c.MAC, c.Address)
 }
 
-// writer returns who says what there is to say on a Service: the owner of its first address that has one; if
-// there is none, which owned tells, the speaker that would own the first address if all might.
+// writer returns who says what there is to say on a Service: the owner of its first address that has one; else one of the
+// nodes that advertise its first address that is; if there is neither, which owned tells, the speaker that would own the
+// first address if all might.
 func (d *decider) writer(s *service) (node string, owned bool) {
 	for _, a := range s.addresses {
 		if owner := d.machine.Owner(unitOf(a.address)); owner != "" {
 			return owner, true
+		}
+	}
+	for _, a := range s.addresses {
+		if routers, _ := d.routed(a.address, s.key); len(routers) > 0 {
+			return ownership.Owner(unitOf(a.address), routers), true
 		}
 	}
 	var serving []string

@@ -60,11 +60,20 @@ func (s *stopping) progress(left bool) {
 
 // leaveOrRestart tells the others that this speaker stops, and returns when they do without it.
 func (s *speaker) leaveOrRestart() {
-	if s.Observe || !s.loop.othersServe() {
+	if s.Observe || !s.loop.othersServe() && !s.uplink.used.Load() {
 		return
 	}
 	how, why := s.howToStop()
 	s.Log.Info("stopping", "node", s.NodeName, "how", how.String(), "reason", why)
+	routesGo := make(chan struct{})
+	go func() {
+		defer close(routesGo)
+		s.uplink.stop(how, why)
+	}()
+	defer func() { <-routesGo }()
+	if !s.loop.othersServe() {
+		return
+	}
 	stop := newStopping(how)
 	s.loop.stops <- stop
 	if how == plan.Restart {

@@ -47,7 +47,7 @@ func mapper() meta.RESTMapper {
 	m.Add(appsv1.SchemeGroupVersion.WithKind("DaemonSet"), meta.RESTScopeNamespace)
 	m.Add(eventsv1.SchemeGroupVersion.WithKind("Event"), meta.RESTScopeNamespace)
 	m.Add(discoveryv1.SchemeGroupVersion.WithKind("EndpointSlice"), meta.RESTScopeNamespace)
-	for _, kind := range []string{"IPAddressPool", "L2Advertisement", "Speaker"} {
+	for _, kind := range []string{"IPAddressPool", "L2Advertisement", "Speaker", "BGPPeer", "BGPAdvertisement", "BFDProfile", "Community"} {
 		m.Add(v1beta1.GroupVersion.WithKind(kind), meta.RESTScopeRoot)
 	}
 	return m

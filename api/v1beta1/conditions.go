@@ -188,6 +188,12 @@ const (
 	// To do: set strictARP: true in kube-proxy's IPVS configuration.
 	ReasonKubeProxyAnswersARP Reason = "KubeProxyAnswersARP"
 
+	// ReasonNoSession (False): the address is to be advertised by BGP, but no node that may do so has a session with a
+	// router it goes to.
+	//
+	// To do: see why the sessions are down (kubectl describe bgppeer, kubectl get speakers -o yaml).
+	ReasonNoSession Reason = "NoSession"
+
 	// ReasonNoLiveSpeaker (Unknown): no speaker is alive to announce the address, or to say so.
 	//
 	// To do: see why the Pods of the DaemonSet clarion-speaker do not run.
@@ -308,6 +314,18 @@ const (
 	// To do: correct the name, or create what it names.
 	ConditionUnknownName ConditionType = "UnknownName"
 
+	// ConditionSessionsDown (True is bad): nodes that should have a session with the peer have none that is
+	// established; the message has each one's reason (see docs/reference/bgp-reasons.md).
+	//
+	// To do: do what the reason asks for; a session comes up by itself when nothing stands in its way any more.
+	ConditionSessionsDown ConditionType = "SessionsDown"
+
+	// ConditionKeepsLostNodes (True is bad): graceful restart without BFD. The router takes a node that is lost for one
+	// that restarts, and goes on sending it traffic until restartTime has passed.
+	//
+	// To do: set bfdProfile, or a short restartTime.
+	ConditionKeepsLostNodes ConditionType = "KeepsLostNodes"
+
 	// ConditionOverruled (True is bad): a value of the object contradicts an older object's, where both
 	// mean the same route or the same name. The older one holds; what this one says besides is in force.
 	//
@@ -355,6 +373,17 @@ const (
 	// a Community gives.
 	ReasonNameNotFound Reason = "NameNotFound"
 
+	// ReasonNotEstablished (True, on SessionsDown): some sessions are not established.
+	ReasonNotEstablished Reason = "NotEstablished"
+
+	// ReasonNoBFD (True, on KeepsLostNodes): enableGracefulRestart is set and bfdProfile is not.
+	ReasonNoBFD Reason = "NoBFD"
+
+	// ReasonNoPeers (False, on Ready): the BGPAdvertisement is valid, but there is no BGPPeer that it goes to.
+	//
+	// To do: create a BGPPeer, or correct peers.
+	ReasonNoPeers Reason = "NoPeers"
+
 	// ReasonOlderObjectHolds (True, on Overruled): an older object says otherwise; the message names it.
 	ReasonOlderObjectHolds Reason = "OlderObjectHolds"
 
@@ -383,4 +412,10 @@ const (
 
 	// ReasonMoved (Normal): an address is announced from another node than before.
 	ReasonMoved Reason = "Moved"
+
+	// ReasonSessionEstablished (Normal): a node's BGP session with a router is established.
+	ReasonSessionEstablished Reason = "SessionEstablished"
+
+	// ReasonSessionDown (Warning): a node's BGP session with a router ended, or does not come up; the message says why.
+	ReasonSessionDown Reason = "SessionDown"
 )

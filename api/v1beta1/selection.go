@@ -44,6 +44,11 @@ func (s *BGPAdvertisementSpec) Selection() (*Selection, error) {
 	return newSelection(s.IPAddressPools, s.IPAddressPoolSelectors, s.ServiceSelectors, s.NodeSelectors)
 }
 
+// Selection compiles which nodes have a session with the peer. The error names the selector that can't be read.
+func (s *BGPPeerSpec) Selection() (*Selection, error) {
+	return newSelection(nil, nil, nil, s.NodeSelectors)
+}
+
 func newSelection(names []ObjectName, pools, services, nodes []LabelSelector) (*Selection, error) {
 	s := &Selection{poolNames: make(map[string]bool, len(names))}
 	for _, name := range names {

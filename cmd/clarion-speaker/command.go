@@ -51,7 +51,7 @@ func command() *cobra.Command {
 	c := &cobra.Command{
 		Use:   "clarion-speaker",
 		Short: "Announce the addresses of LoadBalancer Services from this node",
-		Long: `Announce the addresses of LoadBalancer Services from this node, by ARP and NDP.
+		Long: `Announce the addresses of LoadBalancer Services from this node, by ARP, NDP and BGP.
 
 It usually runs as the DaemonSet that Clarion's manifest brings:
 

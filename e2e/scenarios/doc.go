@@ -3,6 +3,7 @@
 //
 //	TestAsShipped   images and manifest on nodes with real kubelets
 //	TestProcesses   controller and speakers as plain processes on light nodes
+//	TestBGP         the same, with FRR, BIRD and a client behind them
 //
 // The subtests of a story run in order on one cluster, and each leaves it as it
 // found it. Bounds are generous: how fast things are is for benchmarks to say.

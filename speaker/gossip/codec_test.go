@@ -45,6 +45,7 @@ var genState = rapid.Custom(func(t *rapid.T) state {
 			Leaving:      rapid.Bool().Draw(t, "leaving"),
 			Stale:        rapid.Bool().Draw(t, "stale"),
 			ProxyFailing: rapid.Bool().Draw(t, "kube-proxy failing"),
+			Routed:       rapid.Bool().Draw(t, "routed"),
 			Capabilities: Capabilities(rapid.Uint64().Draw(t, "capabilities")),
 			Links:        rapid.SliceOfN(genLink, 0, 80).Draw(t, "links"),
 		},

@@ -26,6 +26,8 @@ type Facts struct {
 	Stale bool
 	// ProxyFailing says that kube-proxy on the node, which once was healthy, says that it is not.
 	ProxyFailing bool
+	// Routed says that the node has a BGP session that is established: routers may send it traffic.
+	Routed bool
 	// Capabilities are what it can do beyond the first version of the protocol.
 	Capabilities Capabilities
 	// Links of the node, in order of name.
@@ -58,10 +60,12 @@ const (
 	flagLeaving
 	flagStale
 	flagProxyFailing
+	flagRouted
 )
 
 func (f Facts) flags() (bits uint64) {
-	for bit, set := range map[uint64]bool{flagRestarting: f.Restarting, flagLeaving: f.Leaving, flagStale: f.Stale, flagProxyFailing: f.ProxyFailing} {
+	for bit, set := range map[uint64]bool{flagRestarting: f.Restarting, flagLeaving: f.Leaving, flagStale: f.Stale, flagProxyFailing: f.ProxyFailing,
+		flagRouted: f.Routed} {
 		if set {
 			bits |= bit
 		}
@@ -71,7 +75,7 @@ func (f Facts) flags() (bits uint64) {
 
 func (f *Facts) setFlags(bits uint64) {
 	f.Restarting, f.Leaving = bits&flagRestarting != 0, bits&flagLeaving != 0
-	f.Stale, f.ProxyFailing = bits&flagStale != 0, bits&flagProxyFailing != 0
+	f.Stale, f.ProxyFailing, f.Routed = bits&flagStale != 0, bits&flagProxyFailing != 0, bits&flagRouted != 0
 }
 
 // Bits of a link's deafness.

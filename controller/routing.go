@@ -1,0 +1,338 @@
+package controller
+
+import (
+	"cmp"
+	"context"
+	"fmt"
+	"net/netip"
+	"reflect"
+	"slices"
+	"strings"
+	"time"
+
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+
+	clarion "github.com/clarion-lb/clarion/api/v1beta1"
+)
+
+// What there is to say of the objects that are about BGP. Their names refer to each other, so that a change of one may
+// change what is to be said of others.
+
+// routingKinds are the kinds of such objects.
+var routingKinds = []string{"BGPPeer", "BGPAdvertisement", "BFDProfile", "Community"}
+
+// routingPause is how long after a look at all of them the next one may follow: many changes come together.
+const routingPause = 500 * time.Millisecond
+
+// routingChanged has all objects about BGP looked at.
+func (t *term) routingChanged() {
+	select {
+	case t.routingSet <- struct{}{}:
+	default:
+	}
+}
+
+// followRouting looks at all objects about BGP whenever something changed that they may refer to.
+func (t *term) followRouting(ctx context.Context) {
+	for {
+		select {
+		case <-ctx.Done():
+			return
+		case <-t.routingSet:
+		}
+		for _, kind := range routingKinds {
+			list := kinds[kind].list()
+			if err := t.cache.List(ctx, list); err != nil {
+				t.log.Error("can't read objects from the cache", "kind", kind, "error", err)
+				continue
+			}
+			for _, name := range namesOf(list) {
+				t.objects.Add(object{kind, name})
+			}
+		}
+		select {
+		case <-ctx.Done():
+			return
+		case <-time.After(routingPause):
+		}
+	}
+}
+
+// sessionsAlike reports whether two versions of a Speaker tell the same of its sessions.
+func sessionsAlike(before, after any) bool {
+	b, ok1 := before.(*clarion.Speaker)
+	a, ok2 := after.(*clarion.Speaker)
+	return ok1 && ok2 && reflect.DeepEqual(b.Status.BGP, a.Status.BGP)
+}
+
+// routingWorld is what the objects about BGP refer to.
+type routingWorld struct {
+	pools       []clarion.IPAddressPool
+	peers       []clarion.BGPPeer
+	ads         []clarion.BGPAdvertisement // the oldest first
+	profiles    map[string]bool
+	communities []clarion.Community // the oldest first
+	speakers    []clarion.Speaker
+}
+
+func (t *term) routingWorld(ctx context.Context) (*routingWorld, error) {
+	var pools clarion.IPAddressPoolList
+	var peers clarion.BGPPeerList
+	var ads clarion.BGPAdvertisementList
+	var profiles clarion.BFDProfileList
+	var communities clarion.CommunityList
+	var speakers clarion.SpeakerList
+	for _, err := range []error{
+		t.cache.List(ctx, &pools), t.cache.List(ctx, &peers), t.cache.List(ctx, &ads),
+		t.cache.List(ctx, &profiles), t.cache.List(ctx, &communities), t.cache.List(ctx, &speakers),
+	} {
+		if err != nil {
+			return nil, err
+		}
+	}
+	w := &routingWorld{pools: pools.Items, peers: peers.Items, ads: slices.Clone(ads.Items), profiles: map[string]bool{},
+		communities: slices.Clone(communities.Items), speakers: slices.Clone(speakers.Items)}
+	for i := range profiles.Items {
+		w.profiles[profiles.Items[i].Name] = true
+	}
+	slices.SortFunc(w.ads, func(a, b clarion.BGPAdvertisement) int { return byAge(a.ObjectMeta, b.ObjectMeta) })
+	slices.SortFunc(w.communities, func(a, b clarion.Community) int { return byAge(a.ObjectMeta, b.ObjectMeta) })
+	slices.SortFunc(w.speakers, func(a, b clarion.Speaker) int { return cmp.Compare(a.Name, b.Name) })
+	return w, nil
+}
+
+func byAge(a, b metav1.ObjectMeta) int {
+	return cmp.Or(a.CreationTimestamp.Compare(b.CreationTimestamp.Time), cmp.Compare(a.Name, b.Name))
+}
+
+// judgePeer says what there is to say of a peer.
+func (w *routingWorld) judgePeer(c conditions, p *clarion.BGPPeer, status *clarion.BGPPeerStatus) {
+	var up, wanted int32
+	var down []string
+	for _, s := range w.speakers {
+		if s.Status.BGP == nil {
+			continue
+		}
+		for _, session := range s.Status.BGP.Sessions {
+			switch {
+			case session.Peer != p.Name:
+				continue
+			case session.State == clarion.BGPEstablished:
+				up++
+			case session.LastError != "":
+				down = append(down, fmt.Sprintf("%s: %s", s.Name, session.LastError))
+			default:
+				down = append(down, fmt.Sprintf("%s: %s", s.Name, session.State))
+			}
+			wanted++
+		}
+	}
+	status.SessionsUp, status.SessionsWanted = &up, &wanted
+
+	profile := string(p.Spec.BFDProfile)
+	if _, err := p.Spec.Selection(); err != nil {
+		c.set(clarion.ConditionReady, metav1.ConditionFalse, clarion.ReasonInvalid, err.Error())
+	} else {
+		c.set(clarion.ConditionReady, metav1.ConditionTrue, clarion.ReasonAccepted, "the nodes that it selects have sessions with it, as far as they come up")
+	}
+	c.setIf(profile != "" && !w.profiles[profile], clarion.ConditionUnknownName, clarion.ReasonNameNotFound,
+		fmt.Sprintf("there is no BFDProfile %s: the sessions go on without BFD; create it, or correct bfdProfile", profile))
+	c.setIf(p.Spec.EnableGracefulRestart && profile == "", clarion.ConditionKeepsLostNodes, clarion.ReasonNoBFD,
+		fmt.Sprintf("graceful restart without BFD: the router goes on sending traffic to a node that is lost for %s; set bfdProfile, or a shorter restartTime", restartTime(p)))
+	c.setIf(len(down) > 0, clarion.ConditionSessionsDown, clarion.ReasonNotEstablished,
+		fmt.Sprintf("%d of %d sessions are up; not up: %s", up, wanted, firstFew(down)))
+}
+
+func restartTime(p *clarion.BGPPeer) time.Duration {
+	if p.Spec.RestartTime != nil {
+		return p.Spec.RestartTime.Duration
+	}
+	return 2 * time.Minute
+}
+
+// firstFew lists the first few of many.
+func firstFew(all []string) string {
+	const most = 5
+	if more := len(all) - most; more > 0 {
+		all = append(all[:most:most], fmt.Sprintf("and %d more", more))
+	}
+	return strings.Join(all, "; ")
+}
+
+// judgeAdvertisement says what there is to say of a BGPAdvertisement.
+func (w *routingWorld) judgeAdvertisement(c conditions, ad *clarion.BGPAdvertisement) {
+	unknownPools := missing(ad.Spec.IPAddressPools, func(name string) bool {
+		return slices.ContainsFunc(w.pools, func(p clarion.IPAddressPool) bool { return p.Name == name })
+	})
+	unknownPeers := missing(ad.Spec.Peers, func(name string) bool {
+		return slices.ContainsFunc(w.peers, func(p clarion.BGPPeer) bool { return p.Name == name })
+	})
+	var unknown []string
+	for _, name := range unknownPools {
+		unknown = append(unknown, "IPAddressPool "+name)
+	}
+	for _, name := range unknownPeers {
+		unknown = append(unknown, "BGPPeer "+name)
+	}
+	aliases := w.aliases()
+	for _, text := range ad.Spec.Communities {
+		if _, err := clarion.ParseCommunity(string(text), aliases); err != nil {
+			unknown = append(unknown, "community "+string(text))
+		}
+	}
+	_, err := ad.Spec.Selection()
+	switch {
+	case err != nil:
+		c.set(clarion.ConditionReady, metav1.ConditionFalse, clarion.ReasonInvalid, err.Error())
+	case len(unknownPools) > 0 && len(unknownPools) == len(ad.Spec.IPAddressPools) && len(ad.Spec.IPAddressPoolSelectors) == 0:
+		c.set(clarion.ConditionReady, metav1.ConditionFalse, clarion.ReasonPoolNotFound,
+			"advertises nothing: there is no IPAddressPool "+strings.Join(unknownPools, ", "))
+	case len(w.peers) == 0, len(ad.Spec.Peers) > 0 && len(unknownPeers) == len(ad.Spec.Peers):
+		c.set(clarion.ConditionReady, metav1.ConditionFalse, clarion.ReasonNoPeers,
+			"advertises nothing: there is no BGPPeer that it goes to; create one, or correct peers")
+	default:
+		c.set(clarion.ConditionReady, metav1.ConditionTrue, clarion.ReasonAccepted, "advertises the addresses of the pools that it selects")
+	}
+	c.setIf(len(unknown) > 0, clarion.ConditionUnknownName, clarion.ReasonNameNotFound,
+		"there is no "+strings.Join(unknown, ", no ")+": create what is missing, or correct the name; the rest is in force")
+	overruled := w.overruled(ad)
+	c.setIf(len(overruled) > 0, clarion.ConditionOverruled, clarion.ReasonOlderObjectHolds,
+		"where it meets older BGPAdvertisements, those hold: "+firstFew(overruled)+". Make the values agree, or keep the advertisements apart")
+	beyond := w.beyond(ad)
+	c.setIf(len(beyond) > 0, clarion.ConditionAggregateRefused, clarion.ReasonBeyondPool,
+		"no aggregate of the chosen length lies within "+strings.Join(beyond, ", ")+": its addresses are advertised one by one")
+}
+
+func missing(names []clarion.ObjectName, exists func(string) bool) (out []string) {
+	for _, name := range names {
+		if !exists(string(name)) {
+			out = append(out, string(name))
+		}
+	}
+	slices.Sort(out)
+	return out
+}
+
+// aliases are the names that the Communities give, the oldest first.
+func (w *routingWorld) aliases() map[string]clarion.CommunityValue {
+	out := map[string]clarion.CommunityValue{}
+	for i := range w.communities {
+		for _, a := range w.communities[i].Spec.Communities {
+			if value, err := clarion.ParseCommunityValue(a.Value); err == nil {
+				if _, taken := out[a.Name]; !taken {
+					out[a.Name] = value
+				}
+			}
+		}
+	}
+	return out
+}
+
+// overruled says in which values an advertisement contradicts an older one that it may meet: one of a common pool and a
+// common peer. Whether their selectors of Services ever select the same is not asked where both have some.
+func (w *routingWorld) overruled(ad *clarion.BGPAdvertisement) (out []string) {
+	for i := range w.ads {
+		older := &w.ads[i]
+		if older.Name == ad.Name {
+			break
+		}
+		if !w.meet(older, ad) {
+			continue
+		}
+		for _, v := range []struct {
+			name     string
+			had, has any
+			set      bool
+		}{
+			{"localPref", deref(older.Spec.LocalPref), deref(ad.Spec.LocalPref), older.Spec.LocalPref != nil && ad.Spec.LocalPref != nil},
+			{"med", deref(older.Spec.MED), deref(ad.Spec.MED), older.Spec.MED != nil && ad.Spec.MED != nil},
+			{"asPathPrepend", older.Spec.ASPathPrepend, ad.Spec.ASPathPrepend, older.Spec.ASPathPrepend != 0 && ad.Spec.ASPathPrepend != 0},
+		} {
+			if v.set && v.had != v.has {
+				out = append(out, fmt.Sprintf("%s is %v as BGPAdvertisement %s says, not %v", v.name, v.had, older.Name, v.has))
+			}
+		}
+	}
+	return out
+}
+
+func deref(p *uint32) uint32 {
+	if p == nil {
+		return 0
+	}
+	return *p
+}
+
+// meet reports whether two advertisements may have something to say of one route.
+func (w *routingWorld) meet(a, b *clarion.BGPAdvertisement) bool {
+	if len(a.Spec.ServiceSelectors) > 0 && len(b.Spec.ServiceSelectors) > 0 || len(a.Spec.NodeSelectors) > 0 && len(b.Spec.NodeSelectors) > 0 {
+		return false
+	}
+	peers := slices.ContainsFunc(w.peers, func(p clarion.BGPPeer) bool { return a.Spec.AdvertisesTo(p.Name) && b.Spec.AdvertisesTo(p.Name) })
+	first, err1 := a.Spec.Selection()
+	second, err2 := b.Spec.Selection()
+	return peers && err1 == nil && err2 == nil && slices.ContainsFunc(w.pools, func(p clarion.IPAddressPool) bool {
+		return first.Pool(p.Name, p.Labels) && second.Pool(p.Name, p.Labels)
+	})
+}
+
+// judgeCommunity says what there is to say of a Community.
+func (w *routingWorld) judgeCommunity(c conditions, o *clarion.Community) {
+	c.set(clarion.ConditionReady, metav1.ConditionTrue, clarion.ReasonAccepted, "BGPAdvertisements may use the names")
+	var overruled []string
+	for _, a := range o.Spec.Communities {
+		for i := range w.communities {
+			older := &w.communities[i]
+			if older.Name == o.Name {
+				break
+			}
+			at := slices.IndexFunc(older.Spec.Communities, func(b clarion.CommunityAlias) bool { return b.Name == a.Name })
+			if at < 0 {
+				continue
+			}
+			if value := older.Spec.Communities[at].Value; value != a.Value {
+				overruled = append(overruled, fmt.Sprintf("%s means %s as Community %s says, not %s", a.Name, value, older.Name, a.Value))
+			}
+			break
+		}
+	}
+	c.setIf(len(overruled) > 0, clarion.ConditionOverruled, clarion.ReasonOlderObjectHolds,
+		"older objects hold: "+firstFew(overruled)+". Give the names one meaning each")
+}
+
+// judgeProfile says what there is to say of a BFDProfile.
+func judgeProfile(c conditions) {
+	c.set(clarion.ConditionReady, metav1.ConditionTrue, clarion.ReasonAccepted, "the sessions of BGPPeers that name it are watched with it")
+}
+
+// beyond are the pools that an advertisement selects and of which no aggregate can be made.
+func (w *routingWorld) beyond(ad *clarion.BGPAdvertisement) (out []string) {
+	selection, err := ad.Spec.Selection()
+	if err != nil {
+		return nil
+	}
+	for i := range w.pools {
+		p := &w.pools[i]
+		if !selection.Pool(p.Name, p.Labels) {
+			continue
+		}
+		ranges, err := clarion.ParsePool(&p.Spec)
+		if err != nil {
+			continue // said of the pool
+		}
+		for _, r := range ranges.Addresses {
+			length := ad.Spec.AggregationLength
+			if r.From().Is6() {
+				length = ad.Spec.AggregationLengthV6
+			}
+			if length == nil || int(*length) >= r.From().BitLen() {
+				continue
+			}
+			if !slices.ContainsFunc(r.Prefixes(), func(q netip.Prefix) bool { return q.Bits() <= int(*length) }) {
+				out = append(out, "IPAddressPool "+p.Name)
+				break
+			}
+		}
+	}
+	return out
+}

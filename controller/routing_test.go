@@ -1,0 +1,134 @@
+package controller
+
+import (
+	"fmt"
+	"slices"
+	"strings"
+	"testing"
+	"time"
+
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+
+	clarion "github.com/clarion-lb/clarion/api/v1beta1"
+)
+
+// judged are conditions in words: type, status and reason.
+func judged(judge func(conditions)) string {
+	var list []metav1.Condition
+	judge(conditions{list: &list, generation: 1, now: time.Unix(1_700_000_000, 0)})
+	var out []string
+	for _, c := range list {
+		out = append(out, fmt.Sprintf("%s %s %s", c.Type, c.Status, c.Reason))
+	}
+	slices.Sort(out)
+	return strings.Join(out, ", ")
+}
+
+func messageOf(kind clarion.ConditionType, judge func(conditions)) string {
+	var list []metav1.Condition
+	judge(conditions{list: &list, generation: 1, now: time.Unix(1_700_000_000, 0)})
+	for _, c := range list {
+		if c.Type == string(kind) {
+			return c.Message
+		}
+	}
+	return ""
+}
+
+// born is an object's beginning: the higher, the younger.
+func born(name string, at int64) metav1.ObjectMeta {
+	return metav1.ObjectMeta{Name: name, CreationTimestamp: metav1.NewTime(time.Unix(1_700_000_000+at, 0))}
+}
+
+func speaks(node string, sessions ...clarion.BGPSession) clarion.Speaker {
+	return clarion.Speaker{ObjectMeta: metav1.ObjectMeta{Name: node}, Status: clarion.SpeakerStatus{BGP: &clarion.SpeakerBGP{Sessions: sessions}}}
+}
+
+func TestJudgePeer(t *testing.T) {
+	up := clarion.BGPSession{Peer: "tor", State: clarion.BGPEstablished}
+	down := clarion.BGPSession{Peer: "tor", State: clarion.BGPActive, LastError: "WrongPeerASN: the router is 65009"}
+	other := clarion.BGPSession{Peer: "other", State: clarion.BGPIdle}
+	for _, row := range []struct {
+		name     string
+		spec     clarion.BGPPeerSpec
+		speakers []clarion.Speaker
+		counts   string
+		want     string
+	}{
+		{"all sessions are up", clarion.BGPPeerSpec{}, []clarion.Speaker{speaks("a", up, other), speaks("b", up)}, "2/2", "Ready True Accepted"},
+		{"speakers without BGP count for nothing", clarion.BGPPeerSpec{}, []clarion.Speaker{{}, speaks("b", up)}, "1/1", "Ready True Accepted"},
+		{"one is down", clarion.BGPPeerSpec{}, []clarion.Speaker{speaks("a", up), speaks("b", down)}, "1/2", "Ready True Accepted, SessionsDown True NotEstablished"},
+		{"an unknown profile", clarion.BGPPeerSpec{BFDProfile: "nope"}, nil, "0/0", "Ready True Accepted, UnknownName True NameNotFound"},
+		{"a known profile", clarion.BGPPeerSpec{BFDProfile: "fast", EnableGracefulRestart: true}, nil, "0/0", "Ready True Accepted"},
+		{"graceful restart without BFD", clarion.BGPPeerSpec{EnableGracefulRestart: true}, nil, "0/0", "KeepsLostNodes True NoBFD, Ready True Accepted"},
+	} {
+		t.Run(row.name, func(t *testing.T) {
+			w := &routingWorld{profiles: map[string]bool{"fast": true}, speakers: row.speakers}
+			p := &clarion.BGPPeer{ObjectMeta: born("tor", 0), Spec: row.spec}
+			var status clarion.BGPPeerStatus
+			if got := judged(func(c conditions) { w.judgePeer(c, p, &status) }); got != row.want {
+				t.Errorf("tells %q, not %q", got, row.want)
+			}
+			if got := fmt.Sprintf("%d/%d", *status.SessionsUp, *status.SessionsWanted); got != row.counts {
+				t.Errorf("counts %s, not %s", got, row.counts)
+			}
+		})
+	}
+	w := &routingWorld{speakers: []clarion.Speaker{speaks("a", up), speaks("b", down)}}
+	if got, want := messageOf(clarion.ConditionSessionsDown, func(c conditions) { w.judgePeer(c, &clarion.BGPPeer{ObjectMeta: born("tor", 0)}, &clarion.BGPPeerStatus{}) }),
+		"1 of 2 sessions are up; not up: b: WrongPeerASN: the router is 65009"; got != want {
+		t.Errorf("tells %q, not %q", got, want)
+	}
+}
+
+func TestJudgeBGPAdvertisement(t *testing.T) {
+	number := func(n uint32) *uint32 { return &n }
+	length := func(n int32) *int32 { return &n }
+	older := clarion.BGPAdvertisement{ObjectMeta: born("older", 0), Spec: clarion.BGPAdvertisementSpec{LocalPref: number(200)}}
+	web := []clarion.LabelSelector{{MatchLabels: map[string]clarion.LabelValue{"app": "web"}}}
+	for _, row := range []struct {
+		name string
+		spec clarion.BGPAdvertisementSpec
+		want string
+	}{
+		{"all is known", clarion.BGPAdvertisementSpec{IPAddressPools: []clarion.ObjectName{"lan"}, Peers: []clarion.ObjectName{"tor"}, Communities: []clarion.CommunityRef{"to-transit", "no-export", "65000:1"}}, "Ready True Accepted"},
+		{"one pool is not", clarion.BGPAdvertisementSpec{IPAddressPools: []clarion.ObjectName{"lan", "nope"}}, "Ready True Accepted, UnknownName True NameNotFound"},
+		{"no pool is", clarion.BGPAdvertisementSpec{IPAddressPools: []clarion.ObjectName{"nope"}}, "Ready False PoolNotFound, UnknownName True NameNotFound"},
+		{"no peer is", clarion.BGPAdvertisementSpec{Peers: []clarion.ObjectName{"nope"}}, "Ready False NoPeers, UnknownName True NameNotFound"},
+		{"a community is not", clarion.BGPAdvertisementSpec{Communities: []clarion.CommunityRef{"to-nowhere"}}, "Ready True Accepted, UnknownName True NameNotFound"},
+		{"an older one says otherwise", clarion.BGPAdvertisementSpec{LocalPref: number(100)}, "Overruled True OlderObjectHolds, Ready True Accepted"},
+		{"an older one says the same", clarion.BGPAdvertisementSpec{LocalPref: number(200)}, "Ready True Accepted"},
+		{"an older one says otherwise of another pool", clarion.BGPAdvertisementSpec{LocalPref: number(100), IPAddressPools: []clarion.ObjectName{"nope"}}, "Ready False PoolNotFound, UnknownName True NameNotFound"},
+		{"an older one is of all Services", clarion.BGPAdvertisementSpec{LocalPref: number(100), ServiceSelectors: web}, "Overruled True OlderObjectHolds, Ready True Accepted"},
+		{"an aggregate within the pool", clarion.BGPAdvertisementSpec{AggregationLength: length(26)}, "Ready True Accepted"},
+		{"an aggregate beyond the pool", clarion.BGPAdvertisementSpec{AggregationLength: length(16)}, "AggregateRefused True BeyondPool, Ready True Accepted"},
+	} {
+		t.Run(row.name, func(t *testing.T) {
+			younger := clarion.BGPAdvertisement{ObjectMeta: born("younger", 1), Spec: row.spec}
+			w := &routingWorld{
+				pools:       []clarion.IPAddressPool{{ObjectMeta: born("lan", 0), Spec: clarion.IPAddressPoolSpec{Addresses: []clarion.AddressRange{"198.51.100.0/24"}}}},
+				peers:       []clarion.BGPPeer{{ObjectMeta: born("tor", 0)}},
+				ads:         []clarion.BGPAdvertisement{older, younger},
+				communities: []clarion.Community{{ObjectMeta: born("names", 0), Spec: clarion.CommunitySpec{Communities: []clarion.CommunityAlias{{Name: "to-transit", Value: "65000:100"}}}}},
+			}
+			if got := judged(func(c conditions) { w.judgeAdvertisement(c, &younger) }); got != row.want {
+				t.Errorf("tells %q, not %q", got, row.want)
+			}
+			if got := judged(func(c conditions) { w.judgeAdvertisement(c, &older) }); got != "Ready True Accepted" {
+				t.Errorf("the older one tells %q", got)
+			}
+		})
+	}
+}
+
+func TestJudgeCommunity(t *testing.T) {
+	names := func(name string, at int64, value string) clarion.Community {
+		return clarion.Community{ObjectMeta: born(name, at), Spec: clarion.CommunitySpec{Communities: []clarion.CommunityAlias{{Name: "to-transit", Value: value}}}}
+	}
+	w := &routingWorld{communities: []clarion.Community{names("first", 0, "65000:1"), names("same", 1, "65000:1"), names("other", 2, "65000:2")}}
+	for i, want := range []string{"Ready True Accepted", "Ready True Accepted", "Overruled True OlderObjectHolds, Ready True Accepted"} {
+		if got := judged(func(c conditions) { w.judgeCommunity(c, &w.communities[i]) }); got != want {
+			t.Errorf("%s tells %q, not %q", w.communities[i].Name, got, want)
+		}
+	}
+}

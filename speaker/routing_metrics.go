@@ -1,0 +1,77 @@
+package speaker
+
+import (
+	"github.com/prometheus/client_golang/prometheus"
+
+	"github.com/clarion-lb/clarion/speaker/bfd"
+	"github.com/clarion-lb/clarion/speaker/bgp"
+)
+
+// uplinkTotals are what bgp and bfd know themselves.
+type uplinkTotals struct {
+	bgp bgpSessions
+	bfd bfdSessions
+}
+
+var (
+	bgpUp = prometheus.NewDesc("clarion_bgp_session_up",
+		"Whether the BGP session with a peer is established.", []string{"peer"}, nil)
+	bgpRoutes = prometheus.NewDesc("clarion_bgp_routes_sent",
+		"Routes that the peer was sent and not withdrawn.", []string{"peer"}, nil)
+	bgpWanted = prometheus.NewDesc("clarion_bgp_routes_wanted",
+		"Routes that the peer should have.", []string{"peer"}, nil)
+	bgpUpdates = prometheus.NewDesc("clarion_bgp_updates_sent",
+		"UPDATE messages sent in the present session.", []string{"peer"}, nil)
+	bgpFailures = prometheus.NewDesc("clarion_bgp_failed_attempts",
+		"Attempts in a row to make the session that failed.", []string{"peer"}, nil)
+	bgpRestarts = prometheus.NewDesc("clarion_bgp_process_restarts_total",
+		"How often the process that BGP sessions live in was started again.", nil, nil)
+	bfdUp = prometheus.NewDesc("clarion_bfd_session_up",
+		"Whether the BFD session with a peer is up.", []string{"peer"}, nil)
+	bfdFailures = prometheus.NewDesc("clarion_bfd_failures_total",
+		"How often the path to the peer was found to have failed.", []string{"peer"}, nil)
+	bfdPackets = prometheus.NewDesc("clarion_bfd_packets_total",
+		"BFD control packets of the session.", []string{"peer", "direction"}, nil)
+	bfdRefused = prometheus.NewDesc("clarion_bfd_packets_refused_total",
+		"BFD control packets that came and were not taken.", []string{"peer"}, nil)
+)
+
+// Describe implements prometheus.Collector.
+func (t *uplinkTotals) Describe(ch chan<- *prometheus.Desc) {
+	for _, d := range []*prometheus.Desc{bgpUp, bgpRoutes, bgpWanted, bgpUpdates, bgpFailures, bgpRestarts, bfdUp, bfdFailures, bfdPackets, bfdRefused} {
+		ch <- d
+	}
+}
+
+// Collect implements prometheus.Collector.
+func (t *uplinkTotals) Collect(ch chan<- prometheus.Metric) {
+	gauge := func(d *prometheus.Desc, v float64, labels ...string) {
+		ch <- prometheus.MustNewConstMetric(d, prometheus.GaugeValue, v, labels...)
+	}
+	counter := func(d *prometheus.Desc, v uint64, labels ...string) {
+		ch <- prometheus.MustNewConstMetric(d, prometheus.CounterValue, float64(v), labels...)
+	}
+	one := func(is bool) float64 {
+		if is {
+			return 1
+		}
+		return 0
+	}
+	sessions, _ := t.bgp.Snapshot()
+	counter(bgpRestarts, uint64(sessions.Child.Restarts))
+	for _, s := range sessions.Sessions {
+		gauge(bgpUp, one(s.State == bgp.Established), s.Peer)
+		gauge(bgpRoutes, float64(s.RoutesSent), s.Peer)
+		gauge(bgpWanted, float64(s.RoutesWanted), s.Peer)
+		gauge(bgpUpdates, float64(s.UpdatesSent), s.Peer)
+		gauge(bgpFailures, float64(s.Failures), s.Peer)
+	}
+	watched, _ := t.bfd.Snapshot()
+	for _, s := range watched.Sessions {
+		gauge(bfdUp, one(s.State == bfd.Up), s.Name)
+		counter(bfdFailures, s.Failures, s.Name)
+		counter(bfdPackets, s.Counters.Sent, s.Name, "sent")
+		counter(bfdPackets, s.Counters.Received, s.Name, "received")
+		counter(bfdRefused, s.Counters.Refused, s.Name)
+	}
+}

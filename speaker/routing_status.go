@@ -1,0 +1,144 @@
+package speaker
+
+import (
+	"cmp"
+	"fmt"
+	"net/netip"
+	"slices"
+	"time"
+
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+	"k8s.io/apimachinery/pkg/types"
+
+	"github.com/clarion-lb/clarion/api/v1beta1"
+	"github.com/clarion-lb/clarion/speaker/bgp"
+	"github.com/clarion-lb/clarion/speaker/detection"
+	"github.com/clarion-lb/clarion/speaker/gossip"
+	"github.com/clarion-lb/clarion/speaker/plan"
+)
+
+// Bounds of what fits into a Speaker's status.
+const (
+	maxSessions     = 64
+	maxSessionError = 256
+)
+
+// noPassword is the reason of a session that is not made before its password is there.
+const noPassword bgp.Reason = "NoPassword"
+
+// status is what this node is toward routers, nil where there is nothing to be. since is when the speaker started.
+func (r *routing) status(s *bgp.Snapshot, since time.Time) *v1beta1.SpeakerBGP {
+	out := &v1beta1.SpeakerBGP{SessionsWanted: int32(len(r.desired.Peers) + len(r.problems))}
+	if out.SessionsWanted == 0 {
+		return nil
+	}
+	for _, p := range r.desired.Peers {
+		now, known := s.Session(p.Name)
+		if !known {
+			now = bgp.Session{Peer: p.Name, Since: since}
+		}
+		one := sessionStatus(p.Name, p.Address, now.Since, now.LastError, now.LastMessage)
+		one.State, one.RoutesSent = stateOf(now), int32(now.RoutesSent)
+		if far := now.Remote.Addr(); one.Address == "" && far.IsValid() {
+			one.Address = far.String()
+		}
+		if now.State == bgp.Established {
+			out.SessionsUp++
+			if now.Unsendable != "" {
+				one.LastError = cutText("some routes are not sent: "+now.Unsendable, maxSessionError)
+			}
+		}
+		out.Sessions = append(out.Sessions, one)
+	}
+	for name, problem := range r.problems {
+		out.Sessions = append(out.Sessions, sessionStatus(name, r.routers[name].peer.Address, since, noPassword, problem))
+	}
+	slices.SortFunc(out.Sessions, func(a, b v1beta1.BGPSession) int { return cmp.Compare(a.Peer, b.Peer) })
+	out.Sessions = out.Sessions[:min(len(out.Sessions), maxSessions)]
+	return out
+}
+
+func sessionStatus(peer string, address netip.Addr, since time.Time, reason bgp.Reason, message string) v1beta1.BGPSession {
+	one := v1beta1.BGPSession{Peer: peer, State: v1beta1.BGPIdle, Since: metav1.NewTime(since.Truncate(time.Second)),
+		LastError: cutText(inWords(reason, message), maxSessionError)}
+	if address.IsValid() {
+		one.Address = address.String()
+	}
+	return one
+}
+
+// stateOf is a session's state as it is shown. One that fails again and again goes through all of them every few seconds;
+// it is shown as Active, or the object would be written each time.
+func stateOf(s bgp.Session) v1beta1.BGPState {
+	if s.State != bgp.Established && s.Failures > 0 && s.LastError != bgp.Held && s.LastError != bgp.Misconfigured {
+		return v1beta1.BGPActive
+	}
+	return v1beta1.BGPState(s.State.String())
+}
+
+func inWords(reason bgp.Reason, message string) string {
+	switch {
+	case reason == "":
+		return message
+	case message == "":
+		return string(reason)
+	}
+	return string(reason) + ": " + message
+}
+
+// cutText shortens a text to a number of bytes, on a rune's border.
+func cutText(s string, most int) string {
+	if len(s) <= most {
+		return s
+	}
+	const more = "…"
+	most -= len(more)
+	for most > 0 && s[most]&0xc0 == 0x80 {
+		most--
+	}
+	return s[:most] + more
+}
+
+// reached reports whether routers send traffic to another node: its speaker is heard and stays, and has a session.
+func (d *decider) reached(node string) bool {
+	return d.verdicts[node].State != detection.Dead && slices.ContainsFunc(d.seen.gossip.Members, func(m gossip.Member) bool {
+		return m.Node == node && m.Known && m.Facts.Routed && !m.Facts.Leaving
+	})
+}
+
+// routed returns the nodes that advertise an address by BGP for a Service and have sessions, as this node sees it; and this
+// node's reason for what it does.
+func (d *decider) routed(a netip.Addr, key types.NamespacedName) (nodes []string, why v1beta1.Reason) {
+	why = v1beta1.ReasonNoAdvertisement
+	decision, known := d.routing.decisions[a]
+	if !known {
+		return nil, why
+	}
+	_, sharers := d.sharersOf(a)
+	i := slices.IndexFunc(sharers, func(s plan.Sharer) bool { return s.Service.Name == key.String() })
+	if i < 0 || i >= len(decision.Outcomes) {
+		return nil, why
+	}
+	if why = decision.Outcomes[i].Reason; !decision.Outcomes[i].Served {
+		return nil, why
+	}
+	for _, n := range decision.Nodes {
+		if n == d.self && d.routing.sent(a) || n != d.self && d.reached(n) {
+			nodes = append(nodes, n)
+		}
+	}
+	return nodes, why
+}
+
+// notRouted says why an address is not advertised by BGP, by a node's reason; "" where it is not to be.
+func notRouted(a netip.Addr, why v1beta1.Reason) (v1beta1.Reason, string) {
+	switch why {
+	case v1beta1.ReasonNoAdvertisement:
+		return "", ""
+	case v1beta1.ReasonNoEndpoint:
+		return why, "the Service has no endpoint that is ready"
+	case v1beta1.ReasonNoPeer:
+		return v1beta1.ReasonNoEligibleNode, fmt.Sprintf("no node can advertise %s by BGP: no BGPPeer that its BGPAdvertisement goes to selects one that might", a)
+	}
+	return v1beta1.ReasonNoSession, fmt.Sprintf("no node that may advertise %s by BGP has a session with a router: see kubectl get bgppeers", a)
+}

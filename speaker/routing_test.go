@@ -1,0 +1,321 @@
+package speaker
+
+import (
+	"net/netip"
+	"slices"
+	"testing"
+	"time"
+
+	"go4.org/netipx"
+	"k8s.io/apimachinery/pkg/types"
+
+	"github.com/clarion-lb/clarion/speaker/bfd"
+	"github.com/clarion-lb/clarion/speaker/bgp"
+	"github.com/clarion-lb/clarion/speaker/layer2"
+	"github.com/clarion-lb/clarion/speaker/plan"
+	"github.com/clarion-lb/clarion/speaker/routes"
+)
+
+// routingWorld is one node's routing, and what it sees: three nodes, a, b and c, a router, a Service with endpoints on all.
+type routingWorld struct {
+	*testing.T
+	now     time.Time
+	r       *routing
+	c       *cluster
+	nodes   map[string]*plan.Node
+	silent  map[string]bool // nodes that no router sends traffic to
+	dirty   map[netip.Addr]bool
+	session bgp.Session
+	last    routed
+}
+
+func newRoutingWorld(t *testing.T) *routingWorld {
+	w := &routingWorld{T: t, now: start, r: newRouting("a", false), c: newCluster(), nodes: map[string]*plan.Node{}, silent: map[string]bool{},
+		dirty: map[netip.Addr]bool{}, session: bgp.Session{Peer: "tor", State: bgp.Established}}
+	for _, name := range []string{"a", "b", "c"} {
+		w.nodes[name] = &plan.Node{Name: name}
+	}
+	w.c.setNode("a", &node{addresses: []netip.Addr{netip.MustParseAddr("192.0.2.1")}})
+	w.r.setRouter("tor", aRouter(func(*bgp.Peer) {}))
+	w.r.setAdvertisement("everything", &routes.Advertisement{Name: "everything"})
+	w.serve("web", "198.51.100.1", false, "a", "b", "c")
+	w.step(0)
+	return w
+}
+
+func aRouter(change func(*bgp.Peer)) *router {
+	r := &router{peer: bgp.Peer{Name: "tor", Address: netip.MustParseAddr("192.0.2.254"), ASN: 65001, PeerASN: 65000, Linger: defaultLinger}}
+	change(&r.peer)
+	return r
+}
+
+// serve has a Service with an address, and endpoints on nodes.
+func (w *routingWorld) serve(name, address string, local bool, on ...string) {
+	o := newService(name, address)
+	s := serviceOf(o, allClasses)
+	s.plan.Local, s.healthPort = local, 30000
+	w.c.setService(s.key, s)
+	e := plan.Endpoints{}
+	for _, n := range on {
+		e[n] = plan.EndpointFacts{Ready: true}
+	}
+	w.c.setSlice(types.NamespacedName{Name: name + "-1"}, &slice{service: s.key, family: layer2.IPv4, endpoints: e})
+	for a := range w.c.dirty {
+		w.dirty[a] = true
+	}
+	clear(w.c.dirty)
+}
+
+func (w *routingWorld) step(after time.Duration) {
+	w.now = w.now.Add(after)
+	v := routingView{cluster: w.c, dirty: w.dirty, reached: func(n string) bool { return !w.silent[n] }, bgp: &bgp.Snapshot{Sessions: []bgp.Session{w.session}},
+		links: []layer2.Link{{Name: "eth0", Prefixes: []netip.Prefix{netip.MustParsePrefix("192.0.2.0/24")}}}}
+	for _, n := range w.nodes {
+		v.nodes = append(v.nodes, *n)
+	}
+	w.last = w.r.step(w.now, v)
+}
+
+func (w *routingWorld) expect(want string) {
+	w.Helper()
+	got := "no session"
+	if len(w.r.desired.Peers) > 0 {
+		got = routesInWords(w.r.desired.Peers[0].Routes)
+	}
+	if got != want {
+		w.Errorf("the router is sent %q, not %q", got, want)
+	}
+}
+
+func TestRouting(t *testing.T) {
+	const web = "198.51.100.1/32"
+	for _, row := range []struct {
+		name string
+		tell func(*routingWorld)
+	}{
+		{"what nothing has changed of is not said again", func(w *routingWorld) {
+			w.expect(web)
+			before := w.r.desired.Peers[0].Routes
+			for a := range w.c.sharers {
+				w.dirty[a] = true
+			}
+			w.step(time.Second)
+			if w.last.sessions || w.last.watched || w.r.desired.Peers[0].Routes != before {
+				w.Errorf("came to %+v", w.last)
+			}
+		}},
+		{"a node that is drained has its routes fade, and then go", func(w *routingWorld) {
+			w.nodes["a"].Signals = plan.Draining
+			w.step(0)
+			w.expect(web + " going")
+			if want := w.now.Add(defaultLinger); !w.last.wakeAt.Equal(want) {
+				w.Errorf("wakes at %v, not %v", w.last.wakeAt, want)
+			}
+			w.step(defaultLinger - 1)
+			w.expect(web + " going")
+			w.step(1)
+			w.expect("")
+			w.nodes["a"].Signals = 0
+			w.step(0)
+			w.expect(web)
+		}},
+		{"a drain that is taken back makes the routes plain again", func(w *routingWorld) {
+			w.nodes["a"].Signals = plan.Draining
+			w.step(0)
+			w.nodes["a"].Signals = 0
+			w.step(time.Second)
+			w.expect(web)
+		}},
+		{"a drained node goes on where routers send traffic to no other", func(w *routingWorld) {
+			w.silent["b"], w.silent["c"] = true, true
+			w.nodes["a"].Signals = plan.Draining
+			w.step(0)
+			w.expect(web)
+			w.silent["b"] = false
+			w.step(0)
+			w.expect(web + " going")
+		}},
+		{"a drained iBGP node's routes are the least preferred", func(w *routingWorld) {
+			w.r.setRouter("tor", aRouter(func(p *bgp.Peer) { p.PeerASN = p.ASN }))
+			w.step(0)
+			w.nodes["a"].Signals = plan.Draining
+			w.step(0)
+			if r := w.r.desired.Peers[0].Routes.All()[0]; r.LocalPref == nil || *r.LocalPref != 0 {
+				w.Errorf("the route is %+v", r)
+			}
+		}},
+		{"without a linger routes go at once", func(w *routingWorld) {
+			w.r.setRouter("tor", aRouter(func(p *bgp.Peer) { p.Linger = 0 }))
+			w.nodes["a"].Signals = plan.Draining
+			w.step(0)
+			w.expect("")
+		}},
+		{"the last local endpoint is gone: the route goes at once", func(w *routingWorld) {
+			w.serve("web", "198.51.100.1", true, "a", "b")
+			w.step(0)
+			w.expect(web)
+			w.serve("web", "198.51.100.1", true, "b")
+			w.step(0)
+			w.expect("")
+		}},
+		{"a gain under Local waits for kube-proxy, and not for ever", func(w *routingWorld) {
+			w.serve("web", "198.51.100.1", true, "b")
+			w.step(0)
+			w.serve("web", "198.51.100.1", true, "a", "b")
+			w.step(0)
+			w.expect("")
+			if asked := w.r.gains.take(); len(asked) != 1 || asked[0].port != 30000 {
+				w.Errorf("asks kube-proxy for %v", asked)
+			}
+			w.step(gainWait)
+			w.expect(web)
+		}},
+		{"a gain under Local comes with kube-proxy's word", func(w *routingWorld) {
+			w.serve("web", "198.51.100.1", true, "b")
+			w.step(0)
+			w.serve("web", "198.51.100.1", true, "a", "b")
+			w.step(0)
+			a := netip.MustParseAddr("198.51.100.1")
+			if !w.r.gains.serves(a) {
+				w.Error("does not wait")
+			}
+			w.dirty[a] = true
+			w.step(time.Millisecond)
+			w.expect(web)
+		}},
+		{"one sharer's change withdraws nothing that the other needs", func(w *routingWorld) {
+			w.serve("mail", "198.51.100.1", false, "b")
+			w.step(0)
+			w.expect(web)
+			w.serve("mail", "198.51.100.1", false)
+			w.step(0)
+			w.expect(web)
+		}},
+		{"without its password a session is not made, and says so", func(w *routingWorld) {
+			r := aRouter(func(*bgp.Peer) {})
+			r.secret = "tor"
+			w.r.setRouter("tor", r)
+			w.step(0)
+			w.expect("no session")
+			if got := w.r.status(&bgp.Snapshot{}, start); got.SessionsWanted != 1 || got.Sessions[0].LastError !=
+				"NoPassword: in Clarion's namespace there is no Secret tor, or speakers are not granted it by name (see docs/how-to/bgp.md)" {
+				w.Errorf("tells %+v", got)
+			}
+			w.r.setPassword("tor", password{secret: "first"})
+			w.step(0)
+			w.expect(web)
+			w.r.removePassword("tor")
+			w.step(0)
+			if w.last.sessions || w.r.desired.Peers[0].Password != "first" {
+				w.Error("a Secret that is gone changes a session that there is")
+			}
+			w.r.setPassword("tor", password{secret: "second"})
+			w.step(0)
+			if !w.last.sessions || w.r.desired.Peers[0].Password != "second" {
+				w.Error("another password does not come into force")
+			}
+		}},
+		{"a router of the node's network is watched over one hop, another over several", func(w *routingWorld) {
+			w.r.setProfile("fast", &profile{Profile: bfd.Profile{DetectMultiplier: 3, EchoInterval: time.Second}})
+			watched := func(address string, ibgp bool) bfd.Session {
+				r := aRouter(func(p *bgp.Peer) { p.Address = netip.MustParseAddr(address) })
+				if ibgp {
+					r.peer.PeerASN = r.peer.ASN
+				}
+				r.bfd = "fast"
+				w.r.setRouter("tor", r)
+				w.step(0)
+				if len(w.r.sessions) != 1 {
+					w.Fatalf("watched by %v", w.r.sessions)
+				}
+				return w.r.sessions[0]
+			}
+			if s := watched("192.0.2.254", true); s.Path.Multihop || s.EchoInterval == 0 {
+				w.Errorf("a neighbour is watched by %+v", s)
+			}
+			clear(w.r.distant)
+			if s := watched("203.0.113.1", true); !s.Path.Multihop || s.EchoInterval != 0 {
+				w.Errorf("one far away is watched by %+v", s)
+			}
+			if s := watched("203.0.113.1", false); s.Path.Multihop {
+				w.Errorf("an eBGP router, which is a neighbour without ebgpMultiHop, is watched by %+v", s)
+			}
+		}},
+		{"a router on an interface is watched once BGP has found it", func(w *routingWorld) {
+			w.r.setProfile("fast", &profile{})
+			r := aRouter(func(p *bgp.Peer) { p.Address, p.Interface = netip.Addr{}, "eth1" })
+			r.bfd = "fast"
+			w.r.setRouter("tor", r)
+			w.step(0)
+			if len(w.r.sessions) > 0 {
+				w.Errorf("watched by %v", w.r.sessions)
+			}
+			w.session.Remote = netip.MustParseAddrPort("[fe80::1%eth1]:179")
+			w.step(0)
+			w.session = bgp.Session{}
+			w.step(0)
+			want := bfd.Path{Peer: netip.MustParseAddr("fe80::1"), Interface: "eth1"}
+			if len(w.r.sessions) != 1 || w.r.sessions[0].Path != want {
+				w.Errorf("watched by %v", w.r.sessions)
+			}
+		}},
+		{"an aggregate fades with its last address", func(w *routingWorld) {
+			w.r.setAdvertisement("everything", &routes.Advertisement{Name: "everything", AggregationLength: 24})
+			w.r.setPool("lan", poolSet("198.51.100.0/24"))
+			w.step(0)
+			w.expect("198.51.100.0/24")
+			if !w.r.sent(netip.MustParseAddr("198.51.100.1")) {
+				w.Error("an address in an aggregate is not taken for advertised")
+			}
+			w.nodes["a"].Signals = plan.Draining
+			w.step(0)
+			w.expect("198.51.100.0/24 going")
+		}},
+	} {
+		t.Run(row.name, func(t *testing.T) {
+			w := newRoutingWorld(t)
+			row.tell(w)
+		})
+	}
+}
+
+func TestWithoutRoutersAndAdvertisementsNothingIsDecided(t *testing.T) {
+	w := newRoutingWorld(t)
+	w.r = newRouting("a", false)
+	w.step(0)
+	if w.r.active || w.last.sessions || w.last.watched || len(w.r.decisions) > 0 {
+		t.Errorf("came to %+v", w.last)
+	}
+	if s := w.r.status(&bgp.Snapshot{}, start); s != nil {
+		t.Errorf("tells %+v", s)
+	}
+	w.r.setRouter("tor", aRouter(func(*bgp.Peer) {}))
+	w.r.setAdvertisement("everything", &routes.Advertisement{Name: "everything"})
+	w.step(0)
+	w.expect("198.51.100.1/32") // of what was there before
+}
+
+// Peers that get the same routes share one list, so that the child is told once.
+func TestFadingRoutesAreShared(t *testing.T) {
+	w := newRoutingWorld(t)
+	for _, name := range []string{"second", "third"} {
+		w.r.setRouter(name, aRouter(func(p *bgp.Peer) { p.Name = name }))
+	}
+	w.step(0)
+	w.nodes["a"].Signals = plan.Draining
+	w.step(0)
+	peers := w.r.desired.Peers
+	if len(peers) != 3 || slices.ContainsFunc(peers, func(p bgp.Peer) bool { return p.Routes != peers[0].Routes }) {
+		t.Error("equal routes are not the same list")
+	}
+}
+
+func poolSet(cidr string) *netipx.IPSet {
+	var b netipx.IPSetBuilder
+	b.AddPrefix(netip.MustParsePrefix(cidr))
+	s, err := b.IPSet()
+	if err != nil {
+		panic(err)
+	}
+	return s
+}

@@ -1,0 +1,186 @@
+package speaker
+
+import (
+	"context"
+	"log/slog"
+	"sync/atomic"
+	"time"
+
+	"github.com/clarion-lb/clarion/speaker/bfd"
+	"github.com/clarion-lb/clarion/speaker/bgp"
+	"github.com/clarion-lb/clarion/speaker/plan"
+)
+
+// bgpSessions is what a speaker needs of BGP, and bfdSessions of BFD.
+type bgpSessions interface {
+	Run(ctx context.Context) error
+	Apply(bgp.Desired)
+	PeerDown(peer, why string)
+	PeerUp(peer string)
+	Leave(ctx context.Context, text string) error
+	Restart(ctx context.Context, text string) error
+	Snapshot() (*bgp.Snapshot, <-chan struct{})
+}
+
+type bfdSessions interface {
+	Run(ctx context.Context) error
+	Apply([]bfd.Session)
+	Snapshot() (bfd.Snapshot, <-chan struct{})
+}
+
+var (
+	_ bgpSessions = (*bgp.Manager)(nil)
+	_ bfdSessions = (*bfd.Engine)(nil)
+)
+
+// uplink is what a speaker has toward routers. The loop says what should be; what BFD finds acts on BGP without the loop, in a
+// goroutine that does nothing else, for there every millisecond is traffic.
+type uplink struct {
+	bgp  bgpSessions
+	bfd  bfdSessions
+	log  *slog.Logger
+	poke func() // has the loop look
+
+	used     atomic.Bool // there is, or was, a session to have
+	stopping atomic.Bool
+}
+
+const (
+	// stopRoutes bounds a leave: longer than the longest linger, shorter than the Pod's grace of 45 seconds.
+	stopRoutes = 43 * time.Second
+	// tellAdminDown is how long routers have to hear that BFD is taken down on purpose, before TCP connections close.
+	tellAdminDown = 50 * time.Millisecond
+)
+
+// apply has sessions be as they were decided. Until there is one to have, nothing is started.
+func (u *uplink) apply(r *routing, out routed) {
+	if u.stopping.Load() {
+		return
+	}
+	if out.sessions && (len(r.desired.Peers) > 0 || u.used.Load()) {
+		u.used.Store(true)
+		u.bgp.Apply(r.desired)
+	}
+	if out.watched {
+		u.bfd.Apply(r.sessions)
+	}
+}
+
+// stop ends the sessions. Leave has routers send traffic elsewhere first; with Restart those with graceful restart keep
+// the routes for the speaker that follows.
+func (u *uplink) stop(how plan.Stop, why string) {
+	u.stopping.Store(true)
+	if !u.used.Load() {
+		return
+	}
+	ctx, cancel := context.WithTimeout(context.Background(), stopRoutes)
+	defer cancel()
+	begin := time.Now()
+	var err error
+	if how == plan.Leave {
+		// BFD stays to the last: a router that is lost while routes linger is noticed.
+		err = u.bgp.Leave(ctx, "clarion-speaker leaves: "+why)
+	} else {
+		u.bfd.Apply(nil)
+		time.Sleep(tellAdminDown)
+		err = u.bgp.Restart(ctx, "clarion-speaker restarts")
+	}
+	if err != nil {
+		u.log.Warn("not all BGP sessions were ended in time", "error", err)
+		return
+	}
+	u.log.Info("BGP sessions ended", "how", how.String(), "took", time.Since(begin).Round(time.Millisecond).String())
+}
+
+// run has BGP sessions follow BFD, and pokes the loop when something has changed, until ctx ends.
+func (u *uplink) run(ctx context.Context) error {
+	g := newGuard()
+	timer := time.NewTimer(time.Hour)
+	defer timer.Stop()
+	for {
+		_, sessionsChanged := u.bgp.Snapshot()
+		watched, watchedChanged := u.bfd.Snapshot()
+		now := time.Now()
+		down, up, wakeAt := g.see(now, watched)
+		for name, why := range down {
+			u.bgp.PeerDown(name, why)
+		}
+		for _, name := range up {
+			u.bgp.PeerUp(name)
+		}
+		wait := time.Hour
+		if !wakeAt.IsZero() {
+			wait = max(wakeAt.Sub(now), 0)
+		}
+		timer.Reset(wait)
+		select {
+		case <-ctx.Done():
+			return nil
+		case <-timer.C:
+			continue
+		case <-watchedChanged:
+		case <-sessionsChanged:
+		}
+		u.poke()
+	}
+}
+
+// guard decides what BGP makes of BFD (RFC 5882): a session whose path failed is ended at once, and made again once BFD is
+// up. It belongs to one goroutine.
+type guard map[string]*guarded
+
+type guarded struct {
+	failures uint64
+	since    time.Time // the BGP session is held down; zero where it is not
+}
+
+const (
+	// guardBlink is for how long a session is held down at least: it may have failed and come back unseen.
+	guardBlink = 100 * time.Millisecond
+	// guardPatience is after how long BGP is tried again although BFD is not up: there are routers that have no BFD session
+	// before the BGP session is established.
+	guardPatience = 10 * time.Second
+)
+
+func newGuard() guard { return guard{} }
+
+// see takes in how BFD sessions fare, and returns which BGP sessions are to be ended, and why, and which may be made again.
+func (g guard) see(now time.Time, s bfd.Snapshot) (down map[string]string, up []string, wakeAt time.Time) {
+	down = map[string]string{}
+	there := map[string]bool{}
+	for _, status := range s.Sessions {
+		there[status.Name] = true
+		one := g[status.Name]
+		if one == nil {
+			one = &guarded{}
+			g[status.Name] = one
+		}
+		if status.Failures > one.failures {
+			one.since = now
+			down[status.Name] = "BFD: " + status.LastFailure
+		}
+		one.failures = status.Failures
+		if one.since.IsZero() {
+			continue
+		}
+		until := one.since.Add(guardPatience)
+		if !status.Failed || status.Negotiated.RemoteAdminDown {
+			until = one.since.Add(guardBlink)
+		}
+		if now.Before(until) {
+			wakeAt = soonest(wakeAt, until)
+			continue
+		}
+		one.since = time.Time{}
+		up = append(up, status.Name)
+	}
+	for name, one := range g {
+		if !there[name] {
+			if !one.since.IsZero() {
+				up = append(up, name)
+			}
+			delete(g, name)
+		}
+	}
+	return down, up, wakeAt
+}
