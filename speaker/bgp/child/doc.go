@@ -4,7 +4,7 @@
 //	Orders ──► Run ──► session ──► TCP ──► router        one goroutine each, and one that reads
 //	Reports ◄────────────┘
 //
-// Messages are gobgp's to encode and to decode. The sessions are ours (docs/adr/0005): all they do is to tell
+// Messages are gobgp's to encode and to decode. The sessions are ours (docs/adr/0007): all they do is to tell
 // routes, so an UPDATE that comes in is counted and dropped unread, and what else a router can send is an OPEN, a
 // NOTIFICATION, a ROUTE-REFRESH and a KEEPALIVE. A panic in a session ends that session alone.
 //
