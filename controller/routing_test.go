@@ -75,7 +75,9 @@ func TestJudgePeer(t *testing.T) {
 		})
 	}
 	w := &routingWorld{speakers: []clarion.Speaker{speaks("a", up), speaks("b", down)}}
-	if got, want := messageOf(clarion.ConditionSessionsDown, func(c conditions) { w.judgePeer(c, &clarion.BGPPeer{ObjectMeta: born("tor", 0)}, &clarion.BGPPeerStatus{}) }),
+	if got, want := messageOf(clarion.ConditionSessionsDown, func(c conditions) {
+		w.judgePeer(c, &clarion.BGPPeer{ObjectMeta: born("tor", 0)}, &clarion.BGPPeerStatus{})
+	}),
 		"1 of 2 sessions are up; not up: b: WrongPeerASN: the router is 65009"; got != want {
 		t.Errorf("tells %q, not %q", got, want)
 	}
