@@ -2,10 +2,12 @@ package speaker
 
 import (
 	"context"
+	"errors"
 	"net/http"
 	"net/http/httptest"
 	"net/netip"
 	"slices"
+	"syscall"
 	"testing"
 	"time"
 
@@ -182,16 +184,57 @@ func TestStaleness(t *testing.T) {
 	if s.stale(at.Add(time.Second)) {
 		t.Error("stale by a single failure")
 	}
-	s.failed(at.Add(25 * time.Second))
-	if !s.stale(at.Add(26 * time.Second)) {
+	s.failed(at.Add(80 * time.Second))
+	if !s.stale(at.Add(81*time.Second)) || !s.stale(at.Add(160*time.Second)) {
 		t.Error("not stale after lasting failures")
 	}
-	if s.stale(at.Add(25*time.Second + staleUntil)) {
+	if s.stale(at.Add(80*time.Second + staleUntil)) {
 		t.Error("stale for ever")
+	}
+	s.worked()
+	if s.stale(at.Add(81 * time.Second)) {
+		t.Error("stale though reading works")
 	}
 	s.failed(at.Add(5 * time.Minute))
 	if s.stale(at.Add(5 * time.Minute)) {
-		t.Error("what was long ago counts")
+		t.Error("what was before it worked counts")
+	}
+}
+
+func TestWhatShowsThatTheViewIsOld(t *testing.T) {
+	for _, row := range []struct {
+		name   string
+		method string
+		status int // 0 is an error
+		err    error
+		failed bool
+	}{
+		{"the API server refuses connections", http.MethodGet, 0, syscall.ECONNREFUSED, true},
+		{"it can't be reached", http.MethodGet, 0, context.DeadlineExceeded, true},
+		{"it answers", http.MethodGet, http.StatusOK, nil, false},
+		{"a watch is too old for it", http.MethodGet, http.StatusGone, nil, false},
+		{"it is broken", http.MethodGet, http.StatusInternalServerError, nil, true},
+		{"it takes the token for none", http.MethodGet, http.StatusUnauthorized, nil, true},
+		{"this speaker stops", http.MethodGet, 0, context.Canceled, false},
+		{"a write fails", http.MethodPatch, http.StatusInternalServerError, nil, false},
+	} {
+		var s staleness
+		transport := s.watch(roundTripper(func(*http.Request) (*http.Response, error) {
+			if row.err != nil {
+				return nil, row.err
+			}
+			return &http.Response{StatusCode: row.status}, nil
+		}))
+		r, err := http.NewRequest(row.method, "http://192.0.2.1/", nil)
+		if err != nil {
+			t.Fatal(err)
+		}
+		if _, err := transport.RoundTrip(r); !errors.Is(err, row.err) { //nolint:bodyclose // there is none
+			t.Fatal(err)
+		}
+		if failed := !s.first.IsZero(); failed != row.failed {
+			t.Errorf("%s: %v", row.name, failed)
+		}
 	}
 }
 

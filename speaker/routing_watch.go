@@ -24,7 +24,7 @@ func newRoutingWatcher(config *rest.Config, log *slog.Logger) (*watcher, error) 
 		Scheme:                   scheme(),
 		Mapper:                   mapper(),
 		DefaultTransform:         cache.TransformStripManagedFields(),
-		DefaultWatchErrorHandler: watchErrors(log, func() {}),
+		DefaultWatchErrorHandler: watchErrors(log),
 	})
 	if err != nil {
 		return nil, fmt.Errorf("making the cache: %w", err)
@@ -151,7 +151,7 @@ func (w *secretsWatch) one(ctx context.Context, name string) (cache.Cache, error
 	c, err := cache.New(w.config, cache.Options{
 		Scheme:                   scheme(),
 		Mapper:                   mapper(),
-		DefaultWatchErrorHandler: watchErrors(w.log, func() {}),
+		DefaultWatchErrorHandler: watchErrors(w.log),
 		ByObject: map[client.Object]cache.ByObject{
 			&corev1.Secret{}: {
 				Namespaces: map[string]cache.Config{w.namespace: {FieldSelector: fields.OneTermEqualSelector("metadata.name", name)}},

@@ -226,7 +226,9 @@ func (s *speaker) run(ctx context.Context) error {
 		return err
 	}
 	s.workload.remember(ctx)
-	w, err := newWatcher(s.Config, s.Options, func() { s.staleness.failed(time.Now()) })
+	config := rest.CopyConfig(s.Config)
+	config.Wrap(s.staleness.watch)
+	w, err := newWatcher(config, s.Options)
 	if err != nil {
 		return err
 	}

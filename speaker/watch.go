@@ -106,13 +106,13 @@ type watcher struct {
 	synced []func() bool
 }
 
-func newWatcher(config *rest.Config, o Options, failed func()) (*watcher, error) {
+func newWatcher(config *rest.Config, o Options) (*watcher, error) {
 	byName := func(name string) fields.Selector { return fields.OneTermEqualSelector("metadata.name", name) }
 	c, err := cache.New(config, cache.Options{
 		Scheme:                   scheme(),
 		Mapper:                   mapper(),
 		DefaultTransform:         cache.TransformStripManagedFields(),
-		DefaultWatchErrorHandler: watchErrors(o.Log, failed),
+		DefaultWatchErrorHandler: watchErrors(o.Log),
 		ByObject: map[client.Object]cache.ByObject{
 			&corev1.Service{}: {
 				Field:     fields.OneTermEqualSelector("spec.type", string(corev1.ServiceTypeLoadBalancer)),
@@ -231,14 +231,13 @@ func (w *watcher) followAll(ctx context.Context, o Options, f *feed, keys func([
 	return nil
 }
 
-// watchErrors counts that following fails, and tells why, under one message so that whoever limits lines by cause limits them.
-func watchErrors(log *slog.Logger, failed func()) toolscache.WatchErrorHandlerWithContext {
+// watchErrors tells why following fails, under one message so that whoever limits lines by cause limits them.
+func watchErrors(log *slog.Logger) toolscache.WatchErrorHandlerWithContext {
 	return func(_ context.Context, _ *toolscache.Reflector, err error) {
 		switch {
 		case apierrors.IsResourceExpired(err), apierrors.IsGone(err):
 			// The usual end of a watch.
 		default:
-			failed()
 			log.Warn("can't follow the API server's objects, going on with what was last known", "error", err)
 		}
 	}
