@@ -90,7 +90,7 @@ func (p *paper) Apply(desired []layer2.Announcement) layer2.Changes {
 	return layer2.Changes{}
 }
 
-func (p *paper) Reannounce() {
+func (p *paper) Reannounce(...netip.Addr) {
 	p.mu.Lock()
 	defer p.mu.Unlock()
 	p.reannounced++

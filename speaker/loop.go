@@ -223,7 +223,11 @@ func (l *loop) answer(decided decided) {
 		l.announcer.Awake()
 	}
 	if len(decided.Reannounce) > 0 {
-		l.announcer.Reannounce()
+		addresses := make([]netip.Addr, len(decided.Reannounce))
+		for i, u := range decided.Reannounce {
+			addresses[i] = u.Address
+		}
+		l.announcer.Reannounce(addresses...)
 	}
 }
 

@@ -80,7 +80,7 @@ type Options struct {
 type announcer interface {
 	Run(ctx context.Context) error
 	Apply(desired []layer2.Announcement) layer2.Changes
-	Reannounce()
+	Reannounce(addresses ...netip.Addr)
 	SetKnown(macs []layer2.MAC)
 	Hold()
 	Awake()

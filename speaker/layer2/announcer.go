@@ -61,6 +61,7 @@ type Announcer struct {
 
 	// reannounce counts the calls of Reannounce.
 	reannounce atomic.Uint64
+	again      again
 
 	// holding is whether nothing is answered, and wakes counts how often that ended. beat is when
 	// the process was seen to run last, since born; zero before Run.
@@ -139,12 +140,13 @@ func (a *Announcer) Apply(desired []Announcement) Changes {
 	return changes
 }
 
-// Reannounce announces every address that is answered here now once more, in one
+// Reannounce announces the given addresses, or with none given every one, once more if they are answered here, in one
 // round: for when somebody else may have announced them by mistake, and clients
 // follow that. It keeps to the pace of [Options.GratuitousRate], and addresses newly
 // taken go first. An address that this node stands in for is not announced. It
 // returns at once; calls made before an address's round is sent are one.
-func (a *Announcer) Reannounce() {
+func (a *Announcer) Reannounce(addresses ...netip.Addr) {
+	a.again.add(addresses)
 	a.reannounce.Add(1)
 	a.poke()
 }

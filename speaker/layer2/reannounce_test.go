@@ -49,6 +49,27 @@ func TestReannounce(t *testing.T) {
 			}
 		})
 	})
+	t.Run("announces only the addresses named", func(t *testing.T) {
+		inWorld(t, func(w *world) {
+			w.see(link("eth0", 2, ourMAC))
+			w.apply(on("eth0", vip4, vip4.Next(), vip6)...)
+			w.after(time.Minute)
+			four, six := w.port("eth0", IPv4), w.port("eth0", IPv6)
+			four.announced()
+			six.announced()
+			w.Reannounce(vip4.Next(), netip.MustParseAddr("198.51.100.1"))
+			w.Reannounce(vip6)
+			w.after(time.Minute)
+			for _, f := range four.sent {
+				if _, _, p := readARP(t, f); p.SenderIP != vip4.Next() {
+					t.Errorf("announced %v", p.SenderIP)
+				}
+			}
+			if a, b := four.announced(), six.announced(); a != 2 || b != 1 {
+				t.Errorf("%d and %d frames, expected 2 and 1", a, b)
+			}
+		})
+	})
 	t.Run("leaves out what this node stands in for, and what is withdrawn", func(t *testing.T) {
 		inWorld(t, func(w *world) {
 			w.see(link("eth0", 2, ourMAC))

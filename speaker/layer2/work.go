@@ -28,8 +28,8 @@ type work struct {
 	listened  map[netip.Addr]binding // listened for, with what was done about it
 	refused   refusals               // wanted, and for now not listened for
 	frame     []byte
-	// reannounced is the value of reannounce that was heeded last.
-	reannounced uint64
+	// reannounced is the value of reannounce that was heeded last, and again how much of what was asked for.
+	reannounced, again uint64
 }
 
 func newWork(r *responder, p port) *work {
@@ -42,6 +42,7 @@ func newWork(r *responder, p port) *work {
 		// What there is to announce is announced from the start anyway.
 		reannounced: r.reannounce.Load(),
 	}
+	_, _, w.again = w.announcer.again.since(0)
 	w.contests = newContests(r.segment.family, r.pace, func() []netip.Prefix { return r.network.Load().Prefixes }, rand.Float64,
 		r.announcer.isNode, func(a netip.Addr) bool { _, announced := w.seen.bindings[a]; return announced })
 	return w
@@ -221,14 +222,19 @@ func (w *work) publish() {
 	w.report()
 }
 
-// repeat has all that is listened for announced again, if that was asked for.
+// repeat has what is listened for announced again, as far as that was asked for.
 func (w *work) repeat(now time.Time) {
 	count := w.reannounce.Load()
 	if count == w.reannounced {
 		return
 	}
 	w.reannounced = count
-	for _, a := range w.seen.addresses {
+	addresses, all, read := w.announcer.again.since(w.again)
+	w.again = read
+	if all {
+		addresses = w.seen.addresses
+	}
+	for _, a := range addresses {
 		if w.listened[a].own() && w.answering(a) {
 			w.schedule.repeat(now, a)
 		}
