@@ -177,7 +177,9 @@ func newSpeaker(o Options) (*speaker, error) {
 				return nil, err
 			}
 		}
-		s.announcer = layer2.New(layer2.Options{Logger: o.Log, HoldAfterGap: true})
+		s.announcer = layer2.New(layer2.Options{Logger: o.Log, HoldAfterGap: true, Rival: func(string, netip.Addr, layer2.MAC) {
+			s.gossip.Redial() // the two may have been apart until now
+		}})
 	}
 	s.gossip = gossip.New(gossip.Options{Node: o.NodeName, Log: o.Log, Receive: s.receive})
 	s.messages = newInbox[ownership.Received](maxMessages, s.overrun)

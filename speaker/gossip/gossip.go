@@ -109,6 +109,7 @@ type Gossip struct {
 	receive func(Message)
 	post    *post
 	wake    chan struct{} // desired has changed
+	redial  chan struct{} // missing peers are to be called now
 	// sessions opened; it belongs to Run.
 	sessions uint64
 	// listen opens the transport; tests have networks of their own.
@@ -136,6 +137,7 @@ func New(o Options) *Gossip {
 		log:     o.Log,
 		receive: o.Receive,
 		wake:    make(chan struct{}, 1),
+		redial:  make(chan struct{}, 1),
 		listen:  listen,
 		changed: make(chan struct{}),
 	}
@@ -159,6 +161,15 @@ func (g *Gossip) Snapshot() (Snapshot, <-chan struct{}) {
 	g.mu.Lock()
 	defer g.mu.Unlock()
 	return g.snapshot, g.changed
+}
+
+// Redial has the peers called at once that are not heard: something has shown that one of them is there. They are called
+// every half second in any case.
+func (g *Gossip) Redial() {
+	select {
+	case g.redial <- struct{}{}:
+	default:
+	}
 }
 
 // Counters returns the totals so far.

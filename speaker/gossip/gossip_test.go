@@ -365,6 +365,27 @@ func TestAPartitionHeals(t *testing.T) {
 	}
 }
 
+func TestAMissingSpeakerThatIsSeenOtherwiseIsCalledAtOnce(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		c := newCluster(t, 2)
+		c.await("all see all", 2*time.Second, c.all(everybody(2)))
+		c.net.setGroup(nodeAddr(0), 1)
+		c.await("parted", 5*time.Second, func() bool { return members(c.nodes[0].sees()) == "00" && members(c.nodes[1].sees()) == "01" })
+		most := time.Duration(0)
+		for range 5 { // the calls of every half second come at any time
+			time.Sleep(5*time.Second + 110*time.Millisecond)
+			c.net.setGroup(nodeAddr(0), 0)
+			c.nodes[0].Redial()
+			most = max(most, c.await("whole again", time.Second, c.all(everybody(2))))
+			c.net.setGroup(nodeAddr(0), 1)
+			c.await("parted", 5*time.Second, func() bool { return members(c.nodes[0].sees()) == "00" && members(c.nodes[1].sees()) == "01" })
+		}
+		if most > 150*time.Millisecond {
+			t.Errorf("takes up to %v", most)
+		}
+	})
+}
+
 func TestANodeWithANewAddressComesBack(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		c := newCluster(t, 3)

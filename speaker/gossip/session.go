@@ -137,6 +137,8 @@ func (s *session) run(ctx context.Context) {
 		case <-tick.C:
 			s.askUnknown()
 			s.dial(time.Now())
+		case <-s.g.redial:
+			s.dial(time.Now())
 		case told := <-leave:
 			s.sayGoodbye(told)
 		}
