@@ -23,12 +23,16 @@ func (a *Allocator) Adopt(requests []Request) {
 		}
 		return cmp.Or(cmp.Compare(x.createdAt(), y.createdAt()), x.Service.Compare(y.Service))
 	})
+	asked := asked{}
+	for _, r := range requests {
+		asked.note(r)
+	}
 	for _, r := range requests {
 		if h := a.ledger.find(r.Service); r.Status.empty() || h != 0 && !a.ledger.holders.at(h).foreign {
 			continue
 		}
 		if a.adoptable(r.Status) {
-			a.adopt(r, a.ledger.find(r.Service), true)
+			a.adopt(r, a.ledger.find(r.Service), asked)
 		} else {
 			a.Reserve(r.Service, r.Status.Addresses)
 		}
@@ -73,10 +77,26 @@ func (a *Allocator) adoptable(s Status) bool {
 	})
 }
 
+// asked are addresses that Services have from a pool that they ask for.
+type asked map[Grant]bool
+
+func (x asked) note(r Request) {
+	for i, pool := range r.Status.Pools {
+		if pool != "" && pool == r.Pool {
+			x[Grant{r.Status.Addresses[i], pool}] = true
+		}
+	}
+}
+
 // adopt makes a Service hold what its status says, which is ours. h is its place, 0 for none. It keeps an address that
-// others have too: when it was adopted with everybody, whatever they may share, unless their ports clash; else if they may
-// share it. Otherwise it is to give it up, and has it until then.
-func (a *Allocator) adopt(r Request, h id, withAll bool) id {
+// others have too: when it was adopted with everybody (with is what those ask for), whatever they may share, unless their
+// ports clash; else if they may share it. Otherwise it is to give it up, and has it until then.
+func (a *Allocator) adopt(r Request, h id, with asked) id {
+	withAll := with != nil
+	if !withAll {
+		with = asked{}
+		with.note(r)
+	}
 	if h != 0 {
 		a.clear(h)
 		h = 0
@@ -91,7 +111,7 @@ func (a *Allocator) adopt(r Request, h id, withAll bool) id {
 			p = a.named(r.Status.Pools[i])
 		}
 		first := a.ledger.on(n)
-		if p = a.attribute(n, p); p == nil {
+		if p = a.attribute(n, p, p != nil && with[Grant{addr, p.Name}]); p == nil {
 			continue
 		}
 		again := false

@@ -43,6 +43,16 @@ func TestAdoption(t *testing.T) {
 			services: []Request{of("s1", status("9.9.9.9", "lab"))},
 			want:     map[string]string{"s1": "9.9.9.9"},
 		},
+		"an address that another pool covers by now stays, though a Service that has it asks for the old one": {
+			pools: []Pool{auto("lab", "1.2.5.0/24"), auto("new", "1.2.3.0/24")},
+			services: []Request{
+				of("s1", status("1.2.3.7", "lab"), shares("k"), ports(80)),
+				of("s2", status("1.2.3.7", "lab"), shares("k"), ports(443), fromPool("lab")),
+				of("s3", status("1.2.3.8", "lab"), fromPool("lab")),
+				of("s4", status("1.2.3.9", "lab"), fromPool("new")),
+			},
+			want: map[string]string{"s1": "1.2.3.7", "s2": "1.2.3.7", "s3": "1.2.3.8", "s4": "1.2.3.9"},
+		},
 		"an address from a pool that is gone stays": {
 			pools:    lab,
 			services: []Request{of("s1", status("9.9.9.9", "nine"))},

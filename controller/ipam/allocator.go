@@ -57,7 +57,7 @@ func (a *Allocator) assign(r Request) Decision {
 		if !a.adoptable(r.Status) {
 			return a.foreign(r)
 		}
-		h = a.adopt(r, h, false)
+		h = a.adopt(r, h, nil)
 	}
 
 	c := a.choose(r, h)
@@ -69,8 +69,11 @@ func (a *Allocator) assign(r Request) Decision {
 		h = a.ledger.enter(r.Service, t, r.createdAt())
 	}
 	for _, g := range c.grants {
-		if g.claim == 0 {
+		switch {
+		case g.claim == 0:
 			a.claim(h, g.addr, g.pool, a.ledger.on(g.addr))
+		case a.poolOf(a.ledger.claims.at(g.claim)) != g.pool:
+			a.recount(g.addr, g.pool)
 		}
 	}
 	return a.decision(r, c)

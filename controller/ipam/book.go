@@ -48,6 +48,53 @@ func (a *Allocator) touch(p *pool) {
 	}
 }
 
+// asked reports whether a Service, other than one, has an address and asks for the pool that it counts in.
+func (a *Allocator) asked(n num, p *pool, but id) (is bool) {
+	a.ledger.besides(n, func(_ id, it *claim) bool {
+		is = it.pool == p.id && it.holder != but && a.ledger.termsOf(a.ledger.holders.at(it.holder)).pool == p.Name
+		return !is
+	})
+	return is
+}
+
+// recount has an address, which Services hold, count in another pool.
+func (a *Allocator) recount(n num, to *pool) {
+	var ours []id
+	a.ledger.besides(n, func(c id, it *claim) bool {
+		if it.pool != 0 {
+			ours = append(ours, c)
+		}
+		return true
+	})
+	from := a.poolOf(a.ledger.claims.at(ours[0]))
+	if !from.gives(n) {
+		from.orphans--
+	}
+	a.transfer(n, ours, to)
+	if !to.gives(n) {
+		to.orphans++
+	}
+	for _, c := range ours {
+		it := a.ledger.claims.at(c)
+		it.stands = to.standing(n)
+		a.waiting.call(a.ledger.holders.at(it.holder).key())
+		if from.PerNamespace > 0 {
+			a.stirQuota(from, a.ledger.holders.at(it.holder).namespace.name)
+		}
+	}
+	if s := a.sites[n]; s != nil {
+		a.ungroup(s)
+		a.remake(n)
+	}
+	a.bury(from)
+}
+
+// stirQuota notes that a namespace may hold more of a pool.
+func (a *Allocator) stirQuota(p *pool, namespace string) {
+	a.stir(Cause{Kind: CauseQuota, Pool: p.Name, Namespace: namespace})
+	a.waiting.wakeAll(Cause{Kind: CauseQuota, Pool: p.Name, Namespace: namespace, Holding: true})
+}
+
 // unclaim takes an address from a Service, and wakes who waits for it.
 func (a *Allocator) unclaim(c id) {
 	it := *a.ledger.claims.at(c)
@@ -65,8 +112,7 @@ func (a *Allocator) unclaim(c id) {
 	}
 	if it.pool != 0 {
 		if p.PerNamespace > 0 {
-			a.stir(Cause{Kind: CauseQuota, Pool: p.Name, Namespace: key.Namespace})
-			a.waiting.wakeAll(Cause{Kind: CauseQuota, Pool: p.Name, Namespace: key.Namespace, Holding: true})
+			a.stirQuota(p, key.Namespace)
 		}
 		a.bury(p)
 	}
@@ -196,9 +242,10 @@ func (a *Allocator) places(c Cause) int {
 }
 
 // attribute says which pool an address that a Service holds counts in: the one that it counted in, for as long as
-// that covers it; else the one whose territory it is in now; else, as an orphan, still the one that it came from.
-func (a *Allocator) attribute(n num, current *pool) *pool {
-	if current != nil && current.exists && !current.Deleting && current.covers(n) {
+// that covers it, or somebody who has it asks for that pool; else the one whose territory it is in now; else, as an
+// orphan, still the one that it came from.
+func (a *Allocator) attribute(n num, current *pool, asked bool) *pool {
+	if current != nil && current.exists && !current.Deleting && (asked || current.covers(n)) {
 		return current
 	}
 	if owner := a.atlas.owner(n); owner != nil {

@@ -245,7 +245,7 @@ func (l *ledger) intern(t terms) id {
 	i := l.byTerms[string(l.saying)]
 	if i == 0 {
 		i = l.terms.alloc()
-		*l.terms.at(i) = terms{ports: slices.Clone(t.ports), sharing: t.sharing}
+		*l.terms.at(i) = terms{ports: slices.Clone(t.ports), sharing: t.sharing, pool: t.pool}
 		l.byTerms[string(l.saying)] = i
 	}
 	l.terms.at(i).refs++

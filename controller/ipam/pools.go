@@ -86,7 +86,7 @@ func (a *Allocator) reattribute() (moved []Key) {
 			return
 		}
 		from := a.poolOf(a.ledger.claims.at(ours[0]))
-		to := a.attribute(n, from)
+		to := a.attribute(n, from, a.asked(n, from, 0))
 		if to != from {
 			a.transfer(n, ours, to)
 		}

@@ -50,7 +50,7 @@ func (s *search) kept(f Family) (best grant, ok bool) {
 			rank++
 		}
 		if rank > bestRank {
-			best, bestRank = grant{addr: it.addr, pool: s.a.poolOf(it), claim: i}, rank
+			best, bestRank = grant{addr: it.addr, pool: s.pool(it), claim: i}, rank
 		}
 		return true
 	})
@@ -64,10 +64,25 @@ func (s *search) allowed(it *claim) bool {
 	if len(s.r.Addresses) > 0 && !slices.Contains(s.r.Addresses, addrOf(it.addr)) {
 		return false
 	}
-	if s.r.Pool != "" && s.a.poolOf(it).Name != s.r.Pool {
-		return false
+	if p := s.pool(it); s.r.Pool == "" || p.Name == s.r.Pool {
+		return !p.releases(it.addr)
 	}
-	return !s.a.poolOf(it).releases(it.addr)
+	return false
+}
+
+// pool returns the pool that an address counts in when the Service keeps it: the one that it asks for, where that is
+// the one to give it out by now.
+func (s *search) pool(it *claim) *pool {
+	p := s.a.poolOf(it)
+	if s.r.Pool == "" || s.r.Pool == p.Name || s.a.asked(it.addr, p, s.holder) {
+		return p
+	}
+	if owner := s.a.atlas.owner(it.addr); owner != nil && owner.Name == s.r.Pool && owner.gives(it.addr) {
+		if v, _ := s.serves(owner, true); v == nil {
+			return owner
+		}
+	}
+	return p
 }
 
 // order puts the grants in the order of the Service's families; when they are just what its status shows, in the
@@ -415,13 +430,13 @@ func (s *search) quotaLeft(p *pool, n int64) bool {
 		held = ns.held[p]
 	}
 	s.a.ledger.of(s.holder, func(i id, it *claim) bool {
-		if s.a.poolOf(it) == p && !slices.ContainsFunc(s.grants, func(g grant) bool { return g.claim == i }) && s.a.only(it) {
+		if s.a.poolOf(it) == p && !slices.ContainsFunc(s.grants, func(g grant) bool { return g.claim == i && g.pool == p }) && s.a.only(it) {
 			held--
 		}
 		return true
 	})
 	for _, g := range s.grants {
-		if g.claim == 0 && g.pool == p && !g.within {
+		if g.pool == p && !g.within && (g.claim == 0 || s.a.poolOf(s.a.ledger.claims.at(g.claim)) != p) {
 			held++
 		}
 	}

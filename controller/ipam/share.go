@@ -15,12 +15,14 @@ type terms struct {
 	// sharing is the sharing key and, with externalTrafficPolicy Local, whose Pods they are: Services share an address
 	// only where that is equal. It is "" for a Service that shares with nobody.
 	sharing string
-	refs    int
+	// pool is the one that the Service asks for, "" for none: its addresses go on counting there when others get them.
+	pool string
+	refs int
 }
 
 // termsOf reads the terms of a Service from its request.
 func termsOf(r Request) terms {
-	t := terms{ports: r.Ports}
+	t := terms{ports: r.Ports, pool: r.Pool}
 	switch {
 	case r.SharingKey == "" || len(r.Ports) == 0:
 	case !r.Local:
@@ -38,14 +40,16 @@ func termsOf(r Request) terms {
 
 // say writes terms down, such that equal ones are written alike.
 func (t terms) say(to []byte) []byte {
-	to = append(to, t.sharing...)
+	to = append(append(append(to, t.pool...), 0), t.sharing...)
 	for _, p := range t.ports {
 		to = append(append(to, 0, byte(p.Port>>8), byte(p.Port)), p.Protocol...)
 	}
 	return to
 }
 
-func (t terms) equal(o terms) bool { return t.sharing == o.sharing && slices.Equal(t.ports, o.ports) }
+func (t terms) equal(o terms) bool {
+	return t.sharing == o.sharing && t.pool == o.pool && slices.Equal(t.ports, o.ports)
+}
 
 // common reports whether two Services' ports have one in common. No ports are all ports.
 func common(x, y []Port) bool {

@@ -230,12 +230,8 @@ func (a *Allocator) rebuild() {
 	old := a.sites
 	a.sites, a.groups = map[num]*site{}, map[Cause]*group{}
 	for _, n := range slices.SortedFunc(maps.Keys(old), num.Cmp) {
-		was, is := old[n], a.build(n)
-		changed := (was.in == nil) != (is.in == nil)
-		if is.in == nil && is.mates > 1 {
-			changed = a.tolerate(n) || changed
-		}
-		if !changed {
+		is, changed := a.remake(n)
+		if !changed && (old[n].in == nil) == (is.in == nil) {
 			continue
 		}
 		a.ledger.besides(n, func(_ id, it *claim) bool {
@@ -245,6 +241,13 @@ func (a *Allocator) rebuild() {
 			return true
 		})
 	}
+}
+
+// remake makes the site of an address whose pool, or what that allows, is another. It reports whether there are any now
+// who share against the rules and did not before.
+func (a *Allocator) remake(n num) (is *site, changed bool) {
+	is = a.build(n)
+	return is, is.in == nil && is.mates > 1 && a.tolerate(n)
 }
 
 // tolerate has those at an address go on sharing it who may not, and reports whether there are any that were not

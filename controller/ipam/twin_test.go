@@ -20,6 +20,7 @@ type twin struct {
 	foreign map[Key][]netip.Addr
 
 	now      time.Time
+	batch    []Request       // that are adopted together
 	asks     map[Key]Request // by the last answer
 	rests    map[netip.Addr]Rest
 	reserved []netip.Addr
@@ -172,8 +173,8 @@ func (w *twin) capacity(p Pool, f Family) (n int) {
 	return n
 }
 
-func (w *twin) attribute(a netip.Addr, current string) string {
-	if p := w.pool(current); p != nil && !p.Deleting && (p.Invalid != "" || p.covers(a)) {
+func (w *twin) attribute(a netip.Addr, current string, asked bool) string {
+	if p := w.pool(current); p != nil && !p.Deleting && (asked || p.Invalid != "" || p.covers(a)) {
 		return current
 	}
 	if o := w.owner(a); o != nil {
@@ -187,20 +188,39 @@ func (w *twin) setPools(pools []Pool) {
 	for k := range w.holds {
 		for i := range w.holds[k] {
 			h := &w.holds[k][i]
-			h.pool = w.attribute(h.addr, h.pool)
+			h.pool = w.attribute(h.addr, h.pool, w.askedFor(h.addr, h.pool, Key{}))
 		}
 	}
 	for _, a := range universe { // an edit moves nobody
-		all := slices.DeleteFunc(w.on(a), func(o holding) bool { return o.hold.ousted || o.hold.leaving })
-		for _, x := range all {
-			for _, y := range all {
-				if x.key != y.key && !w.alike(w.asks[x.key], w.asks[y.key], x.hold.pool) {
-					x.hold.loose = true
-				}
+		w.tolerate(a)
+	}
+	w.tidy()
+}
+
+// askedFor: a Service, other than one, has the address and asks for the pool.
+func (w *twin) askedFor(a netip.Addr, pool string, but Key) bool {
+	return slices.ContainsFunc(w.on(a), func(o holding) bool { return o.key != but && w.asks[o.key].Pool == pool })
+}
+
+// tolerate has those who may not share an address do so all the same.
+func (w *twin) tolerate(a netip.Addr) {
+	all := slices.DeleteFunc(w.on(a), func(o holding) bool { return o.hold.ousted || o.hold.leaving })
+	for _, x := range all {
+		for _, y := range all {
+			if x.key != y.key && !w.alike(w.asks[x.key], w.asks[y.key], x.hold.pool) {
+				x.hold.loose = true
 			}
 		}
 	}
-	w.tidy()
+}
+
+// keptIn is the pool in which an address counts that a Service keeps.
+func (w *twin) keptIn(r Request, h hold) string {
+	o := w.owner(h.addr)
+	if o != nil && r.Pool == o.Name && !w.askedFor(h.addr, h.pool, r.Service) && w.gives(*o, h.addr) && w.mayServe(*o, r, true) == "" {
+		return o.Name
+	}
+	return h.pool
 }
 
 // holding is a Service's hold on an address.
@@ -316,7 +336,15 @@ func (w *twin) adopt(r Request, withAll bool) {
 		if r.Status.Pools != nil && pool == "" {
 			continue
 		}
-		if pool = w.attribute(a, pool); pool == "" {
+		together := w.batch
+		if !withAll {
+			together = []Request{r}
+		}
+		asked := slices.ContainsFunc(together, func(x Request) bool {
+			at := slices.Index(x.Status.Addresses, a)
+			return pool != "" && x.Pool == pool && at >= 0 && x.Status.Pools != nil && x.Status.Pools[at] == pool
+		})
+		if pool = w.attribute(a, pool, asked); pool == "" {
 			continue
 		}
 		h := hold{addr: a, pool: pool, written: true}
@@ -406,6 +434,13 @@ func (w *twin) assign(r Request) string {
 		got = append(got, t.addr.String())
 		if !slices.ContainsFunc(w.holds[r.Service], func(h hold) bool { return t.addr == h.addr }) {
 			w.holds[r.Service] = append(w.holds[r.Service], t)
+			continue
+		}
+		for _, o := range w.on(t.addr) {
+			if o.hold.pool != t.pool {
+				defer w.tolerate(t.addr)
+			}
+			o.hold.pool = t.pool
 		}
 	}
 	list := strings.Join(got, " ")
@@ -453,6 +488,7 @@ func (w *twin) decide(r Request) (target []hold, reason clarion.Reason) {
 		best := -1
 		var keep hold
 		for _, h := range w.holds[r.Service] {
+			h.pool = w.keptIn(r, h)
 			p := w.pool(h.pool)
 			gives := p != nil && w.gives(*p, h.addr)
 			switch {

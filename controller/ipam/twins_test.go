@@ -227,9 +227,14 @@ func (m *twins) timePasses(t *rapid.T) {
 
 // reserve has the cluster's own network need other addresses.
 func (m *twins) reserve(t *rapid.T) {
+	before := m.w.reserved
 	m.w.reserved = rapid.SliceOfNDistinct(rapid.SampledFrom(universe), 0, 3, rapid.ID[netip.Addr]).Draw(t, "reserved")
 	m.a.SetReserved(reservedOf(m.w.reserved))
-	m.w.setPools(m.w.pools)
+	if slices.ContainsFunc(universe, func(a netip.Addr) bool { // what no pool lists is no edit of one
+		return slices.Contains(before, a) != slices.Contains(m.w.reserved, a) && m.w.owner(a) != nil
+	}) {
+		m.w.setPools(m.w.pools)
+	}
 }
 
 func reservedOf(addrs []netip.Addr) (out []Reserved) {
@@ -276,6 +281,7 @@ func (m *twins) restart(t *rapid.T) {
 	slices.SortFunc(all, func(x, y Request) int {
 		return cmp.Or(b2i(y.Status.Pools != nil)-b2i(x.Status.Pools != nil), b2i(older(y, x))-b2i(older(x, y)))
 	})
+	m.w.batch = all
 	for _, r := range all {
 		if m.w.adoptable(r.Status) {
 			m.w.adopt(r, true)
