@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"os"
 	"slices"
+	"strconv"
 	"sync"
 	"testing"
 	"time"
@@ -23,7 +24,7 @@ import (
 
 // BenchmarkServices compares the controller, as a process of its own, with a loop that only patches the same statuses:
 // the best that this API server can do. Both write as many Services at once, and the clock stops when a watch has shown
-// all of them. Each figure is the median of three. A tenth of the Services share an address with another one, a fifth
+// all of them. Each figure is the median of three (CLARION_BENCH_ROUNDS=… for more or fewer). A tenth of the Services share an address with another one, a fifth
 // are dual-stack, half of them have externalTrafficPolicy Local.
 //
 //	create    Services are created as fast as the API server takes them; until the last one has its address
@@ -43,17 +44,27 @@ func BenchmarkServices(b *testing.B) {
 	}
 }
 
-const (
-	rounds  = 3
-	writers = DefaultWorkers
-)
+const writers = DefaultWorkers
+
+// rounds is how often everything is measured.
+func rounds(b *testing.B) int {
+	value := os.Getenv("CLARION_BENCH_ROUNDS")
+	if value == "" {
+		return 3
+	}
+	n, err := strconv.Atoi(value)
+	if err != nil || n < 1 {
+		b.Fatalf("CLARION_BENCH_ROUNDS=%s: write how often to measure", value)
+	}
+	return n
+}
 
 func measure(b *testing.B, n int) {
 	r := newRig(b, n)
 	var create, createRef, backlog, backlogRef []cost
 	var restart, churn []time.Duration
 	var memory []float64
-	for range rounds {
+	for range rounds(b) {
 		r.pool(true)
 		createRef = append(createRef, r.cost(r.createAndPatch))
 		r.clear()
