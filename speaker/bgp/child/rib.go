@@ -71,13 +71,15 @@ type rib struct {
 	routes map[netip.Prefix]entry
 	// dirty are prefixes whose want and sent may differ.
 	dirty map[netip.Prefix]struct{}
+	// again are prefixes that the router wants to be told once more (RFC 2918).
+	again map[netip.Prefix]struct{}
 	// wanted counts entries with a want, sent those with a sent.
 	wanted, sent int
 	leaving      bool
 }
 
 func newRIB() *rib {
-	return &rib{routes: map[netip.Prefix]entry{}, dirty: map[netip.Prefix]struct{}{}}
+	return &rib{routes: map[netip.Prefix]entry{}, dirty: map[netip.Prefix]struct{}{}, again: map[netip.Prefix]struct{}{}}
 }
 
 // upsert wants a route.
@@ -111,6 +113,7 @@ func (r *rib) remove(p netip.Prefix) {
 // forget is for a new session: the router was told nothing.
 func (r *rib) forget() {
 	r.sent = 0
+	clear(r.again)
 	for p, e := range r.routes {
 		if e.want == (handle{}) {
 			delete(r.routes, p)
@@ -127,9 +130,7 @@ func (r *rib) forget() {
 func (r *rib) refresh(f bgp.Family) {
 	for p, e := range r.routes {
 		if bgp.FamilyOf(p.Addr()) == f && e.sent != (handle{}) {
-			e.sent = handle{}
-			r.sent--
-			r.routes[p] = e
+			r.again[p] = struct{}{}
 			r.dirty[p] = struct{}{}
 		}
 	}
@@ -176,9 +177,11 @@ func (r *rib) take(carries []bgp.Family) change {
 		if r.leaving && say != (handle{}) {
 			say = unique.Make(say.Value().leaving())
 		}
+		_, again := r.again[p]
+		delete(r.again, p)
 		delete(r.dirty, p)
 		switch {
-		case say == e.sent:
+		case say == e.sent && (!again || say == (handle{})):
 			continue
 		case say == (handle{}):
 			c.withdraw = append(c.withdraw, p)

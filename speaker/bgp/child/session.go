@@ -2,11 +2,12 @@ package child
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"math/rand/v2"
 	"net"
 	"net/netip"
-	"strings"
+	"os"
 	"sync"
 	"time"
 
@@ -227,11 +228,18 @@ func (s *session) wait(ctx context.Context, until <-chan time.Time) {
 func (s *session) guardedAttempt(ctx context.Context) (how failure) {
 	defer func() {
 		if p := recover(); p != nil {
-			s.fail(bgp.Broken, fmt.Sprintf("a defect of Clarion ended the session: %v", p))
+			s.fail(bgp.Broken, (&defect{p}).Error())
 			how = refused
 		}
 	}()
 	return s.attempt(ctx)
+}
+
+// defect is a panic, as an error.
+type defect struct{ cause any }
+
+func (d *defect) Error() string {
+	return fmt.Sprintf("a defect of Clarion ended the session: %v", d.cause)
 }
 
 // attempt connects and has the session for as long as it lasts.
@@ -243,7 +251,9 @@ func (s *session) attempt(ctx context.Context) failure {
 		if s.interrupted(ctx) {
 			return renewed
 		}
-		if router.IsValid() {
+		if broken := (*defect)(nil); errors.As(err, &broken) {
+			s.fail(bgp.Broken, broken.Error())
+		} else if router.IsValid() {
 			s.fail(noConnection(err, &s.peer, router, s.tooFar()))
 		} else {
 			s.fail(noRouter(err, s.peer.Interface))
@@ -271,6 +281,11 @@ func (s *session) connect(ctx context.Context) (c net.Conn, router netip.Addr, e
 	done := make(chan struct{})
 	go func() {
 		defer close(done)
+		defer func() {
+			if cause := recover(); cause != nil {
+				c, err = nil, &defect{cause}
+			}
+		}()
 		router = p.Address
 		if p.Interface != "" {
 			if router, err = s.network.router(ctx, p.Interface); err != nil {
@@ -351,10 +366,10 @@ func connectionEnds(c net.Conn) (local, remote netip.AddrPort) {
 
 // noRouter tells why no router was found on an interface.
 func noRouter(err error, iface string) (bgp.Reason, string) {
-	if source, ok := err.(*sourceError); ok {
+	if source := (*sourceError)(nil); errors.As(err, &source) {
 		return bgp.SourceUnavailable, source.Error()
 	}
-	if strings.Contains(err.Error(), "not permitted") {
+	if errors.Is(err, os.ErrPermission) {
 		return bgp.NotPermitted, err.Error() + ": the speaker needs CAP_NET_RAW"
 	}
 	return bgp.NoRouter, fmt.Sprintf("no router advertises itself on %s: the other end must send router advertisements", iface)

@@ -2,6 +2,7 @@ package child
 
 import (
 	"errors"
+	"fmt"
 	"net/netip"
 
 	codec "github.com/osrg/gobgp/v4/pkg/packet/bgp"
@@ -170,6 +171,8 @@ func endOfRIB(f bgp.Family) ([]byte, error) {
 	return codec.NewEndOfRib(families[f]).Serialize()
 }
 
+var errTooMuch = errors.New("what is said of one route, such as its communities, is more than an UPDATE has room for")
+
 // chunks makes as few messages as have room for all prefixes.
 func chunks(prefixes []netip.Prefix, message func([]codec.PathNLRI) (*codec.BGPMessage, error)) ([][]byte, error) {
 	var all [][]byte
@@ -186,7 +189,7 @@ func chunks(prefixes []netip.Prefix, message func([]codec.PathNLRI) (*codec.BGPM
 			}
 		}
 		if take == 0 {
-			return nil, errors.New("the communities of one route fill a whole UPDATE")
+			return nil, errTooMuch
 		}
 		nlri := make([]codec.PathNLRI, take)
 		for i, p := range prefixes[:take] {
@@ -202,15 +205,12 @@ func chunks(prefixes []netip.Prefix, message func([]codec.PathNLRI) (*codec.BGPM
 		}
 		b, err := m.Serialize(&codec.MarshallingOption{})
 		if err != nil {
-			return nil, err
+			return nil, fmt.Errorf("%w (%w)", errTooMuch, err)
 		}
 		if overhead == 0 && len(prefixes) > 1 {
 			// The first was to learn what there is beside prefixes. An attribute longer than 255 bytes has one more byte of length.
 			overhead = len(b) - 1 - (prefixes[0].Bits()+7)/8 + 1
 			continue
-		}
-		if len(b) > maxMessage {
-			return nil, errors.New("the communities of one route fill a whole UPDATE")
 		}
 		all = append(all, b)
 		prefixes = prefixes[take:]
