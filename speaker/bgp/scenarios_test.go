@@ -90,6 +90,14 @@ func TestUnnumbered(t *testing.T) {
 			"interface eth0\n ipv6 nd ra-interval 1\n")
 		unnumbered(s, r)
 	})
+	// BIRD sends router advertisements by another protocol of its own.
+	t.Run("bird", func(t *testing.T) {
+		t.Parallel()
+		s := newStage(t)
+		r := s.tor.StartRouter(s, router.BIRD, config(router.BIRD, neighbor{Interface: "eth0", ASN: 65000, RemoteASN: 65001, V4: true, V6: true, ExtendedNextHop: true, Name: "dyn"})+
+			"\nprotocol radv { interface \"eth0\" { min ra interval 3; max ra interval 4; }; }\n")
+		unnumbered(s, r)
+	})
 }
 
 func unnumbered(s *stage, r *router.Router) {

@@ -7,6 +7,7 @@ import (
 	"log/slog"
 	"net/netip"
 	"os"
+	"os/exec"
 	"strings"
 	"sync"
 	"testing"
@@ -189,12 +190,12 @@ func (l *logs) Write(p []byte) (int, error) {
 }
 
 // manager runs a Manager on the node until the test ends, or stop.
-func (s *stage) manager() (m *bgp.Manager, stop func()) { return managerOn(s.T, s.node) }
+func (s *stage) manager() (m *bgp.Manager, stop func()) { return managerOn(s.T, s.node, nil) }
 
-func managerOn(t testing.TB, node *wire.Host) (m *bgp.Manager, stop func()) {
+func managerOn(t testing.TB, node *wire.Host, command func() *exec.Cmd) (m *bgp.Manager, stop func()) {
 	t.Helper()
 	l := &logs{t: t}
-	m = bgp.New(bgp.Options{Log: slog.New(slog.NewTextHandler(l, nil))})
+	m = bgp.New(bgp.Options{Log: slog.New(slog.NewTextHandler(l, nil)), Command: command})
 	ctx, cancel := context.WithCancel(context.Background())
 	done := make(chan error, 1)
 	// A child is born into the network of the thread that starts it.

@@ -214,7 +214,10 @@ func startChild(cmd *exec.Cmd) (*childProcess, error) {
 	cmd.ExtraFiles = []*os.File{theirs} // ChildFD
 	cmd.Stderr = c.stderr
 	// A signal for the speaker's process group is for the speaker, who says how to stop.
-	cmd.SysProcAttr = &syscall.SysProcAttr{Setpgid: true}
+	if cmd.SysProcAttr == nil {
+		cmd.SysProcAttr = &syscall.SysProcAttr{}
+	}
+	cmd.SysProcAttr.Setpgid = true
 	if err := cmd.Start(); err != nil {
 		conn.Close()
 		return nil, fmt.Errorf("start: %w", err)

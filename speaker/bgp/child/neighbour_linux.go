@@ -9,12 +9,13 @@ import (
 
 	"github.com/mdlayher/ndp"
 	"github.com/vishvananda/netlink"
+	"golang.org/x/net/ipv6"
 	"golang.org/x/sys/unix"
 )
 
-// solicitPatience is how long routers have to answer a solicitation; they may take up to half a second
-// (RFC 4861 section 6.2.6).
-const solicitPatience = time.Second
+// solicitPatience is how long routers have to answer a solicitation: they may wait for half a second, and for
+// their last advertisement to be three seconds old (RFC 4861 section 6.2.6).
+const solicitPatience = 4 * time.Second
 
 // router implements network: the router at the other end of an interface, by its link-local address. The kernel
 // knows it from router advertisements; where it does not, we ask. We also advertise ourselves, since routers
@@ -68,6 +69,9 @@ func knownRouter(iface *net.Interface) (netip.Addr, bool) {
 
 // solicit asks who is a router and takes the first that answers.
 func solicit(ctx context.Context, c *ndp.Conn, iface *net.Interface, self netip.Addr) (netip.Addr, error) {
+	if err := c.SetControlMessage(ipv6.FlagHopLimit|ipv6.FlagInterface, true); err != nil {
+		return netip.Addr{}, err
+	}
 	stop := context.AfterFunc(ctx, func() { c.Close() })
 	defer stop()
 	if err := c.SetReadDeadline(time.Now().Add(solicitPatience)); err != nil {
@@ -82,7 +86,8 @@ func solicit(ctx context.Context, c *ndp.Conn, iface *net.Interface, self netip.
 			return netip.Addr{}, err
 		}
 		// RFC 4861 section 6.1.2.
-		if _, ok := message.(*ndp.RouterAdvertisement); ok && control != nil && control.HopLimit == ndp.HopLimit && from.IsLinkLocalUnicast() && from.WithZone("") != self.WithZone("") {
+		if _, ok := message.(*ndp.RouterAdvertisement); ok && control != nil && control.HopLimit == ndp.HopLimit &&
+			control.IfIndex == iface.Index && from.IsLinkLocalUnicast() && from.WithZone("") != self.WithZone("") {
 			return from.WithZone(iface.Name), nil
 		}
 	}
