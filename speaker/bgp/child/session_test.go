@@ -56,8 +56,11 @@ func (n *fakeNetwork) router(context.Context, string) (netip.Addr, error) {
 }
 
 func (n *fakeNetwork) nextHops(netip.Addr) (a, b, c netip.Addr) {
-	if n.onNextHops != nil {
-		n.onNextHops()
+	n.mu.Lock()
+	on := n.onNextHops
+	n.mu.Unlock()
+	if on != nil {
+		on()
 	}
 	return v4, v6, linkLocal
 }
@@ -404,7 +407,9 @@ func TestAPanicIsContained(t *testing.T) {
 				h.script(q.Address, good(nil))
 				h.tell(withRoute(q))
 				settle()
+				h.fakeNetwork.mu.Lock()
 				defect(h.fakeNetwork)
+				h.fakeNetwork.mu.Unlock()
 				h.tell(withRoute(p))
 				settle()
 				if s := h.session("tor"); s.LastError != bgp.Broken || s.State != bgp.Active || !strings.Contains(s.LastMessage, "on purpose") {
@@ -413,7 +418,9 @@ func TestAPanicIsContained(t *testing.T) {
 				if s := h.session("good"); s.State != bgp.Established || s.Ups != 1 {
 					t.Errorf("the other session: %+v", s)
 				}
+				h.fakeNetwork.mu.Lock()
 				h.onDial, h.onNextHops = nil, nil
+				h.fakeNetwork.mu.Unlock()
 				time.Sleep(time.Minute)
 				if s := h.session("tor"); s.State != bgp.Established {
 					t.Errorf("without the defect: %+v", s)
