@@ -375,8 +375,8 @@ func (m *Machine) takeVacant() {
 		case nil:
 			m.setOwner(u, nil, CauseGone)
 		case m.self:
-			if at := u.vacantFrom + isolatedFor; m.isolated(u) && m.at < at {
-				m.wake(u, at)
+			if from, wait := m.doubts(u, dead); wait && m.at < from+isolatedFor {
+				m.wake(u, from+isolatedFor)
 				continue
 			}
 			cause := CauseLoss
@@ -388,6 +388,26 @@ func (m *Machine) takeVacant() {
 			m.wake(u, u.expireAt)
 		}
 	}
+}
+
+// doubts reports whether this node should wait before it claims what another had, and from when on it counts: it suspects itself, or
+// hears nobody. A node whose link is back after it was cut off hears of everybody's claims in a moment, and until then takes all
+// the others for lost.
+func (m *Machine) doubts(u *unit, dead claimant) (from time.Duration, wait bool) {
+	if dead.node != nil && !m.hearsAnybody() {
+		return max(u.vacantFrom, u.expectedFrom), true
+	}
+	return u.vacantFrom, m.isolated(u)
+}
+
+// hearsAnybody reports whether gossip hears another node.
+func (m *Machine) hearsAnybody() bool {
+	for _, n := range m.nodes {
+		if n != m.self && n.present {
+			return true
+		}
+	}
+	return false
 }
 
 // heir returns whom a vacant unit falls to.
@@ -411,7 +431,7 @@ func (m *Machine) heir(u *unit, dead claimant) *node {
 
 // expect notes who should take u.
 func (m *Machine) expect(u *unit, n *node) {
-	u.expected = n
+	u.expected, u.expectedFrom = n, m.at
 	u.expireAt = m.at + expectFor
 	if n != nil && m.coming(n) {
 		u.expireAt = m.settledAt + courtesy + expectFor

@@ -470,3 +470,20 @@ func TestDeputiesOfManyNodesAreSpreadEvenly(t *testing.T) {
 		}
 	}
 }
+
+// A node whose link is back after it was cut off takes all the others for lost, until it hears from them.
+func TestWhoHearsNobodyClaimsNothingAtOnce(t *testing.T) {
+	units := addresses("192.0.2.1", 4)
+	p := newPeer(t, map[string][]Unit{"node-1": units}, units)
+	p.in.Members = p.in.Members[:1]
+	if out := p.step(Input{Verdicts: []Verdict{{Node: "node-1", Life: 9, State: Dead}}}); roles(out, Own) > 0 {
+		t.Fatalf("claims at once: %v", out.Answers)
+	}
+	taken := 0
+	for range 4 {
+		taken += roles(p.pass(300*time.Millisecond), Own)
+	}
+	if taken != 4 {
+		t.Errorf("%d of 4 are taken after 1.2 s", taken)
+	}
+}

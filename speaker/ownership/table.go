@@ -60,10 +60,11 @@ type unit struct {
 
 	deputies [2]*node // as of when all was calm
 
-	// While it is vacant: who should take it, until when that is waited for, and who did not.
-	expected *node
-	expireAt time.Duration
-	passed   []*node
+	// While it is vacant: who should take it, since when, until when that is waited for, and who did not.
+	expected     *node
+	expectedFrom time.Duration
+	expireAt     time.Duration
+	passed       []*node
 
 	wakeAt time.Duration // when it is to be decided again in any case
 	dirty  bool          // to be decided in this step
