@@ -6,6 +6,7 @@ import (
 	"net"
 	"net/netip"
 	"os"
+	"sync"
 	"syscall"
 	"time"
 
@@ -199,6 +200,11 @@ func (s *probeSocket) Close() error { return s.conn.Close() }
 type connecting struct {
 	file *os.File
 	raw  syscall.RawConn
+
+	// To read a socket's error is to clear it, and who reads again would take the failure for success.
+	mu   sync.Mutex
+	over bool
+	err  error
 }
 
 // connectPort is a [connectFunc].
@@ -235,10 +241,15 @@ func beginConnect(fd int, link Link, to netip.AddrPort) (*connecting, error) {
 	if err != nil {
 		return nil, err
 	}
-	return &connecting{f, raw}, nil
+	return &connecting{file: f, raw: raw}, nil
 }
 
 func (c *connecting) Done() (error, bool) {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	if c.over {
+		return c.err, true
+	}
 	var err error
 	done := false
 	cerr := c.raw.Control(func(fd uintptr) {
@@ -252,7 +263,8 @@ func (c *connecting) Done() (error, bool) {
 			err = syscall.Errno(code)
 		}
 	})
-	return errors.Join(cerr, err), done || cerr != nil
+	c.over, c.err = done || cerr != nil, errors.Join(cerr, err)
+	return c.err, c.over
 }
 
 func (c *connecting) Wait(ready func()) {
