@@ -390,24 +390,14 @@ func (m *Machine) takeVacant() {
 	}
 }
 
-// doubts reports whether this node should wait before it claims what another had, and from when on it counts: it suspects itself, or
-// hears nobody. A node whose link is back after it was cut off hears of everybody's claims in a moment, and until then takes all
-// the others for lost.
+// doubts reports whether this node should wait before it claims what another had, and from when on it counts: it suspects itself, it
+// hears nobody, or it has only just begun to hear anybody. A node whose link is back after it was cut off hears of one node after
+// the other, and of everybody's claims, in a moment, and until then takes them for lost.
 func (m *Machine) doubts(u *unit, dead claimant) (from time.Duration, wait bool) {
-	if dead.node != nil && !m.hearsAnybody() {
-		return max(u.vacantFrom, u.expectedFrom), true
+	if dead.node != nil && (!m.hears || m.at < m.hearsSince+isolatedFor) {
+		return max(u.vacantFrom, u.expectedFrom, m.hearsSince), true
 	}
 	return u.vacantFrom, m.isolated(u)
-}
-
-// hearsAnybody reports whether gossip hears another node.
-func (m *Machine) hearsAnybody() bool {
-	for _, n := range m.nodes {
-		if n != m.self && n.present {
-			return true
-		}
-	}
-	return false
 }
 
 // heir returns whom a vacant unit falls to.

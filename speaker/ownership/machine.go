@@ -22,6 +22,8 @@ type Machine struct {
 	session      uint64
 	leave, alone bool
 	names        []string // of the members, sorted
+	hears        bool     // another member than this node
+	hearsSince   time.Duration
 	wholeSince   time.Duration
 	stableSince  time.Duration
 	settled      bool

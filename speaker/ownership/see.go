@@ -91,6 +91,11 @@ func (m *Machine) seeMembers(members []Member) {
 			m.judge(n)
 		}
 	}
+	others := len(heard) > 1 || len(heard) == 1 && !heard[m.config.Self]
+	if others && !m.hears {
+		m.hearsSince = m.at
+	}
+	m.hears = others
 	slices.Sort(names)
 	if !slices.Equal(names, m.names) {
 		m.names, m.stableSince = names, m.at
