@@ -42,10 +42,8 @@ func TestEventsAreWrittenApartFromAddresses(t *testing.T) {
 				var b board
 				w := newEventWriter(&b, Options{Log: slog.New(slog.DiscardHandler), Identity: "me", Now: time.Now})
 				ctx, cancel := context.WithCancel(t.Context())
-				done := make(chan struct{})
-				go func() { defer close(done); w.run(ctx) }()
-
 				if tc.busy {
+					w.addressWritten() // before the first event, whoever of the two runs first
 					go func() {
 						for ctx.Err() == nil {
 							w.addressWritten()
@@ -56,6 +54,8 @@ func TestEventsAreWrittenApartFromAddresses(t *testing.T) {
 						}
 					}()
 				}
+				done := make(chan struct{})
+				go func() { defer close(done); w.run(ctx) }()
 				s := &corev1.Service{ObjectMeta: metav1.ObjectMeta{Namespace: "default", Name: "web"}}
 				start := time.Now()
 				for range 100 {
