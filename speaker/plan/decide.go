@@ -1,7 +1,6 @@
 package plan
 
 import (
-	"bytes"
 	"net/netip"
 	"slices"
 
@@ -86,7 +85,9 @@ func (v *View) decideShared(address netip.Addr, sharers []Sharer) Decision {
 			where[i] = v.place(address, ads)
 		}
 	}
-	served, nodes := v.serveMost(where, sharers)
+	served, nodes := ServeMost(sharers, len(v.nodes), func(i, node int) bool {
+		return where[i] != nil && refusal(where[i], node, sharers[i], v.nodes[node].Name) == ""
+	})
 
 	d := Decision{Outcomes: make([]Outcome, len(sharers))}
 	var ads []int // that cover those served
@@ -126,57 +127,6 @@ func (v *View) decideShared(address netip.Addr, sharers []Sharer) Decision {
 		}
 	}
 	return d
-}
-
-// serveMost returns which sharers are served and by which nodes: all that can be served anywhere, if
-// there are nodes that can serve all of them; else by the nodes that can serve most, and among
-// those that serve equally many, those that serve the oldest.
-func (v *View) serveMost(where []*place, sharers []Sharer) (served, nodes []bool) {
-	order := make([]int, len(sharers)) // oldest first
-	for i := range order {
-		order[i] = i
-	}
-	slices.SortFunc(order, func(a, b int) int {
-		if sharers[a].older(sharers[b]) {
-			return -1
-		}
-		return 1
-	})
-
-	// A node's row has a 1 for each sharer that it can serve, oldest first.
-	rows := make([][]byte, len(v.nodes))
-	var best []byte
-	for n := range v.nodes {
-		row := make([]byte, len(sharers))
-		for rank, i := range order {
-			if where[i] != nil && refusal(where[i], n, sharers[i], v.nodes[n].Name) == "" {
-				row[rank] = 1
-			}
-		}
-		rows[n] = row
-		if better(row, best) {
-			best = row
-		}
-	}
-
-	served, nodes = make([]bool, len(sharers)), make([]bool, len(v.nodes))
-	if bytes.IndexByte(best, 1) < 0 {
-		return served, nodes
-	}
-	for rank, i := range order {
-		served[i] = best[rank] == 1
-	}
-	for n, row := range rows {
-		nodes[n] = bytes.Equal(row, best)
-	}
-	return served, nodes
-}
-
-func better(a, b []byte) bool {
-	if na, nb := bytes.Count(a, []byte{1}), bytes.Count(b, []byte{1}); na != nb {
-		return na > nb
-	}
-	return bytes.Compare(a, b) > 0
 }
 
 // candidates returns the nodes for which use returns any interfaces, and the heaviest signal that all of them have: it

@@ -1,7 +1,6 @@
 package routes
 
 import (
-	"bytes"
 	"net/netip"
 	"slices"
 
@@ -194,7 +193,9 @@ func (v *view) decideShared(a Address) verdict {
 			where[i] = v.placeFor(ads)
 		}
 	}
-	served, nodes := v.serveMost(where, a.Sharers)
+	served, nodes := plan.ServeMost(a.Sharers, len(v.nodes), func(i, node int) bool {
+		return where[i] != nil && v.refusal(where[i], node, a.Sharers[i]) == ""
+	})
 	signals := func(node int) (all plan.Signals) {
 		for i, s := range a.Sharers {
 			if served[i] {
@@ -227,49 +228,6 @@ func (v *view) decideShared(a Address) verdict {
 		}
 	}
 	return d
-}
-
-// serveMost returns which sharers are served and by which nodes: all that can be served anywhere, if there are nodes
-// that can serve all of them; else by the nodes that can serve most, and among those that serve equally many, those
-// that serve the oldest.
-func (v *view) serveMost(where []*place, sharers []plan.Sharer) (served, nodes []bool) {
-	order := make([]int, len(sharers)) // oldest first
-	for i := range order {
-		order[i] = i
-	}
-	slices.SortFunc(order, func(a, b int) int {
-		x, y := sharers[a].Service, sharers[b].Service
-		if olderThan(x.Created, x.Name, y.Created, y.Name) {
-			return -1
-		}
-		return 1
-	})
-	// A node's row has a 1 for each sharer that it can serve, oldest first.
-	rows := make([][]byte, len(v.nodes))
-	var best []byte
-	for n := range v.nodes {
-		row := make([]byte, len(sharers))
-		for rank, i := range order {
-			if where[i] != nil && v.refusal(where[i], n, sharers[i]) == "" {
-				row[rank] = 1
-			}
-		}
-		rows[n] = row
-		if more, most := bytes.Count(row, []byte{1}), bytes.Count(best, []byte{1}); more > most || more == most && bytes.Compare(row, best) > 0 {
-			best = row
-		}
-	}
-	served, nodes = make([]bool, len(sharers)), make([]bool, len(v.nodes))
-	if bytes.IndexByte(best, 1) < 0 {
-		return served, nodes
-	}
-	for rank, i := range order {
-		served[i] = best[rank] == 1
-	}
-	for n, row := range rows {
-		nodes[n] = bytes.Equal(row, best)
-	}
-	return served, nodes
 }
 
 // refusal asks all checks that exclude.
