@@ -1,7 +1,6 @@
 package layer2
 
 import (
-	"container/heap"
 	"maps"
 	"net/netip"
 	"slices"
@@ -79,7 +78,7 @@ type contests struct {
 	networks func() []netip.Prefix
 
 	subjects map[netip.Addr]*subject
-	due      subjectHeap
+	due      queue[*subject]
 	probing  int
 	trials   map[netip.Prefix]*trial
 	canaries map[netip.Addr]*trial
@@ -118,7 +117,7 @@ type subject struct {
 	heard    bool // since the last look
 	failures int  // claims in a row
 	defended time.Time
-	index    int
+	place
 }
 
 // A deed is what contests want done.
@@ -151,6 +150,7 @@ func newContests(f Family, pace *rate.Limiter, networks func() []netip.Prefix, r
 		family: f, pace: pace, networks: networks, random: random, isNode: isNode, inUse: inUse,
 		subjects: make(map[netip.Addr]*subject), trials: make(map[netip.Prefix]*trial),
 		canaries: make(map[netip.Addr]*trial), proxies: make(map[MAC]time.Time),
+		due: queue[*subject]{before: func(a, b *subject) bool { return a.due.Before(b.due) }},
 	}
 }
 
@@ -178,11 +178,11 @@ func (c *contests) timing() claimTiming { return claimTimings[c.family] }
 func (c *contests) wait(s *subject, due time.Time) {
 	s.due = due
 	if c.subjects[s.address] == s {
-		heap.Fix(&c.due, s.index)
+		c.due.moved(s)
 		return
 	}
 	c.subjects[s.address] = s
-	heap.Push(&c.due, s)
+	c.due.push(s)
 }
 
 // drop forgets an address.
@@ -195,7 +195,7 @@ func (c *contests) drop(address netip.Addr) {
 		c.probing--
 	}
 	delete(c.subjects, address)
-	heap.Remove(&c.due, s.index)
+	c.due.remove(s)
 	c.news = true
 }
 
@@ -273,8 +273,8 @@ func (c *contests) next(now time.Time) (d deed, ok bool, wake time.Time) {
 	for {
 		t, at := c.nextAsk()
 		var s *subject
-		if len(c.due) > 0 {
-			s = c.due[0]
+		if c.due.Len() > 0 {
+			s = c.due.first()
 		}
 		switch {
 		case s == nil && t == nil:
@@ -448,7 +448,7 @@ func (c *contests) judge(now time.Time, s *subject) (rival MAC, until time.Time)
 // claiming returns the addresses of which it is being found out whether another host has them, in order.
 func (c *contests) claiming() []netip.Addr {
 	var all []netip.Addr
-	for _, s := range c.due {
+	for _, s := range c.due.items {
 		if s.phase == probing && s.foreign.IsZero() && s.mode == ConflictEnforce {
 			all = append(all, s.address)
 		}
@@ -477,30 +477,4 @@ func (s *subject) conflicts() []Conflict {
 		all = append(all, Conflict{s.address, KubeProxyAnswersARP, s.node, false, s.since})
 	}
 	return all
-}
-
-// subjectHeap is a heap by time of subjects that know where they are.
-type subjectHeap []*subject
-
-// Len, Less, Swap, Push and Pop implement [heap.Interface].
-func (h subjectHeap) Len() int           { return len(h) }
-func (h subjectHeap) Less(i, j int) bool { return h[i].due.Before(h[j].due) }
-
-func (h subjectHeap) Swap(i, j int) {
-	h[i], h[j] = h[j], h[i]
-	h[i].index, h[j].index = i, j
-}
-
-func (h *subjectHeap) Push(x any) {
-	s := x.(*subject)
-	s.index = len(*h)
-	*h = append(*h, s)
-}
-
-func (h *subjectHeap) Pop() any {
-	old := *h
-	s := old[len(old)-1]
-	old[len(old)-1] = nil
-	*h = old[:len(old)-1]
-	return s
 }

@@ -1,7 +1,6 @@
 package layer2
 
 import (
-	"container/heap"
 	"context"
 	"errors"
 	"fmt"
@@ -35,7 +34,7 @@ type Prober struct {
 	ended  bool
 	ports  map[probeSegment]*manned
 	asked  map[probeKey]*asked
-	due    askedHeap
+	due    queue[*asked]
 	nonce  uint64
 	frame  []byte
 	earned []ProbeResult // to be told when the lock is free
@@ -104,7 +103,7 @@ type asked struct {
 	key     probeKey
 	older   *asked // with the same key
 	attempt attempt
-	index   int
+	place
 }
 
 // maxAsked is how many probes may be under way; one more is not sent.
@@ -118,6 +117,7 @@ func NewProber(links func() ([]Link, <-chan struct{}), result func(ProbeResult))
 		links: links, result: result, open: openProbePort, connect: connectPort,
 		id: uint16(rand.Uint32()), nonce: rand.Uint64(),
 		ports: make(map[probeSegment]*manned), asked: make(map[probeKey]*asked), sooner: make(chan struct{}, 1),
+		due: queue[*asked]{before: func(a, b *asked) bool { return a.Deadline.Before(b.Deadline) }},
 	}
 }
 
@@ -154,8 +154,8 @@ func (p *Prober) send(links []Link, r ProbeResult) error {
 	switch {
 	case p.ended:
 		return context.Canceled
-	case len(p.due) >= maxAsked:
-		return fmt.Errorf("%d probes are under way", len(p.due))
+	case p.due.Len() >= maxAsked:
+		return fmt.Errorf("%d probes are under way", p.due.Len())
 	case !r.Target.IsValid():
 		return errors.New("there is no target")
 	}
@@ -185,8 +185,8 @@ func (p *Prober) send(links []Link, r ProbeResult) error {
 	}
 	a.older = p.asked[a.key]
 	p.put(a.key, a)
-	heap.Push(&p.due, a)
-	if p.due[0] == a {
+	p.due.push(a)
+	if p.due.first() == a {
 		select {
 		case p.sooner <- struct{}{}:
 		default:
@@ -326,7 +326,7 @@ func (p *Prober) answered(key probeKey, at time.Time) {
 
 // conclude ends a probe that p.asked no longer has.
 func (p *Prober) conclude(a *asked, o Outcome, at time.Time) {
-	heap.Remove(&p.due, a.index)
+	p.due.remove(a)
 	if a.attempt != nil {
 		a.attempt.Stop()
 	}
@@ -399,16 +399,16 @@ func (p *Prober) expire() (next time.Time) {
 	p.mu.Lock()
 	defer p.unlockAndTell()
 	now := time.Now()
-	if len(p.due) == 0 || p.due[0].Deadline.After(now) {
-		return p.due.deadline()
+	if next := p.deadline(); next.IsZero() || next.After(now) {
+		return next
 	}
 	// What has arrived counts, though nobody had the time to look at it.
 	for s, m := range p.ports {
 		// An error is for the reader to see.
 		_ = p.take(s, m)
 	}
-	for len(p.due) > 0 && !p.due[0].Deadline.After(now) {
-		a := p.due[0]
+	for p.due.Len() > 0 && !p.due.first().Deadline.After(now) {
+		a := p.due.first()
 		if a.attempt != nil {
 			if p.settle(a, now); p.asked[a.key] != a {
 				continue
@@ -421,7 +421,15 @@ func (p *Prober) expire() (next time.Time) {
 		}
 		p.conclude(a, outcome, now)
 	}
-	return p.due.deadline()
+	return p.deadline()
+}
+
+// deadline returns the first deadline, zero if there is none.
+func (p *Prober) deadline() time.Time {
+	if p.due.Len() == 0 {
+		return time.Time{}
+	}
+	return p.due.first().Deadline
 }
 
 // forget takes a out of those with its key.
@@ -446,46 +454,12 @@ func (p *Prober) close() {
 	for s, m := range p.ports {
 		p.discard(s, m)
 	}
-	for _, a := range p.due {
+	for _, a := range p.due.items {
 		if a.attempt != nil {
 			a.attempt.Stop()
 		}
 	}
-	p.due, p.asked = nil, make(map[probeKey]*asked)
+	p.due.items, p.asked = nil, make(map[probeKey]*asked)
 	p.mu.Unlock()
 	p.readers.Wait()
-}
-
-// askedHeap is a heap by deadline of probes that know where they are.
-type askedHeap []*asked
-
-// deadline returns the first deadline, zero if there is none.
-func (h askedHeap) deadline() time.Time {
-	if len(h) == 0 {
-		return time.Time{}
-	}
-	return h[0].Deadline
-}
-
-// Len, Less, Swap, Push and Pop implement [heap.Interface].
-func (h askedHeap) Len() int           { return len(h) }
-func (h askedHeap) Less(i, j int) bool { return h[i].Deadline.Before(h[j].Deadline) }
-
-func (h askedHeap) Swap(i, j int) {
-	h[i], h[j] = h[j], h[i]
-	h[i].index, h[j].index = i, j
-}
-
-func (h *askedHeap) Push(x any) {
-	a := x.(*asked)
-	a.index = len(*h)
-	*h = append(*h, a)
-}
-
-func (h *askedHeap) Pop() any {
-	old := *h
-	a := old[len(old)-1]
-	old[len(old)-1] = nil
-	*h = old[:len(old)-1]
-	return a
 }

@@ -2,7 +2,6 @@ package layer2
 
 import (
 	"cmp"
-	"container/heap"
 	"math"
 	"net/netip"
 	"time"
@@ -48,8 +47,8 @@ type schedule struct {
 	forms   int // frames per round
 	pace    *rate.Limiter
 	entries map[netip.Addr]*entry
-	waiting entryHeap
-	ready   entryHeap
+	waiting queue[*entry]
+	ready   queue[*entry]
 	added   uint64
 	jam     int // how many waited for their first frame when that was most
 	turn    int // counts frames sent in a hurry
@@ -67,8 +66,8 @@ type entry struct {
 	asked   time.Time
 	again   bool // the round is one that was asked for
 	inTurn  bool // it waits to be refreshed, or is being refreshed
-	index   int  // in its heap
-	heap    *entryHeap
+	ready   bool // which queue it is in
+	place
 }
 
 // newSchedule returns an empty schedule for a family with that many forms of
@@ -81,10 +80,10 @@ func newSchedule(forms int, pace *rate.Limiter, refresh time.Duration, random fu
 		refresh: refresh,
 		random:  random,
 		entries: make(map[netip.Addr]*entry),
-		waiting: entryHeap{before: func(a, b *entry) bool {
+		waiting: queue[*entry]{before: func(a, b *entry) bool {
 			return cmp.Or(a.due.Compare(b.due), cmp.Compare(a.order, b.order)) < 0
 		}},
-		ready: entryHeap{before: func(a, b *entry) bool {
+		ready: queue[*entry]{before: func(a, b *entry) bool {
 			return cmp.Or(cmp.Compare(a.step, b.step), b.asked.Compare(a.asked), a.due.Compare(b.due), cmp.Compare(a.order, b.order)) < 0
 		}},
 	}
@@ -111,7 +110,7 @@ func (s *schedule) repeat(now time.Time, address netip.Addr) {
 		e = s.entries[address]
 		e.step, e.again = last, true
 		return
-	case e.heap == &s.ready, !e.due.After(now):
+	case e.ready, !e.due.After(now):
 		return
 	case e.inTurn:
 		e.inTurn, e.again = false, true
@@ -119,13 +118,17 @@ func (s *schedule) repeat(now time.Time, address netip.Addr) {
 		e.step -= step(s.forms) // the round that it was announced in last
 	}
 	e.due = now
-	heap.Fix(e.heap, e.index)
+	s.waiting.moved(e)
 }
 
 // remove stops announcing an address.
 func (s *schedule) remove(address netip.Addr) {
 	if e := s.entries[address]; e != nil {
-		heap.Remove(e.heap, e.index)
+		if e.ready {
+			s.ready.remove(e)
+		} else {
+			s.waiting.remove(e)
+		}
 		delete(s.entries, address)
 	}
 }
@@ -142,7 +145,9 @@ type outgoing struct {
 // zero for not before add.
 func (s *schedule) next(now time.Time) (f outgoing, ok bool, wake time.Time) {
 	for s.waiting.Len() > 0 && !s.waiting.first().due.After(now) {
-		s.ready.push(s.waiting.pop())
+		e := s.waiting.pop()
+		e.ready = true
+		s.ready.push(e)
 	}
 	if s.ready.Len() == 0 {
 		if s.waiting.Len() > 0 {
@@ -157,6 +162,7 @@ func (s *schedule) next(now time.Time) (f outgoing, ok bool, wake time.Time) {
 	}
 
 	e := s.ready.pop()
+	e.ready = false
 	round := int(e.step) / s.forms
 	last := int(e.step)%s.forms == s.forms-1 && round == len(rounds)-1
 	f = outgoing{address: e.address, form: int(e.step) % s.forms, look: last && !e.again}
@@ -222,37 +228,4 @@ func (s *schedule) pause(inTurn bool) time.Duration {
 		share = 1 + refreshJitter*(2*share-1)
 	}
 	return time.Duration(share * float64(s.refresh))
-}
-
-// An entryHeap is a heap of entries that know where they are.
-type entryHeap struct {
-	entries []*entry
-	before  func(a, b *entry) bool
-}
-
-func (h *entryHeap) first() *entry { return h.entries[0] }
-func (h *entryHeap) push(e *entry) { heap.Push(h, e) }
-func (h *entryHeap) pop() *entry   { return heap.Pop(h).(*entry) }
-
-// Len, Less, Swap, Push and Pop implement [heap.Interface].
-func (h *entryHeap) Len() int           { return len(h.entries) }
-func (h *entryHeap) Less(i, j int) bool { return h.before(h.entries[i], h.entries[j]) }
-
-func (h *entryHeap) Swap(i, j int) {
-	h.entries[i], h.entries[j] = h.entries[j], h.entries[i]
-	h.entries[i].index, h.entries[j].index = i, j
-}
-
-func (h *entryHeap) Push(x any) {
-	e := x.(*entry)
-	e.index, e.heap = len(h.entries), h
-	h.entries = append(h.entries, e)
-}
-
-func (h *entryHeap) Pop() any {
-	last := len(h.entries) - 1
-	e := h.entries[last]
-	h.entries[last] = nil
-	h.entries = h.entries[:last]
-	return e
 }
