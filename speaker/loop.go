@@ -47,7 +47,6 @@ type loop struct {
 	routingSynced func() bool
 	// followSecrets has the Secrets of these names followed, and no others.
 	followSecrets func(names map[string]bool)
-	surroundings  surroundings
 	hint          string // what was last told to be missing to gossip
 
 	others atomic.Bool // whether another speaker serves
@@ -466,7 +465,7 @@ func (l *loop) show(now time.Time, decided decided) (wakeAt time.Time) {
 		}
 		status := statusOf(l.Version, d.machine.OwnedCount(), len(snapshot.Members), len(d.nodes),
 			missing, len(waits) == 0, waitsFor)
-		status.Network = l.surroundings.of(now, d.seen.links)
+		status.Network = surroundings(d.seen.links)
 		sessions, _ := l.uplink.bgp.Snapshot()
 		status.BGP = d.routing.status(sessions, l.started)
 		l.portrait.show(self.uid, status)

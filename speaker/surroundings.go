@@ -3,38 +3,34 @@ package speaker
 import (
 	"net/netip"
 	"slices"
-	"time"
 
 	"github.com/clarion-lb/clarion/api/v1beta1"
 	"github.com/clarion-lb/clarion/speaker/layer2"
 )
 
-// surroundings are the networks that this node is on and the routers that it sends by, as its Speaker object tells them
-// to the controller, which keeps what they need for themselves from Services.
-type surroundings struct {
-	gateways []netip.Addr
-	asked    time.Time
-}
-
-// How much the Speaker object has room for, and for how long the kernel's answer about routes is taken to hold.
+// How much the Speaker object has room for.
 const (
-	maxOnLink      = 64
-	maxGateways    = 16
-	gatewaysAreOld = 10 * time.Second
+	maxOnLink   = 64
+	maxGateways = 16
 )
 
-func (s *surroundings) of(now time.Time, links []layer2.Link) *v1beta1.SpeakerNetwork {
-	if s.asked.IsZero() || now.Sub(s.asked) >= gatewaysAreOld {
-		s.gateways, s.asked = gateways(), now
-	}
+// surroundings are the networks that this node is on and the routers that it sends by, as its Speaker object tells them
+// to the controller, which keeps what they need for themselves from Services. Routers' link-local addresses are left out: they can't be
+// a Service's anyway.
+func surroundings(links []layer2.Link) *v1beta1.SpeakerNetwork {
 	var onLink []netip.Prefix
+	var gateways []netip.Addr
 	for _, l := range links {
 		onLink = append(onLink, l.Prefixes...)
+		for _, r := range l.Routers {
+			if r.IsGlobalUnicast() {
+				gateways = append(gateways, r)
+			}
+		}
 	}
 	slices.SortFunc(onLink, netip.Prefix.Compare)
-	slices.SortFunc(s.gateways, netip.Addr.Compare)
-	onLink, s.gateways = slices.Compact(onLink), slices.Compact(s.gateways)
-	return &v1beta1.SpeakerNetwork{OnLink: texts(onLink, maxOnLink), Gateways: texts(s.gateways, maxGateways)}
+	slices.SortFunc(gateways, netip.Addr.Compare)
+	return &v1beta1.SpeakerNetwork{OnLink: texts(slices.Compact(onLink), maxOnLink), Gateways: texts(slices.Compact(gateways), maxGateways)}
 }
 
 // texts writes the first of a list.

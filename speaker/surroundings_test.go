@@ -5,16 +5,16 @@ import (
 	"net/netip"
 	"slices"
 	"testing"
-	"time"
 
 	"github.com/clarion-lb/clarion/speaker/layer2"
 )
 
 func TestSurroundingsTellTheNetworksOnceInOrder(t *testing.T) {
-	now := time.Now()
-	s := surroundings{asked: now, gateways: []netip.Addr{netip.MustParseAddr("2001:db8::1"), netip.MustParseAddr("192.0.2.1"), netip.MustParseAddr("192.0.2.1")}}
 	lan, six := netip.MustParsePrefix("192.0.2.0/24"), netip.MustParsePrefix("2001:db8::/64")
-	got := s.of(now, []layer2.Link{{Name: "a", Prefixes: []netip.Prefix{six, lan}}, {Name: "b", Prefixes: []netip.Prefix{lan}}})
+	router, other := netip.MustParseAddr("192.0.2.1"), netip.MustParseAddr("2001:db8::1")
+	got := surroundings([]layer2.Link{
+		{Name: "a", Prefixes: []netip.Prefix{six, lan}, Routers: []netip.Addr{router, netip.MustParseAddr("fe80::1"), other}},
+		{Name: "b", Prefixes: []netip.Prefix{lan}, Routers: []netip.Addr{router}}})
 	if !slices.Equal(got.OnLink, []string{"192.0.2.0/24", "2001:db8::/64"}) || !slices.Equal(got.Gateways, []string{"192.0.2.1", "2001:db8::1"}) {
 		t.Errorf("got %+v", got)
 	}
@@ -23,7 +23,7 @@ func TestSurroundingsTellTheNetworksOnceInOrder(t *testing.T) {
 	for i := range 200 {
 		many = append(many, netip.MustParsePrefix(fmt.Sprintf("10.%d.0.0/16", i)))
 	}
-	if got := s.of(now, []layer2.Link{{Prefixes: many}}); len(got.OnLink) != maxOnLink {
+	if got := surroundings([]layer2.Link{{Prefixes: many}}); len(got.OnLink) != maxOnLink {
 		t.Errorf("%d networks", len(got.OnLink))
 	}
 }
