@@ -262,7 +262,8 @@ func planLinks(links []gossip.Link) []plan.Link {
 func gossipLinks(links []layer2.Link) []gossip.Link {
 	var out []gossip.Link
 	for _, l := range links {
-		out = append(out, gossip.Link{Name: l.Name, MAC: l.HardwareAddr, Up: l.Up, Prefixes: l.Prefixes, LinkLocal: l.LinkLocal})
+		out = append(out, gossip.Link{Name: l.Name, MAC: l.HardwareAddr, Up: l.Up, Prefixes: l.Prefixes,
+			Addresses: l.Addresses, LinkLocal: l.LinkLocal})
 	}
 	return out
 }

@@ -191,7 +191,18 @@ func worldOf(self string, s gossip.Snapshot, links []layer2.Link, port uint16, h
 func detectionLinks(links []gossip.Link) []detection.Link {
 	out := make([]detection.Link, 0, len(links))
 	for _, l := range links {
-		out = append(out, detection.Link{Name: l.Name, Up: l.Up, MAC: l.MAC, Addresses: l.Prefixes, LinkLocal: l.LinkLocal})
+		out = append(out, detection.Link{Name: l.Name, Up: l.Up, MAC: l.MAC, Addresses: placed(l.Addresses, l.Prefixes), LinkLocal: l.LinkLocal})
+	}
+	return out
+}
+
+// placed returns networks with the first of these addresses in each, where there is one.
+func placed(addresses []netip.Addr, networks []netip.Prefix) []netip.Prefix {
+	out := slices.Clone(networks)
+	for i, n := range networks {
+		if at := slices.IndexFunc(addresses, n.Contains); at >= 0 {
+			out[i] = netip.PrefixFrom(addresses[at], n.Bits())
+		}
 	}
 	return out
 }

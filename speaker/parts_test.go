@@ -439,6 +439,18 @@ func TestWorldOf(t *testing.T) {
 	}
 }
 
+// Where a node has no address of gossip's network, and no IPv6, it is probed for at the address that it has there.
+func TestASecondLinkIsProbedAtItsOwnAddress(t *testing.T) {
+	at, network := netip.MustParseAddr, netip.MustParsePrefix
+	storage := layer2.Link{Name: "eth1", Up: true, HardwareAddr: layer2.MAC{2, 2}, Addresses: []netip.Addr{at("10.9.0.7"), at("198.51.100.7"), at("198.51.100.8")},
+		Prefixes: []netip.Prefix{network("198.51.100.0/24"), network("203.0.113.0/24"), network("10.9.0.0/16")}}
+	b := gossip.Member{Node: "b", Known: true, Addr: at("192.0.2.7"), Facts: gossip.Facts{Life: 2, Links: gossipLinks([]layer2.Link{storage})}}
+	got := worldOf("a", gossip.Snapshot{Members: []gossip.Member{b}}, nil, 7956, nil).Members[0].Links[0].Addresses
+	if want := []netip.Prefix{network("198.51.100.7/24"), network("203.0.113.0/24"), network("10.9.0.7/16")}; !slices.Equal(got, want) {
+		t.Errorf("it is at %v there", got)
+	}
+}
+
 func TestRoutersComeBeforeOtherHostsAndNodesAreNone(t *testing.T) {
 	at := netip.MustParseAddr
 	links := []layer2.Link{{Name: "eth0", Addresses: []netip.Addr{at("192.0.2.1")}, Routers: []netip.Addr{at("192.0.2.1"), at("192.0.2.254"), at("fe80::1")}}}

@@ -53,6 +53,7 @@ const (
 	linkPrefix
 	linkLinkLocal
 	linkDeaf
+	linkAddress
 )
 
 // Bounds on what is sent and believed.
@@ -66,7 +67,7 @@ const (
 	maxBuild    = 64
 	maxLinkName = 15 // IFNAMSIZ without its NUL
 	maxLinks    = 1024
-	maxPrefixes = 64
+	maxPrefixes = 64 // and addresses
 	maxSeq      = 1 << 62
 )
 
@@ -165,6 +166,11 @@ func encodeLink(l Link) []byte {
 	}
 	if f := l.deaf(); f != 0 {
 		b = appendField(b, linkDeaf, []byte{f})
+	}
+	for _, a := range l.Addresses[:min(len(l.Addresses), maxPrefixes)] {
+		if a.IsValid() {
+			b = appendField(b, linkAddress, a.AsSlice())
+		}
 	}
 	return b
 }
@@ -354,6 +360,15 @@ func decodeLink(b []byte) (Link, error) {
 				return errTruncated
 			}
 			l.setDeaf(value[0])
+		case linkAddress:
+			if len(l.Addresses) == maxPrefixes {
+				return fmt.Errorf("more than %d addresses on a link", maxPrefixes)
+			}
+			a, ok := netip.AddrFromSlice(value)
+			if !ok {
+				return fmt.Errorf("address of %d bytes", len(value))
+			}
+			l.Addresses = append(l.Addresses, a)
 		}
 		return err
 	})

@@ -25,6 +25,9 @@ var genLink = rapid.Custom(func(t *rapid.T) Link {
 			l.Prefixes = append(l.Prefixes, netip.PrefixFrom(netip.AddrFrom16([16]byte(rapid.SliceOfN(rapid.Byte(), 16, 16).Draw(t, "prefix"))), rapid.IntRange(0, 128).Draw(t, "bits")))
 		}
 	}
+	for range rapid.IntRange(0, 3).Draw(t, "addresses") {
+		l.Addresses = append(l.Addresses, netip.AddrFrom4([4]byte(rapid.SliceOfN(rapid.Byte(), 4, 4).Draw(t, "address"))))
+	}
 	if rapid.Bool().Draw(t, "link-local") {
 		l.LinkLocal = netip.MustParseAddr("fe80::1")
 	}

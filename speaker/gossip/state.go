@@ -47,6 +47,8 @@ type Link struct {
 	Up bool
 	// Prefixes are the networks that are directly attached.
 	Prefixes []netip.Prefix
+	// Addresses are the node's own in those networks, one or a few in each.
+	Addresses []netip.Addr
 	// LinkLocal is its IPv6 link-local address, without a zone; invalid when there is none.
 	LinkLocal netip.Addr
 	// DeafIPv4 and DeafIPv6 say that requests of a family can't be answered there, because the kernel refuses the
@@ -107,7 +109,7 @@ func (f Facts) Equal(g Facts) bool {
 func (l Link) Equal(m Link) bool {
 	return l.Name == m.Name && l.MAC == m.MAC && l.Up == m.Up && l.LinkLocal == m.LinkLocal &&
 		l.deaf() == m.deaf() &&
-		slices.Equal(l.Prefixes, m.Prefixes)
+		slices.Equal(l.Prefixes, m.Prefixes) && slices.Equal(l.Addresses, m.Addresses)
 }
 
 // A life is one session of one speaker, by a random number that is never 0. It travels in the member's metadata, so that the

@@ -25,7 +25,8 @@ type Link struct {
 	// Prefixes are the networks that are directly attached, in order. Single
 	// addresses (/32, /128) and link-local networks are not among them.
 	Prefixes []netip.Prefix
-	// Addresses are this node's own in those networks, as far as they are ready for use, in order.
+	// Addresses are this node's own in those networks, as far as they are ready for use, in order. Those that come beside
+	// others in a network are not among them: they may be moved from host to host, and to ask for one shows nothing.
 	Addresses []netip.Addr
 	// LinkLocal is an IPv6 link-local address that is ready for use, without
 	// a zone; invalid when there is none.
@@ -115,6 +116,8 @@ type kernelAddress struct {
 	// unusable is true while the address is being probed for duplicates, and
 	// for ever if there is one.
 	unusable bool
+	// beside is whether it is not the address that the network was attached by.
+	beside bool
 }
 
 // kindVRF is the kind of a master whose ports remain links in their own right.
@@ -171,7 +174,7 @@ func (l *Link) attach(a kernelAddress) {
 	case a.prefix.IsSingleIP():
 	default:
 		l.Prefixes = append(l.Prefixes, a.prefix.Masked())
-		if !a.unusable {
+		if !a.unusable && !a.beside {
 			l.Addresses = append(l.Addresses, address)
 		}
 	}

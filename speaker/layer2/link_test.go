@@ -41,6 +41,9 @@ func TestInterpret(t *testing.T) {
 				l.Prefixes = prefixes("10.0.0.0/8", "192.0.2.0/24", "2001:db8::/64")
 				l.Addresses = addresses("10.0.0.1", "192.0.2.1", "192.0.2.7", "2001:db8::1")
 			})}},
+		{"addresses beside the first one of a network may be elsewhere soon", []kernelLink{eth},
+			[]kernelAddress{address(2, "192.0.2.7/24"), {link: 2, prefix: netip.MustParsePrefix("192.0.2.1/24"), beside: true}},
+			[]Link{with(is, func(l *Link) { l.Prefixes, l.Addresses = prefixes("192.0.2.0/24"), addresses("192.0.2.7") })}},
 		{"single addresses attach no network", []kernelLink{eth},
 			[]kernelAddress{address(2, "192.0.2.1/32"), address(2, "2001:db8::1/128")}, []Link{is}},
 		{"link-local networks are on every link and say nothing; the address is one to speak from", []kernelLink{eth},

@@ -181,12 +181,14 @@ func look() ([]Link, error) {
 	for _, a := range addresses {
 		// On a point-to-point link the network is the peer's.
 		prefix, ok := prefixOf(a.IPNet)
+		beside := a.Flags&unix.IFA_F_SECONDARY != 0 // of IPv6, one for privacy
 		if peer, there := prefixOf(a.Peer); there {
+			beside = beside || peer.Addr() != prefix.Addr()
 			prefix, ok = peer, true
 		}
 		if ok {
 			as = append(as, kernelAddress{
-				link: a.LinkIndex, prefix: prefix, unusable: a.Flags&(unix.IFA_F_TENTATIVE|unix.IFA_F_DADFAILED) != 0,
+				link: a.LinkIndex, prefix: prefix, unusable: a.Flags&(unix.IFA_F_TENTATIVE|unix.IFA_F_DADFAILED) != 0, beside: beside,
 			})
 		}
 	}
