@@ -10,7 +10,7 @@ import (
 
 // announcements returns what this node answers for.
 func (d *decider) announcements() []layer2.Announcement {
-	out := make([]layer2.Announcement, 0, len(d.answers))
+	out := make([]layer2.Announcement, 0, len(d.answers)+len(d.standby))
 	for u, answer := range d.answers {
 		a := d.addresses[u.Address]
 		if a == nil {
@@ -26,6 +26,12 @@ func (d *decider) announcements() []layer2.Announcement {
 					out = append(out, layer2.Announcement{Address: u.Address, Interfaces: []string{name}, HardwareAddr: mac, Conflicts: layer2.ConflictOff})
 				}
 			}
+		}
+	}
+	for u := range d.standby {
+		_, answered := d.answers[u]
+		if a := d.addresses[u.Address]; a != nil && !answered {
+			out = append(out, layer2.Announcement{Address: u.Address, Interfaces: a.interfaces, Standby: true})
 		}
 	}
 	return out

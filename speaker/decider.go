@@ -39,7 +39,9 @@ type decider struct {
 	addresses map[netip.Addr]*address
 	machine   *ownership.Machine
 	answers   map[ownership.Unit]ownership.Answer
-	members   []ownership.Member // as the machine was last told
+	standby   map[ownership.Unit]bool // that this node takes when their owner is lost
+	deputized uint64                  // what standby is of
+	members   []ownership.Member      // as the machine was last told
 	verdicts  map[string]detection.Verdict
 	isolated  []string         // own links on which nobody answers
 	deaf      map[segment]bool // own segments on which sockets fail
@@ -223,6 +225,7 @@ func (d *decider) step(now time.Time, n news) decided {
 	for _, move := range t.Moves {
 		d.touch(move.Unit.Address)
 	}
+	d.standBy()
 	if t.Serving != wasServing {
 		for key := range d.services {
 			d.touched[key] = true
@@ -235,6 +238,20 @@ func (d *decider) step(now time.Time, n news) decided {
 	}
 	d.touched, d.announcing = map[types.NamespacedName]bool{}, false
 	return t
+}
+
+// standBy notes what this node is to take when its owner is lost, if that may be something else than before.
+func (d *decider) standBy() {
+	count := d.machine.Deputized()
+	if count == d.deputized {
+		return
+	}
+	standby := map[ownership.Unit]bool{}
+	for u := range d.machine.Standby() {
+		standby[u] = true
+	}
+	d.announcing = d.announcing || !maps.Equal(standby, d.standby)
+	d.standby, d.deputized = standby, count
 }
 
 // hear takes in what detection has found.
@@ -295,7 +312,7 @@ func (d *decider) meets(l layer2.Link) bool {
 		for _, other := range k.links {
 			for _, p := range other.Prefixes {
 				if slices.Contains(l.Prefixes, p) && (l.LinkLocal.IsValid() && other.LinkLocal.IsValid() ||
-					d.nodes[name] != nil && slices.ContainsFunc(d.nodes[name].addresses, p.Contains)) {
+					slices.ContainsFunc(other.Addresses, p.Contains) || d.nodes[name] != nil && slices.ContainsFunc(d.nodes[name].addresses, p.Contains)) {
 					return true
 				}
 			}

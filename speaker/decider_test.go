@@ -114,7 +114,7 @@ func (l *lan) wait(d time.Duration) map[string]decided {
 			d.look(seen{synced: true, gossip: l.seen, links: l.links})
 			n := now[name]
 			if len(d.conflicts.claiming) > 0 {
-				n.evidence = d.conflicts.see(answering(d.announcements()...))
+				n.evidence = d.conflicts.see(answering(answeredBy(d)...))
 			}
 			decided := d.step(l.now, n)
 			for _, s := range decided.Send {
@@ -171,7 +171,7 @@ func (l *lan) endpoints(service string, nodes ...string) {
 func (l *lan) announced() string {
 	var out []string
 	for name, d := range l.deciders {
-		for _, a := range d.announcements() {
+		for _, a := range answeredBy(d) {
 			out = append(out, fmt.Sprintf("%s@%s:%s", a.Address, name, strings.Join(a.Interfaces, "+")))
 		}
 	}
@@ -179,12 +179,17 @@ func (l *lan) announced() string {
 	return strings.Join(out, " ")
 }
 
+// answeredBy returns what a node is to answer for, without what it only stands by for.
+func answeredBy(d *decider) []layer2.Announcement {
+	return slices.DeleteFunc(d.announcements(), func(a layer2.Announcement) bool { return a.Standby })
+}
+
 // owner returns the one that announces an address.
 func (l *lan) owner(address string) string {
 	l.t.Helper()
 	var owners []string
 	for name, d := range l.deciders {
-		for _, a := range d.announcements() {
+		for _, a := range answeredBy(d) {
 			if a.Address.String() == address {
 				owners = append(owners, name)
 			}
@@ -200,7 +205,7 @@ func (l *lan) owner(address string) string {
 func (l *lan) says(service string) string {
 	var out []string
 	for name, d := range l.deciders {
-		v := d.verdictOn(types.NamespacedName{Namespace: "default", Name: service}, answering(d.announcements()...))
+		v := d.verdictOn(types.NamespacedName{Namespace: "default", Name: service}, answering(answeredBy(d)...))
 		if v.writer {
 			out = append(out, fmt.Sprintf("%s: %s %s", name, v.condition.Status, v.condition.Reason))
 		}
@@ -312,7 +317,7 @@ func TestWhatIsSaid(t *testing.T) {
 				t.Fatalf("says %q, want one to say %q", got, row.want)
 			}
 			d := l.deciders[got[:1]]
-			v := d.verdictOn(types.NamespacedName{Namespace: "default", Name: "web"}, answering(d.announcements()...))
+			v := d.verdictOn(types.NamespacedName{Namespace: "default", Name: "web"}, answering(answeredBy(d)...))
 			if !v.settled || !strings.Contains(v.condition.Message, row.words) {
 				t.Errorf("message %q, want one with %q", v.condition.Message, row.words)
 			}
@@ -358,13 +363,13 @@ func TestADrainedNodeGivesEverythingAway(t *testing.T) {
 		l.endpoints(fmt.Sprint("web-", i), "a")
 	}
 	l.step()
-	if len(l.deciders["a"].announcements()) == 0 {
+	if len(answeredBy(l.deciders["a"])) == 0 {
 		t.Fatal("a has nothing")
 	}
 	l.put(func(c *cluster) { c.setNode("a", &node{plan: plan.Node{Name: "a", Signals: plan.Draining}}) })
 	for range 50 {
 		l.wait(20 * time.Millisecond)
-		if n := len(l.deciders["a"].announcements()) + len(l.deciders["b"].announcements()); n < 6 {
+		if n := len(answeredBy(l.deciders["a"])) + len(answeredBy(l.deciders["b"])); n < 6 {
 			t.Fatalf("%d of 6 addresses are announced", n)
 		}
 	}
@@ -387,11 +392,11 @@ func TestNothingIsSaidBeforeItIsTrue(t *testing.T) {
 		want    metav1.ConditionStatus
 	}{
 		{"layer 2 has not looked yet", layer2.State{}, false, ""},
-		{"its sockets are being opened", inState(layer2.Opening, d.announcements()...), false, ""},
-		{"its link has just gone down", inState(layer2.LinkDown, d.announcements()...), false, ""},
-		{"the kernel refuses", inState(layer2.Failed, d.announcements()...), true, metav1.ConditionFalse},
-		{"the kernel refuses this address alone", refusedAlone(d.announcements()...), true, metav1.ConditionFalse},
-		{"it answers", answering(d.announcements()...), true, metav1.ConditionTrue},
+		{"its sockets are being opened", inState(layer2.Opening, answeredBy(d)...), false, ""},
+		{"its link has just gone down", inState(layer2.LinkDown, answeredBy(d)...), false, ""},
+		{"the kernel refuses", inState(layer2.Failed, answeredBy(d)...), true, metav1.ConditionFalse},
+		{"the kernel refuses this address alone", refusedAlone(answeredBy(d)...), true, metav1.ConditionFalse},
+		{"it answers", answering(answeredBy(d)...), true, metav1.ConditionTrue},
 	} {
 		t.Run(row.name, func(t *testing.T) {
 			v := d.verdictOn(key, row.state)
@@ -431,7 +436,7 @@ func TestInANewSessionNothingIsClaimedUntilSettledAgain(t *testing.T) {
 	}
 	l.step()
 	d := l.deciders["a"]
-	n := len(d.announcements())
+	n := len(answeredBy(d))
 	if n == 0 || n == 8 {
 		t.Fatalf("a announces %d of 8", n)
 	}
@@ -440,8 +445,56 @@ func TestInANewSessionNothingIsClaimedUntilSettledAgain(t *testing.T) {
 		l.now = l.now.Add(20 * time.Millisecond)
 		d.look(seen{synced: true, gossip: alone, links: l.links})
 		d.step(l.now, news{})
-		if got := len(d.announcements()); got != n {
+		if got := len(answeredBy(d)); got != n {
 			t.Fatalf("announces %d, before %d", got, n)
+		}
+	}
+}
+
+// The first deputy of each address listens for it, so that it knows who asks before it has to take over, and no other does.
+func TestTheFirstDeputyStandsBy(t *testing.T) {
+	l := newLAN(t, "a", "b", "c")
+	const addresses = 12
+	for i := range addresses {
+		l.service(newService(fmt.Sprint("web-", i), fmt.Sprint("192.0.2.", i+1)))
+		l.endpoints(fmt.Sprint("web-", i), "a")
+	}
+	l.wait(3 * time.Second)
+	standby := func() map[netip.Addr]string {
+		by := map[netip.Addr]string{}
+		for name, d := range l.deciders {
+			for _, a := range d.announcements() {
+				if !a.Standby {
+					continue
+				}
+				if by[a.Address] != "" || l.owner(a.Address.String()) == name || len(a.Interfaces) == 0 {
+					t.Errorf("%s stands by for %s on %v, which is announced by %s; so does %q", name, a.Address, a.Interfaces, l.owner(a.Address.String()), by[a.Address])
+				}
+				by[a.Address] = name
+			}
+		}
+		if len(by) != addresses {
+			t.Fatalf("somebody stands by for %d of %d addresses", len(by), addresses)
+		}
+		return by
+	}
+	before, lost := standby(), map[netip.Addr]bool{}
+	for _, a := range answeredBy(l.deciders["c"]) {
+		lost[a.Address] = true
+	}
+	l.stop("c")
+	for a := range lost {
+		if got := l.owner(a.String()); got != before[a] {
+			t.Errorf("%s is announced by %s, and it was %s that stood by", a, got, before[a])
+		}
+	}
+	l.wait(3 * time.Second)
+	standby() // somebody else by now
+	l.put(func(c *cluster) { c.setService(types.NamespacedName{Namespace: "default", Name: "web-0"}, nil) })
+	l.step()
+	for name, d := range l.deciders {
+		if slices.ContainsFunc(d.announcements(), func(a layer2.Announcement) bool { return a.Address == netip.MustParseAddr("192.0.2.1") }) {
+			t.Errorf("%s goes on to listen for what is gone", name)
 		}
 	}
 }

@@ -83,6 +83,9 @@ func (p *paper) Apply(desired []layer2.Announcement) layer2.Changes {
 	p.applied++
 	clear(p.desired)
 	for _, a := range desired {
+		if a.Standby {
+			continue
+		}
 		p.desired[a.Address] = a.HardwareAddr.IsZero() // else another node's, which this one stands in for
 	}
 	close(p.changed)

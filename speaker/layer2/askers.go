@@ -21,8 +21,9 @@ const (
 	askersEach = 4
 	// askersTotal is how many are remembered on a segment, at most.
 	askersTotal = 16384
-	// askerMemory is how long a host is of use: a cache entry lives about as long.
-	askerMemory = 20 * time.Minute
+	// askerMemory is how long a host is of use. A host that goes on sending confirms what it knows by asking the owner alone, of which
+	// those who stand by hear nothing: its entry may be much older than its last request.
+	askerMemory = 2 * time.Hour
 )
 
 // Askers returns the hosts that lately asked for address on the interface, the last one first.

@@ -69,7 +69,8 @@
 //
 // Each unit has two. Nobody names them: they follow from the claims, which all know, by the same rule as above, as if the owner's units were
 // given out one by one; so the message that tells them has no size at all. They are worked out when a group has been
-// calm for 300 ms, and kept: when nodes are lost one upon the other, all act on what all thought while it was calm. A dead node's units
+// calm for 300 ms, and kept: when nodes are lost one upon the other, all act on what all thought while it was calm. The first one
+// listens for the unit beforehand ([Machine.Standby]), so that it knows who asks. A dead node's units
 // are claimed by their first living deputies in the step in which these hear the verdict, without a look at the wire.
 // While a speaker is silent, the first deputy answers with the owner's MAC; after 30 s it looks on the wire whether the
 // owner's speaker is only cut off from the gossip, and if nobody answers, takes over.

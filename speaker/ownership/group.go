@@ -198,6 +198,7 @@ func (m *Machine) pick(u *unit, not ...*node) *node {
 func (m *Machine) deputize(g *group) {
 	g.stale = false
 	delete(m.stale, g)
+	m.deputized++
 	type role struct{ owner, first *node }
 	extra := map[role]map[*node]int{}
 	of := func(r role) map[*node]int {

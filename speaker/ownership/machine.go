@@ -47,7 +47,8 @@ type Machine struct {
 	changed    map[*unit]struct{} // whose answer may be another than what was told
 	unbalanced map[*group]struct{}
 	stale      map[*group]struct{}
-	failing    int // failbacks under way
+	deputized  uint64 // how often deputies were worked out
+	failing    int    // failbacks under way
 
 	nonce      uint64
 	pending    []*unit // changes to be told
@@ -407,6 +408,20 @@ func (m *Machine) Deputies(u Unit) []string {
 		}
 	}
 	return names
+}
+
+// Deputized counts how often deputies were worked out: while it stays the same, so does Standby.
+func (m *Machine) Deputized() uint64 { return m.deputized }
+
+// Standby returns the units that fall to this node when their owner is lost or silent, in no order.
+func (m *Machine) Standby() iter.Seq[Unit] {
+	return func(yield func(Unit) bool) {
+		for _, u := range m.units {
+			if u.group != nil && u.deputies[0] == m.self && u.owner != m.self && !yield(u.Unit) {
+				return
+			}
+		}
+	}
 }
 
 // Answer returns how this node answers for u.
