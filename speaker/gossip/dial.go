@@ -11,7 +11,8 @@ import (
 //
 // A call is a ping, one packet, every half second; when it is answered, or every few seconds in any
 // case (a network may let only TCP through), it is followed by a join, which exchanges everything by a
-// stream.
+// stream. Two that each took the other for dead contradict what the other says of them then, and memberlist has
+// nobody to send that to: it goes with packets to the living. A join is therefore followed by pings, which bear it.
 type dials struct {
 	calls   map[string]*call
 	joins   int
@@ -19,10 +20,21 @@ type dials struct {
 }
 
 type call struct {
-	busy    bool
-	failed  int       // pings in a row without an answer
-	tcpNext time.Time // when to try a join although no ping was answered
+	pings, joins int       // under way
+	failed       int       // pings in a row without an answer
+	tcpNext      time.Time // when to try a join although no ping was answered
+	bearing      int       // pings that are to follow a join
 }
+
+// bearingPings follow a join, a bearingPause apart: the peer may still be busy with what the join brought.
+const (
+	bearingPings = 3
+	bearingPause = 20 * time.Millisecond
+)
+
+// atMost is how many pings and how many joins to one peer are under way at a time: one, and another one where there is a
+// reason to think that the first was too early.
+const atMost = 2
 
 type dialResult struct {
 	peer     Peer
@@ -34,8 +46,9 @@ func newDials() dials {
 	return dials{calls: map[string]*call{}, results: make(chan dialResult, 16)}
 }
 
-// dial calls every peer that is missing and not being called.
-func (s *session) dial(now time.Time) {
+// dial calls every peer that is missing and not being called; if it is urgent, also those that a call is under way to: it
+// may have been made in vain, and wait for its time to be over.
+func (s *session) dial(now time.Time, urgent bool) {
 	if s.leaving.Load() {
 		return
 	}
@@ -50,21 +63,25 @@ func (s *session) dial(now time.Time) {
 			c = &call{tcpNext: now}
 			s.dials.calls[p.Node] = c
 		}
-		if !c.busy {
-			c.busy = true
-			s.ping(p)
+		if c.pings+c.joins == 0 || urgent && c.pings < atMost {
+			c.pings++
+			s.ping(p, 0)
 		}
 	}
 	for node, c := range s.dials.calls {
-		if !expected[node] && !c.busy {
+		if !expected[node] && c.pings+c.joins == 0 {
 			delete(s.dials.calls, node)
 		}
 	}
 }
 
-func (s *session) ping(p Peer) {
+func (s *session) ping(p Peer, after time.Duration) {
 	addr := net.UDPAddrFromAddrPort(netip.AddrPortFrom(p.Addr, s.desired.Listen.Port()))
 	s.helper(func() dialResult {
+		select {
+		case <-time.After(after):
+		case <-s.done:
+		}
 		_, err := s.list.Ping(p.Node, addr)
 		return dialResult{peer: p, answered: err == nil}
 	})
@@ -88,20 +105,34 @@ func (s *session) dialed(r dialResult) {
 	if c == nil {
 		return // came by itself in the meantime
 	}
-	c.busy = false
+	now := time.Now()
+	_, heard := s.members[r.peer.Node]
 	if r.join {
-		return
-	}
-	if r.answered {
-		c.failed = 0
+		c.joins--
+		if c.bearing = 0; r.answered && !heard {
+			c.bearing = bearingPings
+		}
 	} else {
-		c.failed++
+		c.pings--
+		if r.answered {
+			c.failed = 0
+		} else {
+			c.failed++
+			c.bearing = 0
+		}
 	}
-	if _, heard := s.members[r.peer.Node]; heard || s.leaving.Load() || s.dials.joins >= maxJoins {
-		return
-	}
-	if now := time.Now(); r.answered || !now.Before(c.tcpNext) {
-		c.busy, c.tcpNext = true, now.Add(redialTCPInterval)
+	switch {
+	case heard || s.leaving.Load():
+	case c.bearing > 0:
+		if (r.join || r.answered) && c.pings == 0 {
+			c.bearing--
+			c.pings++
+			s.ping(r.peer, bearingPause*time.Duration(bearingPings-1-c.bearing))
+		}
+	case r.join || s.dials.joins >= maxJoins:
+	case r.answered && c.joins < atMost || c.joins == 0 && !now.Before(c.tcpNext):
+		c.joins++
+		c.tcpNext = now.Add(redialTCPInterval)
 		s.join(r.peer)
 	}
 }

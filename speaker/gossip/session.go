@@ -105,7 +105,7 @@ func (s *session) run(ctx context.Context) {
 	keys := time.NewTimer(0)
 	defer keys.Stop()
 
-	s.dial(time.Now())
+	s.dial(time.Now(), false)
 	for {
 		keys.Stop()
 		var keysDue <-chan time.Time
@@ -136,9 +136,9 @@ func (s *session) run(ctx context.Context) {
 			s.dialed(r)
 		case <-tick.C:
 			s.askUnknown()
-			s.dial(time.Now())
+			s.dial(time.Now(), false)
 		case <-s.g.redial:
-			s.dial(time.Now())
+			s.dial(time.Now(), true)
 		case told := <-leave:
 			s.sayGoodbye(told)
 		}
@@ -180,7 +180,7 @@ func (s *session) apply(d Desired) {
 	if s.setFacts(d) {
 		s.tellAll()
 	}
-	s.dial(time.Now())
+	s.dial(time.Now(), false)
 }
 
 // turnKeys brings memberlist's keyring to what the keychain says.
