@@ -94,6 +94,12 @@ func (t *term) serveLocked(s *corev1.Service, known *service, namespaceLabels ma
 		}
 	}
 	if known.differs = !w.empty(); known.differs {
+		if t.o.Mode == Active && !known.contest.stopped && len(gains(s, d)) > 0 && !mayGain(s) {
+			if known.foretold { // it was, and somebody took that away
+				known.contest.lost(now, fingerprint(r))
+			}
+			w = writeAhead(s, d, now)
+		}
 		return w, &d
 	}
 	t.settleLocked(s, s, &d)
@@ -141,6 +147,14 @@ func (t *term) leaveLocked(s *corev1.Service, cleared bool) *write {
 	return nil
 }
 
+// foretoldLocked notes that a Service says by now that an address is about to come.
+func (t *term) foretoldLocked(s, written *corev1.Service) {
+	if known := t.known[keyOf(s)]; known != nil && known.uid == s.UID {
+		known.version, known.foretold = written.ResourceVersion, true
+	}
+	t.services.Add(keyOf(s)) // the cache may have it already
+}
+
 // settleLocked notes that a Service's status is as decided. d is nil for a Service that is not ours.
 func (t *term) settleLocked(s, written *corev1.Service, d *ipam.Decision) {
 	k := keyOf(s)
@@ -150,7 +164,7 @@ func (t *term) settleLocked(s, written *corev1.Service, d *ipam.Decision) {
 		t.known[k] = known
 	}
 	known.version = written.ResourceVersion
-	known.differs = false
+	known.differs, known.foretold = false, false
 	t.ledger.Advance(t.o.Now()) // what is given up rests from now on
 	switch {
 	case d == nil:

@@ -89,6 +89,10 @@ func showing(s *corev1.Service, version, ip string) *corev1.Service {
 func settled(t *testing.T, tm *term, s *corev1.Service) *corev1.Service {
 	t.Helper()
 	w, d := tm.decide(s, nil)
+	if w != nil && w.foretells {
+		s = foretold(t, tm, s, w)
+		w, d = tm.decide(s, nil)
+	}
 	if w == nil {
 		return s
 	}
@@ -97,6 +101,98 @@ func settled(t *testing.T, tm *term, s *corev1.Service) *corev1.Service {
 	defer tm.mu.Unlock()
 	tm.settleLocked(s, after, d)
 	return after
+}
+
+func foretold(t *testing.T, tm *term, s *corev1.Service, w *write) *corev1.Service {
+	t.Helper()
+	after := apply(t, s, w)
+	tm.mu.Lock()
+	defer tm.mu.Unlock()
+	tm.foretoldLocked(s, after)
+	return after
+}
+
+// A write that adds an address goes only to a Service that says by its condition that something may be about to come:
+// the next leader goes by that.
+func TestAnAddressIsAddedOnlyToAServiceThatSaysSo(t *testing.T) {
+	lab := ipam.Pool{Name: "lab", AutoAssign: true, Ranges: poolOf(somePool("192.0.2.0/30")).Ranges}
+	gold := ipam.Pool{Name: "gold", Ranges: poolOf(somePool("198.51.100.0/30")).Ranges}
+	asks := func(s *corev1.Service, pool string) *corev1.Service {
+		s = s.DeepCopy()
+		s.Annotations[clarion.AnnotationAddressPool] = pool
+		return s
+	}
+	without := func(s *corev1.Service) *corev1.Service {
+		s = s.DeepCopy()
+		s.Status.LoadBalancer.Ingress = nil
+		return s
+	}
+	for _, row := range []struct {
+		name  string
+		is    func(s *corev1.Service) *corev1.Service // what becomes of a Service that was assigned 192.0.2.0
+		tells string                                  // what it is told before it gains an address, "" for nothing
+		says  string
+		ends  string
+	}{
+		{"it asks for another pool", func(s *corev1.Service) *corev1.Service { return asks(s, "gold") }, "192.0.2.0 Unknown Pending",
+			"about to be assigned 198.51.100.0 from pool gold; keeps 192.0.2.0 until then", "198.51.100.0 True Assigned"},
+		{"it asks for one that is not", func(s *corev1.Service) *corev1.Service { return asks(s, "nope") }, "", "", "192.0.2.0 False PoolNotFound"},
+		{"somebody else wrote to it", func(s *corev1.Service) *corev1.Service { return showing(s, "8", "203.0.113.9") }, "203.0.113.9 Unknown Pending",
+			"about to be assigned 192.0.2.0 from pool lab; keeps 203.0.113.9 until then", "192.0.2.0 True Assigned"},
+		{"somebody else cleared it", without, "Unknown Pending", "about to be assigned 192.0.2.0 from pool lab", "192.0.2.0 True Assigned"},
+		{"somebody else wrote to it and took our condition away", func(s *corev1.Service) *corev1.Service {
+			s = showing(s, "8", "203.0.113.9")
+			s.Status.Conditions = nil
+			return s
+		}, "203.0.113.9 Unknown Pending", "about to be assigned 192.0.2.0 from pool lab; keeps 203.0.113.9 until then", "192.0.2.0 True Assigned"},
+		{"nothing", func(s *corev1.Service) *corev1.Service { return s }, "", "", "192.0.2.0 True Assigned"},
+	} {
+		t.Run(row.name, func(t *testing.T) {
+			tm := termWith(nil, lab, gold)
+			s := asking("u", "5", "")
+			s.Annotations = map[string]string{}
+			w, _ := tm.decide(s, nil)
+			if w.foretells {
+				t.Error("a new Service is told before it is assigned its address")
+			}
+			s = row.is(settled(t, tm, s))
+			w, _ = tm.decide(s, nil)
+			if got := w != nil && w.foretells; got != (row.tells != "") {
+				t.Fatalf("it is told before: %t", got)
+			}
+			if row.tells != "" {
+				s = foretold(t, tm, s, w)
+				if shows(s) != row.tells || message(s) != row.says {
+					t.Errorf("it is told %q: %q, want %q: %q", shows(s), message(s), row.tells, row.says)
+				}
+				if !mayGain(s) {
+					t.Error("it may not gain an address even so")
+				}
+			}
+			if s = settled(t, tm, s); shows(s) != row.ends {
+				t.Errorf("it shows %q in the end, want %q", shows(s), row.ends)
+			}
+		})
+	}
+}
+
+// Whoever takes away what a Service is told is another writer too, who is not fought for ever.
+func TestWhoKeepsTakingAwayWhatAServiceIsToldIsGivenWay(t *testing.T) {
+	tm := termWith(nil, poolOf(somePool("192.0.2.0/30")))
+	s := settled(t, tm, asking("u", "5", ""))
+	for range 2 * contestPatience {
+		s = showing(s, s.ResourceVersion, "203.0.113.9")
+		s.Status.Conditions = nil
+		w, _ := tm.decide(s, nil)
+		if w == nil || !w.foretells {
+			s = settled(t, tm, s)
+			break
+		}
+		s = foretold(t, tm, s, w)
+	}
+	if got := shows(s); got != "203.0.113.9 False AnotherWriter" {
+		t.Errorf("it shows %q", got)
+	}
 }
 
 func TestWhatAnotherWriterPutsInAStatusIsGivenToNobodyElse(t *testing.T) {

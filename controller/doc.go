@@ -22,7 +22,8 @@
 // was decided on, and only while our own clocks say that the lease is ours; a request that is not answered by then is
 // given up. A leader that ends gives the lease up when all its writes have been answered. Where one vanished instead, a
 // write of its may still come: it may have been stopped between a look at its clocks and the write, or the API server
-// may have taken the request in. So the next leader, before it grants anything, writes to every Service that is not
-// served as it would serve it that it is about to decide (Unknown, Pending), and what comes after that meets a conflict
+// may have taken the request in. So an address is written only to a Service that says by its condition that one may be
+// about to come, which one that is served is told first; and the next leader, before it grants anything, writes to every
+// Service that says so that it is about to decide (Unknown, Pending). What comes after that meets a conflict
 // (predecessor.go). While no pool exists that waits, too, for the first pool.
 package controller

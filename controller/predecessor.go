@@ -3,19 +3,14 @@ package controller
 import (
 	"context"
 	"slices"
-	"strings"
 	"sync"
 	"time"
 
 	corev1 "k8s.io/api/core/v1"
 	apierrors "k8s.io/apimachinery/pkg/api/errors"
-	"k8s.io/apimachinery/pkg/api/meta"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/apimachinery/pkg/types"
 	"sigs.k8s.io/controller-runtime/pkg/client"
-
-	clarion "github.com/clarion-lb/clarion/api/v1beta1"
-	"github.com/clarion-lb/clarion/controller/ipam"
 )
 
 // tenure is what a term knows of its Lease.
@@ -38,12 +33,16 @@ const (
 type suspect struct{ *corev1.Service }
 
 // barLateWrites shuts the door behind a predecessor that vanished. A write of its carries the resourceVersion that was
-// decided on, so it can come through only to a Service that nobody has written since: each that it can have wanted to
-// write is written now, and says that it is about to be decided on. Nothing may be granted before that. A Service that
-// was written in the meantime is read again, for it may be the late write that came through; what it shows is adopted.
+// decided on, so it can come through only to a Service that nobody has written since: each to which it can have wanted to
+// write an address is written now, and says that it is about to be decided on. Nothing may be granted before that. A
+// Service that was written in the meantime is read again, for it may be the late write that came through; what it shows
+// is adopted.
 //
-// Left alone are Services whose status is what we would decide ourselves: the last leader, which went by the same
-// pools, had no reason to write them. It blocks until all is done, or ctx ends.
+// Left alone are Services that may not gain an address as they are (mayGain): whatever the last leader knew of pools and
+// of other Services, it had to write to such a one first that it was about to, and what it meant to write after that
+// meets a conflict. A write that adds no address may come through late; it is put right like any other.
+//
+// It blocks until all is done, or ctx ends.
 func (t *term) barLateWrites(ctx context.Context) {
 	for wait := 50 * time.Millisecond; ctx.Err() == nil; wait = min(2*wait, longestWait) {
 		if t.tryToBar(ctx); len(t.suspects) == 0 {
@@ -86,41 +85,20 @@ func (t *term) tryToBar(ctx context.Context) {
 	t.suspects = left
 }
 
-// suspectsAmong are the Services whose status is not what we would decide.
-func (t *term) suspectsAmong(ctx context.Context, all []*corev1.Service) (out []suspect) {
+// suspectsAmong are the Services of ours to which the last leader may have meant to write an address.
+func (t *term) suspectsAmong(all []*corev1.Service) (out []suspect) {
 	for _, s := range all {
-		if sideOf(s, t.o.Classes) != ours || s.DeletionTimestamp != nil {
-			continue
+		if sideOf(s, t.o.Classes) == ours && s.DeletionTimestamp == nil && mayGain(s) {
+			out = append(out, suspect{s})
 		}
-		var namespace corev1.Namespace
-		_ = t.cache.Get(ctx, types.NamespacedName{Name: s.Namespace}, &namespace) // without it, suspect
-		t.mu.Lock()
-		d := t.ledger.Explain(requestOf(s, namespace.Labels))
-		t.mu.Unlock()
-		c := meta.FindStatusCondition(s.Status.Conditions, string(clarion.ConditionAddressAssigned))
-		settled := d.Outcome == ipam.Granted && slices.Equal(statusOf(s).Addresses, addressesOf(d)) &&
-			c != nil && c.Status == metav1.ConditionTrue
-		if d.Foreign || settled {
-			continue
-		}
-		out = append(out, suspect{s})
 	}
 	return out
 }
 
 // bar writes one suspect, or finds that somebody else has.
 func (t *term) bar(ctx context.Context, s suspect) error {
-	text := "clarion-controller " + t.o.Identity + " has taken over and is about to decide"
-	if has := statusOf(s.Service).Addresses; len(has) > 0 {
-		text += "; keeps " + strings.Join(words(has), " and ")
-	}
 	w := newWrite(s.Service)
-	w.condition(s.Service, metav1.Condition{
-		Type:    string(clarion.ConditionAddressAssigned),
-		Status:  metav1.ConditionUnknown,
-		Reason:  string(clarion.ReasonPending),
-		Message: cut(text, maxConditionMessage),
-	}, t.o.Now())
+	w.pending(s.Service, "clarion-controller "+t.o.Identity+" has taken over and is about to decide", t.o.Now())
 
 	writing, cancel, err := t.toWrite(ctx)
 	if err != nil {
@@ -158,13 +136,6 @@ func (t *term) bar(ctx context.Context, s suspect) error {
 	}
 	t.unseen[k] = true
 	return nil
-}
-
-func words[T interface{ String() string }](list []T) (out []string) {
-	for _, x := range list {
-		out = append(out, x.String())
-	}
-	return out
 }
 
 // resigns reports whether the next leader need not fear a write of this term: all have been answered, and those of the

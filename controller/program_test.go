@@ -153,6 +153,7 @@ type detour struct {
 
 	mu   sync.Mutex
 	hold bool            // writes of Services' status
+	only string          // those alone that contain it
 	held []*http.Request // and never answered
 	jam  chan struct{}   // what is followed of Services stops while it is open; nil when it flows
 }
@@ -205,6 +206,10 @@ func (d *detour) holds(r *http.Request) bool {
 	if err != nil {
 		return true
 	}
+	r.Body = io.NopCloser(bytes.NewReader(body))
+	if !strings.Contains(string(body), d.only) {
+		return false
+	}
 	late, err := http.NewRequest(r.Method, strings.TrimSuffix(apiServer.Host, "/")+r.URL.RequestURI(), bytes.NewReader(body))
 	if err != nil {
 		panic(err)
@@ -218,6 +223,13 @@ func (d *detour) holdWrites(hold bool) {
 	d.mu.Lock()
 	defer d.mu.Unlock()
 	d.hold = hold
+}
+
+// holdAddresses holds the writes that give Services addresses.
+func (d *detour) holdAddresses() {
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	d.hold, d.only = true, `"ingress":[{`
 }
 
 func (d *detour) stuck() int {

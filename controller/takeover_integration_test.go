@@ -2,6 +2,7 @@ package controller
 
 import (
 	"fmt"
+	"slices"
 	"strings"
 	"sync"
 	"testing"
@@ -10,6 +11,7 @@ import (
 	corev1 "k8s.io/api/core/v1"
 	apierrors "k8s.io/apimachinery/pkg/api/errors"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+	"k8s.io/apimachinery/pkg/types"
 	"k8s.io/apimachinery/pkg/watch"
 	"k8s.io/client-go/rest"
 	"sigs.k8s.io/controller-runtime/pkg/client"
@@ -84,7 +86,8 @@ func (h *history) end() []watch.Event {
 	return h.all
 }
 
-// noAddressTwice checks that at no moment two Services of ours had one address.
+// noAddressTwice checks that at no moment two Services of ours had one address, and that none gained one which did not
+// say before that something was about to come.
 func (h *history) noAddressTwice() {
 	h.Helper()
 	h.noAddressTwiceIn(h.end())
@@ -94,8 +97,17 @@ func (h *history) noAddressTwiceIn(all []watch.Event) {
 	h.Helper()
 	holders := map[string]map[string]bool{}
 	had := map[string][]string{}
+	before := map[types.UID]*corev1.Service{}
 	for _, e := range all {
 		s := e.Object.(*corev1.Service)
+		if was := before[s.UID]; was != nil && !mayGain(was) {
+			for _, in := range s.Status.LoadBalancer.Ingress {
+				if !slices.Contains(had[s.Name], in.IP) {
+					h.Errorf("at resource version %s, %s gains %s, and showed %q before", s.ResourceVersion, s.Name, in.IP, shows(was))
+				}
+			}
+		}
+		before[s.UID] = s
 		for _, ip := range had[s.Name] {
 			delete(holders[ip], s.Name)
 		}

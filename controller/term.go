@@ -63,6 +63,8 @@ type service struct {
 	shown   []corev1.LoadBalancerIngress
 	told    bool // shown is set
 	contest contest
+	// foretold is set while the Service says, by our doing, that an address is about to come.
+	foretold bool
 	// beside is set while the ledger keeps what another writer put in the status from being given out.
 	beside  bool
 	reason  clarion.Reason
@@ -233,7 +235,7 @@ func (t *term) adopt(ctx context.Context) error {
 	}
 	t.mu.Unlock()
 	if t.o.Mode == Active && (t.lease.predecessor == vanished || t.lease.predecessor == unknown && led) {
-		t.suspects = t.suspectsAmong(ctx, all)
+		t.suspects = t.suspectsAmong(all)
 	}
 	t.barred.Store(len(t.suspects) == 0)
 	t.adopted.Store(true)
@@ -442,6 +444,12 @@ func (t *term) write(ctx context.Context, s *corev1.Service, w *write, d *ipam.D
 		return err
 	}
 
+	if w.foretells {
+		t.mu.Lock()
+		t.foretoldLocked(s, written)
+		t.mu.Unlock()
+		return nil // the Service comes again by the cache
+	}
 	t.mu.Lock()
 	t.settleLocked(s, written, d)
 	t.mu.Unlock()

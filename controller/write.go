@@ -19,6 +19,8 @@ import (
 type write struct {
 	patch patch
 	note  *note
+	// foretells says that the write only tells what is about to come: what was decided is not in it.
+	foretells bool
 }
 
 // note is an event.
@@ -163,6 +165,52 @@ func writeDecision(s *corev1.Service, d ipam.Decision, now time.Time) *write {
 		w.note = &note{corev1.EventTypeNormal, d.Reason, d.Message}
 	}
 	return w
+}
+
+// mayGain reports whether an address may be written to a Service that is as in this version: to one that says by its
+// condition that something may be about to come. The leader that comes after one that vanished writes to just these
+// before it gives anybody anything, so that no write which adds an address can come through afterwards
+// (predecessor.go). What looks like another provider's it leaves alone.
+func mayGain(s *corev1.Service) bool {
+	c := meta.FindStatusCondition(s.Status.Conditions, string(clarion.ConditionAddressAssigned))
+	if len(s.Status.LoadBalancer.Ingress) == 0 {
+		return c == nil || c.Status != metav1.ConditionTrue
+	}
+	return c != nil && c.Status != metav1.ConditionTrue && c.Reason != string(clarion.ReasonHeldByAnother)
+}
+
+// gains lists what a decision adds to what a Service's status shows.
+func gains(s *corev1.Service, d ipam.Decision) []ipam.Grant {
+	if d.Foreign {
+		return nil
+	}
+	has := statusOf(s)
+	return slices.DeleteFunc(slices.Clone(d.Grants), func(g ipam.Grant) bool { return slices.Contains(has.Addresses, g.Address) })
+}
+
+// writeAhead is what is written to a Service that may not gain an address as it is, before it does: that it is about to.
+func writeAhead(s *corev1.Service, d ipam.Decision, now time.Time) *write {
+	w := newWrite(s)
+	w.foretells = true
+	var coming []string
+	for _, g := range gains(s, d) {
+		coming = append(coming, g.Address.String()+" from pool "+g.Pool)
+	}
+	w.pending(s, "about to be assigned "+strings.Join(coming, " and "), now)
+	return w
+}
+
+// pending has a Service say that something is about to come, and what it keeps until then.
+func (w *write) pending(s *corev1.Service, text string, now time.Time) {
+	if has := statusOf(s).Addresses; len(has) > 0 {
+		text += "; keeps " + list(has) + " until then"
+	}
+	w.condition(s, metav1.Condition{
+		Type:    string(clarion.ConditionAddressAssigned),
+		Status:  metav1.ConditionUnknown,
+		Reason:  string(clarion.ReasonPending),
+		Message: cut(text, maxConditionMessage),
+	}, now)
 }
 
 // writeClear is what takes our marks from a Service that is not ours to serve any more, and what we assigned, if its

@@ -41,8 +41,8 @@ const (
 	// To do: give both the same clarion.dev/allow-shared-ip, or have one of them ask for another address.
 	ReasonSharedAgainstRules Reason = "SharedAgainstRules"
 
-	// ReasonPending (Unknown): the Service, or a change of what it asks for, has been seen and is not
-	// decided yet. Also on Ready.
+	// ReasonPending (Unknown): the Service, or a change of what it is to have, has been seen and is not
+	// decided or not written yet. Also on Ready.
 	//
 	// To do: wait; if it lasts, see whether clarion-controller runs and leads (kubectl -n clarion-system
 	// get lease,pod).
