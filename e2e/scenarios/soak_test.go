@@ -1,0 +1,114 @@
+package scenarios
+
+import (
+	"context"
+	"net/netip"
+	"os"
+	"os/exec"
+	"runtime"
+	"strings"
+	"testing"
+	"time"
+
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+
+	"github.com/clarion-lb/clarion/api/v1beta1"
+	"github.com/clarion-lb/clarion/e2e/lab"
+	"github.com/clarion-lb/clarion/e2e/stage"
+)
+
+// soakVariable says for how long TestSoak watches; without it the test is skipped.
+const soakVariable = "CLARION_SOAK"
+
+// TestSoak wants no address to move while no node is lost, whatever else happens: every core is busy for a minute, a
+// tenth of all frames is lost for ten minutes, and nothing at all happens for as long as is said.
+func TestSoak(t *testing.T) {
+	if os.Getenv(soakVariable) == "" {
+		t.Skip("a long test: say " + soakVariable + "=1h")
+	}
+	length, err := time.ParseDuration(os.Getenv(soakVariable))
+	if err != nil {
+		t.Fatal(err)
+	}
+	l := lab.Up(t, lab.Options{Nodes: 4, Light: true})
+	s := &story{T: t, lab: l, ctx: t.Context()}
+	s.must(stage.Run(s.ctx, l, func(line string) { t.Log(line) }))
+	s.must(stage.Announce(s.ctx, l))
+	s.must(stage.Serve(s.ctx, l, stage.Web{Name: "web", On: []string{"node1"}, NoService: true}))
+	client, err := l.Clientset()
+	s.must(err)
+	for i := range 30 {
+		_, err := client.CoreV1().Services("default").Create(s.ctx, threeHundred(i), metav1.CreateOptions{})
+		s.must(err)
+	}
+	s.kubectl("wait", "--for=condition=clarion.dev/Announced", "services", "--all", "--timeout=60s", "--field-selector=spec.type=LoadBalancer")
+	var all []netip.Addr
+	list, err := client.CoreV1().Services("default").List(s.ctx, metav1.ListOptions{})
+	s.must(err)
+	for _, svc := range list.Items {
+		for _, ingress := range svc.Status.LoadBalancer.Ingress {
+			all = append(all, netip.MustParseAddr(ingress.IP))
+		}
+	}
+	first := s.owners(all)
+
+	part := func(name string, tell func(*story)) {
+		s.Run(name, func(t *testing.T) {
+			s := &story{T: t, lab: l, ctx: t.Context()}
+			tell(s)
+			s.sameOwners(all, first)
+			s.noMoves()
+		})
+	}
+	part("every core is busy for a minute", func(s *story) {
+		ctx, stop := context.WithTimeout(s.ctx, time.Minute)
+		defer stop()
+		for range 2 * runtime.NumCPU() {
+			go exec.CommandContext(ctx, "sh", "-c", "while :; do :; done").Run() //nolint:errcheck // ends when it is killed
+		}
+		<-ctx.Done()
+		time.Sleep(5 * time.Second)
+	})
+	part("a tenth of all frames is lost for ten minutes", func(s *story) {
+		for _, n := range l.Nodes() {
+			s.lose(n.Host, 10)
+		}
+		s.watchFor(min(10*time.Minute, length), all)
+		for _, n := range l.Nodes() {
+			s.lose(n.Host, 0)
+		}
+		time.Sleep(time.Second)
+	})
+	part("nothing happens", func(s *story) { s.watchFor(length, all) })
+}
+
+// watchFor has the LAN's client ask for every address, again and again.
+func (s *story) watchFor(length time.Duration, all []netip.Addr) {
+	s.Helper()
+	asked, unanswered := 0, 0
+	for end := time.Now().Add(length); time.Now().Before(end); time.Sleep(time.Second) {
+		for _, a := range all {
+			answers, err := s.lab.AskLAN(s.ctx, a, 60*time.Millisecond)
+			if err != nil {
+				continue // the lab was late, not the answer
+			}
+			asked++
+			if len(answers) == 0 {
+				unanswered++
+			}
+			if len(answers) > 1 {
+				s.Errorf("%s is answered by %v", a, answers)
+			}
+		}
+	}
+	s.Logf("asked %d times, unanswered within 60 ms: %d", asked, unanswered)
+}
+
+// noMoves wants nobody to have told of a move.
+func (s *story) noMoves() {
+	s.Helper()
+	out := s.kubectl("get", "events", "--all-namespaces", "--field-selector", "reason="+string(v1beta1.ReasonMoved), "-o", `jsonpath={range .items[*]}{.note}{.message}{"\n"}{end}`)
+	if out = strings.TrimSpace(out); out != "" {
+		s.Errorf("events tell of moves:\n%s", out)
+	}
+}
