@@ -1,9 +1,12 @@
 package controller
 
 import (
+	"context"
 	"sync/atomic"
+	"time"
 
 	"github.com/prometheus/client_golang/prometheus"
+	corev1 "k8s.io/api/core/v1"
 	apierrors "k8s.io/apimachinery/pkg/api/errors"
 	"sigs.k8s.io/controller-runtime/pkg/metrics"
 
@@ -24,6 +27,20 @@ var (
 		Name: "clarion_controller_decisions_total",
 		Help: "Decisions on what a Service should have. It stands still while nothing changes.",
 	})
+	assigning = prometheus.NewHistogram(prometheus.HistogramOpts{
+		Name:    "clarion_controller_assignment_duration_seconds",
+		Help:    "Time from when a Service that asks for an address was seen, or what it waited for came, to the address standing in its status.",
+		Buckets: prometheus.ExponentialBuckets(0.005, 2, 13),
+	})
+	refusals = prometheus.NewCounterVec(prometheus.CounterOpts{
+		Name: "clarion_controller_refusals_total",
+		Help: "How often a Service was told that it gets no address, or not the one it asks for, by reason.",
+	}, []string{"reason"})
+	reconciling = prometheus.NewHistogramVec(prometheus.HistogramOpts{
+		Name:    "clarion_controller_reconcile_duration_seconds",
+		Help:    "Time that looking at one object took, writes included, by its kind.",
+		Buckets: prometheus.ExponentialBuckets(0.0001, 4, 10),
+	}, []string{"kind"})
 	eventsDropped = prometheus.NewCounter(prometheus.CounterOpts{
 		Name: "clarion_controller_events_dropped_total",
 		Help: "Events that could not be written, or for which there was no room.",
@@ -41,9 +58,12 @@ var (
 		nil, nil)
 )
 
-func init() {
-	metrics.Registry.MustRegister(leading, writes, decisions, eventsDropped, poolAddresses, servicesCollector{})
+// Metrics returns all metrics of a controller, which are registered with controller-runtime's registry.
+func Metrics() []prometheus.Collector {
+	return []prometheus.Collector{leading, writes, decisions, assigning, refusals, reconciling, eventsDropped, poolAddresses, servicesCollector{}}
 }
+
+func init() { metrics.Registry.MustRegister(Metrics()...) }
 
 // termShown is the term whose Services are counted.
 var termShown atomic.Pointer[term]
@@ -77,6 +97,26 @@ func (servicesCollector) Collect(ch chan<- prometheus.Metric) {
 		ch <- prometheus.MustNewConstMetric(servicesDesc, prometheus.GaugeValue, float64(n), string(reason))
 	}
 	ch <- prometheus.MustNewConstMetric(unwrittenDesc, prometheus.GaugeValue, float64(unwritten))
+}
+
+// timed observes how long each look at an object of a kind takes.
+func timed[T any](kind string, look func(context.Context, T) error) func(context.Context, T) error {
+	took := reconciling.WithLabelValues(kind)
+	return func(ctx context.Context, of T) error {
+		begin := time.Now()
+		defer func() { took.Observe(time.Since(begin).Seconds()) }()
+		return look(ctx, of)
+	}
+}
+
+// countOutcome counts what a Service was told. asked is since when it has asked, zero where that is not known.
+func countOutcome(n note, asked, now time.Time) {
+	switch {
+	case n.kind == corev1.EventTypeWarning:
+		refusals.WithLabelValues(string(n.reason)).Inc()
+	case n.reason == clarion.ReasonAssigned && !asked.IsZero():
+		assigning.Observe(now.Sub(asked).Seconds())
+	}
 }
 
 func countWrite(kind string, err error) {

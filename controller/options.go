@@ -4,10 +4,12 @@ import (
 	"errors"
 	"fmt"
 	"log/slog"
+	"net/http"
 	"os"
 	"time"
 
 	"k8s.io/client-go/rest"
+	metricsserver "sigs.k8s.io/controller-runtime/pkg/metrics/server"
 
 	clarion "github.com/clarion-lb/clarion/api/v1beta1"
 )
@@ -38,8 +40,9 @@ type Options struct {
 	Workers int // Services written at the same time
 
 	MetricsBindAddress string // "" or "0" is not at all
-	MetricsAuth        bool   // HTTPS, for whom the API server allows to read the metrics; else HTTP, for everybody
-	HealthBindAddress  string // "" or "0" is not at all
+	// MetricsFilter lets through who may read the metrics, which are served by HTTPS then; nil is HTTP for everybody.
+	MetricsFilter     func(*rest.Config, *http.Client) (metricsserver.Filter, error)
+	HealthBindAddress string // "" or "0" is not at all
 
 	Log *slog.Logger
 

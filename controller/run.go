@@ -16,7 +16,6 @@ import (
 	toolscache "k8s.io/client-go/tools/cache"
 	"sigs.k8s.io/controller-runtime/pkg/cache"
 	"sigs.k8s.io/controller-runtime/pkg/client"
-	"sigs.k8s.io/controller-runtime/pkg/metrics/filters"
 	metricsserver "sigs.k8s.io/controller-runtime/pkg/metrics/server"
 
 	clarion "github.com/clarion-lb/clarion/api/v1beta1"
@@ -183,9 +182,8 @@ func (p *process) metricsServer() (metricsserver.Server, error) {
 		return nil, nil
 	}
 	options := metricsserver.Options{BindAddress: p.o.MetricsBindAddress}
-	if p.o.MetricsAuth {
-		options.SecureServing = true
-		options.FilterProvider = filters.WithAuthenticationAndAuthorization
+	if p.o.MetricsFilter != nil {
+		options.SecureServing, options.FilterProvider = true, p.o.MetricsFilter
 	}
 	s, err := metricsserver.NewServer(options, p.config, p.http)
 	if err != nil {

@@ -48,8 +48,9 @@ type term struct {
 	known    map[ipam.Key]*service
 	unseen   map[ipam.Key]bool // listed from the API server, not yet in the cache
 	poolGens map[string]poolVersion
-	writing  map[string]time.Time // when a pool's status was last looked at
-	rested   time.Time            // when the next address will have rested, zero for none
+	writing  map[string]time.Time   // when a pool's status was last looked at
+	rested   time.Time              // when the next address will have rested, zero for none
+	asked    map[ipam.Key]time.Time // since when a Service is to be looked at, for the metrics
 	// unanswered are writes of which we do not know whether they came through: by Service, the version written on.
 	unanswered map[ipam.Key]string
 }
@@ -95,6 +96,7 @@ func newTerm(c *cluster, o Options, events *eventWriter, lease tenure) *term {
 		known:   map[ipam.Key]*service{},
 		unseen:  map[ipam.Key]bool{},
 		writing: map[string]time.Time{},
+		asked:   map[ipam.Key]time.Time{},
 
 		unanswered: map[ipam.Key]string{},
 	}
@@ -150,10 +152,10 @@ func (t *term) run(ctx context.Context) {
 
 	var parts sync.WaitGroup
 	for range t.o.Workers {
-		parts.Go(func() { work(ctx, t.services, t.reconcile) })
+		parts.Go(func() { work(ctx, t.services, timed("service", t.reconcile)) })
 	}
-	parts.Go(func() { work(ctx, t.pools, t.reconcilePool) })
-	parts.Go(func() { work(ctx, t.objects, t.reconcileObject) })
+	parts.Go(func() { work(ctx, t.pools, timed("pool", t.reconcilePool)) })
+	parts.Go(func() { work(ctx, t.objects, timed("object", t.reconcileObject)) })
 	parts.Go(func() { t.followPools(ctx) })
 	parts.Go(func() { t.followNetwork(ctx) })
 	parts.Go(func() { t.followRouting(ctx) })
@@ -312,6 +314,7 @@ func (t *term) enqueueServices(ctx context.Context) {
 // wakeLocked brings back the Services for which something changed, and has the pools written whose numbers did.
 func (t *term) wakeLocked() {
 	for _, k := range t.ledger.TakeWoken() {
+		t.askedLocked(k)
 		t.services.Add(k)
 	}
 	for _, name := range t.ledger.TakeTouched() {
@@ -328,7 +331,19 @@ func (t *term) wakeLocked() {
 
 // serviceChanged, poolChanged, … are called by the caches' handlers.
 
-func (t *term) serviceChanged(k ipam.Key) { t.services.Add(k) }
+func (t *term) serviceChanged(k ipam.Key) {
+	t.mu.Lock()
+	t.askedLocked(k)
+	t.mu.Unlock()
+	t.services.Add(k)
+}
+
+// askedLocked notes since when a Service is to be looked at.
+func (t *term) askedLocked(k ipam.Key) {
+	if _, waits := t.asked[k]; !waits {
+		t.asked[k] = t.o.Now()
+	}
+}
 
 func (t *term) poolChanged(name string) {
 	t.pools.Add(name)
@@ -354,9 +369,20 @@ func (t *term) objectChanged(o object) {
 }
 
 // reconcile looks at one Service, and writes what is to be written.
-func (t *term) reconcile(ctx context.Context, k ipam.Key) error {
+func (t *term) reconcile(ctx context.Context, k ipam.Key) (err error) {
+	t.mu.Lock()
+	asked, waits := t.asked[k]
+	delete(t.asked, k)
+	t.mu.Unlock()
+	defer func() {
+		if err != nil && waits {
+			t.mu.Lock()
+			t.asked[k] = asked
+			t.mu.Unlock()
+		}
+	}()
 	var s corev1.Service
-	err := t.cache.Get(ctx, types.NamespacedName{Namespace: k.Namespace, Name: k.Name}, &s)
+	err = t.cache.Get(ctx, types.NamespacedName{Namespace: k.Namespace, Name: k.Name}, &s)
 	if apierrors.IsNotFound(err) {
 		return t.gone(ctx, k)
 	}
@@ -375,7 +401,13 @@ func (t *term) reconcile(ctx context.Context, k ipam.Key) error {
 		t.reportWrite(k, w)
 		return nil
 	}
-	return t.write(ctx, &s, w, d)
+	if err := t.write(ctx, &s, w, d); err != nil {
+		return err
+	}
+	if w.note != nil {
+		countOutcome(*w.note, asked, t.o.Now())
+	}
+	return nil
 }
 
 // gone forgets a Service that is not there any more.

@@ -52,7 +52,8 @@ type decider struct {
 	conflicts *conflicts
 	routing   *routing
 
-	announcing bool // what this node announces may be another than when it was last asked
+	announcing bool   // what this node announces may be another than when it was last asked
+	decisions  uint64 // how many addresses were decided, each time counted
 }
 
 // known is what matters of what a speaker says, or said last, of its node.
@@ -406,6 +407,7 @@ func (d *decider) someFresh() bool {
 
 // decide decides one address, and reports whether its placement is another than before.
 func (d *decider) decide(now time.Time, a netip.Addr) (changed bool) {
+	d.decisions++
 	before := d.addresses[a]
 	services, sharers := d.sharersOf(a)
 	if len(sharers) == 0 {

@@ -5,6 +5,7 @@ import (
 	"net/netip"
 	"slices"
 	"sync"
+	"sync/atomic"
 	"time"
 
 	"github.com/clarion-lb/clarion/speaker/detection"
@@ -25,6 +26,8 @@ type detector struct {
 	results *inbox[layer2.ProbeResult]
 	// found are verdicts for the loop.
 	found *inbox[detection.Verdict]
+
+	suspicions atomic.Uint64 // how often a node was suspected
 
 	mu       sync.Mutex
 	flags    detection.Flags
@@ -121,6 +124,7 @@ func (d *detector) run(ctx context.Context) error {
 
 // conclude makes the verdicts known to the loop.
 func (d *detector) conclude(out detection.Output) {
+	d.suspicions.Add(uint64(out.Suspected))
 	var isolated []string
 	for _, i := range out.Isolated {
 		isolated = append(isolated, i.Link)

@@ -48,6 +48,8 @@ type loop struct {
 	// followSecrets has the Secrets of these names followed, and no others.
 	followSecrets func(names map[string]bool)
 	hint          string // what was last told to be missing to gossip
+	counted       uint64 // decisions when addresses were last counted by reason
+	countedAt     time.Time
 
 	others atomic.Bool // whether another speaker serves
 	owned  atomic.Int64
@@ -203,7 +205,7 @@ func (l *loop) act(ctx context.Context, now time.Time, state layer2.State, n new
 		}
 	}
 	if decided.settled {
-		l.tellMoves(decided.Moves)
+		l.tellMoves(now, decided.Moves)
 	}
 	wakeAt = soonest(l.show(now, decided), routeAt)
 	return soonest(soonest(wakeAt, l.speech.waiting()), decided.wakeAt)
@@ -294,6 +296,9 @@ func (l *loop) askFor(ctx context.Context, decided decided) {
 func (l *loop) logVerdicts(before map[string]detection.Verdict, now []detection.Verdict) {
 	for _, v := range now {
 		if was := before[v.Node]; was.State != v.State || !slices.Equal(was.DeadLinks, v.DeadLinks) {
+			if was.State != v.State {
+				l.meters.verdicts.WithLabelValues(v.State.String()).Inc()
+			}
 			l.Log.Info("verdict on a node", "peer", v.Node, "state", v.State.String(), "interface", strings.Join(v.DeadLinks, ","), "reason", v.Witnesses)
 		}
 	}
@@ -455,7 +460,15 @@ func (l *loop) show(now time.Time, decided decided) (wakeAt time.Time) {
 		}
 	}
 
+	standIns := 0
+	for _, a := range d.answers {
+		if a.As == ownership.StandIn {
+			standIns++
+		}
+	}
+	l.meters.standIns.Set(float64(standIns))
 	l.meters.owned.Set(float64(d.machine.OwnedCount()))
+	l.countReasons(now)
 	l.meters.members.Set(float64(len(snapshot.Members)))
 	l.meters.expected.Set(float64(len(d.nodes)))
 	if self := d.nodes[l.NodeName]; self != nil && d.seen.synced && !l.Observe {

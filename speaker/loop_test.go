@@ -1,12 +1,14 @@
 package speaker
 
 import (
+	"maps"
 	"testing"
 	"time"
 
 	"github.com/prometheus/client_golang/prometheus"
 	"k8s.io/apimachinery/pkg/types"
 
+	"github.com/clarion-lb/clarion/api/v1beta1"
 	"github.com/clarion-lb/clarion/speaker/gossip"
 	"github.com/clarion-lb/clarion/speaker/layer2"
 	"github.com/clarion-lb/clarion/speaker/ownership"
@@ -24,7 +26,7 @@ func newTestLoop(t *testing.T) (*loop, *paper) {
 	s.messages = newInbox[ownership.Received](maxMessages, func() {})
 	s.detector = newDetector("a", s.gossip.Life(), 0, func() {})
 	s.proxy = &proxyWatch{}
-	s.meters = newMeters(prometheus.NewRegistry(), func() layer2.Counters { return layer2.Counters{} }, s.gossip.Counters)
+	s.meters = newMeters(prometheus.NewRegistry(), silent)
 	s.uplink = &uplink{bgp: newPaperBGP(), bfd: newPaperBFD(), log: discard, poke: func() {}}
 	l := newLoop(s)
 	s.herald.done = l.heraldDone
@@ -105,4 +107,39 @@ func TestWhatIsNeverSeenIsSaidAgain(t *testing.T) {
 	if !wanted() {
 		t.Error("not said again")
 	}
+}
+
+func TestAddressesAreCountedByThisNodesReason(t *testing.T) {
+	l, _ := newTestLoop(t)
+	a := gossip.Member{Node: "a", Known: true, Facts: gossip.Facts{Life: l.gossip.Life(), Links: gossipLinks(lanLinks)}}
+	alone := gossip.Snapshot{Running: true, Session: 1, Accounted: true, Members: []gossip.Member{a}}
+	reasons := func() map[v1beta1.Reason]int {
+		if counted := l.meters.eligible.Load(); counted != nil {
+			return *counted
+		}
+		return nil
+	}
+	now := start
+	expect := func(story string, want map[v1beta1.Reason]int) {
+		t.Helper()
+		for range 3 {
+			now = now.Add(countEvery)
+			l.lookAt(t, now, alone)
+		}
+		if got := reasons(); !maps.Equal(got, want) {
+			t.Errorf("%s: %v, want %v", story, got, want)
+		}
+	}
+	expect("the node may", map[v1beta1.Reason]int{v1beta1.ReasonEligible: 1})
+	l.feed.put(func(c *cluster) {
+		c.setNode("a", &node{plan: plan.Node{Name: "a", Labels: map[string]string{v1beta1.LabelExcludeNode: ""}}})
+	})
+	expect("the node is excluded", map[v1beta1.Reason]int{v1beta1.ReasonNodeExcluded: 1})
+	before := l.meters.eligible.Load()
+	expect("nothing changes", map[v1beta1.Reason]int{v1beta1.ReasonNodeExcluded: 1})
+	if l.meters.eligible.Load() != before {
+		t.Error("what has not changed was counted anew")
+	}
+	l.feed.put(func(c *cluster) { c.setService(webKey, nil) })
+	expect("the Service is gone", map[v1beta1.Reason]int{})
 }

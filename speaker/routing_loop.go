@@ -40,6 +40,7 @@ func (l *loop) route(now time.Time) (touched map[types.NamespacedName]bool, wake
 type toldSession struct {
 	up     bool
 	reason bgp.Reason
+	ups    int
 }
 
 // tellSessions tells by events what has become of sessions.
@@ -47,9 +48,10 @@ func (l *loop) tellSessions(s *bgp.Snapshot) {
 	seen := map[string]bool{}
 	for _, session := range s.Sessions {
 		seen[session.Peer] = true
-		now := toldSession{session.State == bgp.Established, session.LastError}
+		now := toldSession{session.State == bgp.Established, session.LastError, session.Ups}
 		before := l.sessionsTold[session.Peer]
 		l.sessionsTold[session.Peer] = now
+		l.meters.session(before, now, session)
 		on := corev1.ObjectReference{APIVersion: v1beta1.GroupVersion.String(), Kind: "BGPPeer", Name: session.Peer}
 		switch {
 		case now.up && !before.up:
@@ -63,6 +65,7 @@ func (l *loop) tellSessions(s *bgp.Snapshot) {
 	for name := range l.sessionsTold {
 		if !seen[name] {
 			delete(l.sessionsTold, name)
+			l.meters.sessionGone(name)
 		}
 	}
 }

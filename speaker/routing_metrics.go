@@ -16,6 +16,8 @@ type uplinkTotals struct {
 var (
 	bgpUp = prometheus.NewDesc("clarion_bgp_session_up",
 		"Whether the BGP session with a peer is established.", []string{"peer"}, nil)
+	bgpState = prometheus.NewDesc("clarion_bgp_session_state",
+		"1 for the state that the BGP session with a peer is in (RFC 4271), 0 for the others.", []string{"peer", "state"}, nil)
 	bgpRoutes = prometheus.NewDesc("clarion_bgp_routes_sent",
 		"Routes that the peer was sent and not withdrawn.", []string{"peer"}, nil)
 	bgpWanted = prometheus.NewDesc("clarion_bgp_routes_wanted",
@@ -28,6 +30,8 @@ var (
 		"How often the process that BGP sessions live in was started again.", nil, nil)
 	bfdUp = prometheus.NewDesc("clarion_bfd_session_up",
 		"Whether the BFD session with a peer is up.", []string{"peer"}, nil)
+	bfdState = prometheus.NewDesc("clarion_bfd_session_state",
+		"1 for the state that the BFD session with a peer is in (RFC 5880), 0 for the others.", []string{"peer", "state"}, nil)
 	bfdFailures = prometheus.NewDesc("clarion_bfd_failures_total",
 		"How often the path to the peer was found to have failed.", []string{"peer"}, nil)
 	bfdPackets = prometheus.NewDesc("clarion_bfd_packets_total",
@@ -38,7 +42,7 @@ var (
 
 // Describe implements prometheus.Collector.
 func (t *uplinkTotals) Describe(ch chan<- *prometheus.Desc) {
-	for _, d := range []*prometheus.Desc{bgpUp, bgpRoutes, bgpWanted, bgpUpdates, bgpFailures, bgpRestarts, bfdUp, bfdFailures, bfdPackets, bfdRefused} {
+	for _, d := range []*prometheus.Desc{bgpUp, bgpState, bgpRoutes, bgpWanted, bgpUpdates, bgpFailures, bgpRestarts, bfdUp, bfdState, bfdFailures, bfdPackets, bfdRefused} {
 		ch <- d
 	}
 }
@@ -61,6 +65,9 @@ func (t *uplinkTotals) Collect(ch chan<- prometheus.Metric) {
 	counter(bgpRestarts, uint64(sessions.Child.Restarts))
 	for _, s := range sessions.Sessions {
 		gauge(bgpUp, one(s.State == bgp.Established), s.Peer)
+		for state := bgp.Idle; state <= bgp.Established; state++ {
+			gauge(bgpState, one(s.State == state), s.Peer, state.String())
+		}
 		gauge(bgpRoutes, float64(s.RoutesSent), s.Peer)
 		gauge(bgpWanted, float64(s.RoutesWanted), s.Peer)
 		gauge(bgpUpdates, float64(s.UpdatesSent), s.Peer)
@@ -69,6 +76,9 @@ func (t *uplinkTotals) Collect(ch chan<- prometheus.Metric) {
 	watched, _ := t.bfd.Snapshot()
 	for _, s := range watched.Sessions {
 		gauge(bfdUp, one(s.State == bfd.Up), s.Name)
+		for _, state := range []bfd.State{bfd.AdminDown, bfd.Down, bfd.Init, bfd.Up} {
+			gauge(bfdState, one(s.State == state), s.Name, state.String())
+		}
 		counter(bfdFailures, s.Failures, s.Name)
 		counter(bfdPackets, s.Counters.Sent, s.Name, "sent")
 		counter(bfdPackets, s.Counters.Received, s.Name, "received")

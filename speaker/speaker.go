@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"log/slog"
+	"net/http"
 	"net/netip"
 	"sync"
 	"time"
@@ -13,7 +14,6 @@ import (
 	"k8s.io/apimachinery/pkg/types"
 	"k8s.io/client-go/rest"
 	"sigs.k8s.io/controller-runtime/pkg/client"
-	"sigs.k8s.io/controller-runtime/pkg/metrics/filters"
 	metricsserver "sigs.k8s.io/controller-runtime/pkg/metrics/server"
 
 	"github.com/clarion-lb/clarion/api/v1beta1"
@@ -58,9 +58,8 @@ type Options struct {
 	GossipPort uint16
 	// MetricsAddress serves /metrics; "0" serves none.
 	MetricsAddress string
-	// MetricsAuth is whether readers of the metrics need a token that the API server allows to read them;
-	// they are served by HTTPS then.
-	MetricsAuth bool
+	// MetricsFilter lets through who may read the metrics, which are served by HTTPS then; nil is HTTP for everybody.
+	MetricsFilter func(*rest.Config, *http.Client) (metricsserver.Filter, error)
 	// HealthAddress serves /healthz and /readyz.
 	HealthAddress string
 
@@ -189,7 +188,8 @@ func newSpeaker(o Options) (*speaker, error) {
 	s.detector.probe = s.prober.Probe
 	s.detector.turning = s.announcer.Turning
 	s.proxy = &proxyWatch{url: proxyURL(o.ProxyHealth), changed: s.feed.poke, poll: proxyPoll}
-	s.meters = newMeters(o.Registry, s.announcer.Counters, s.gossip.Counters)
+	s.meters = newMeters(o.Registry, sources{layer2: s.announcer.Counters, gossip: s.gossip.Counters, suspicions: s.detector.suspicions.Load,
+		state: func() layer2.State { state, _ := s.announcer.State(); return state }})
 
 	s.uplink = &uplink{bgp: o.bgp, bfd: o.bfd, log: o.Log, poke: s.feed.poke}
 	if s.uplink.bgp == nil {
@@ -307,10 +307,7 @@ func (s *speaker) probed(r layer2.ProbeResult) {
 func (s *speaker) overrun() { s.meters.overrun.Inc() }
 
 func (s *speaker) serveMetrics(ctx context.Context) error {
-	o := metricsserver.Options{BindAddress: s.MetricsAddress, SecureServing: s.MetricsAuth}
-	if s.MetricsAuth {
-		o.FilterProvider = filters.WithAuthenticationAndAuthorization
-	}
+	o := metricsserver.Options{BindAddress: s.MetricsAddress, SecureServing: s.MetricsFilter != nil, FilterProvider: s.MetricsFilter}
 	httpClient, err := rest.HTTPClientFor(s.Config)
 	if err != nil {
 		return fmt.Errorf("making a client: %w", err)

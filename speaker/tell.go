@@ -6,6 +6,7 @@ import (
 	"net/netip"
 	"slices"
 	"strings"
+	"time"
 
 	corev1 "k8s.io/api/core/v1"
 
@@ -15,15 +16,12 @@ import (
 )
 
 // tellMoves tells what this node has taken, as events and in the metrics.
-func (l *loop) tellMoves(moves []ownership.Move) {
+func (l *loop) tellMoves(now time.Time, moves []ownership.Move) {
 	var mine []ownership.Move
 	for _, m := range moves {
-		switch l.NodeName {
-		case m.To:
-			l.meters.moves.WithLabelValues(taken).Inc()
+		l.meters.moved(m, l.NodeName, l.decider.verdicts[m.From], now)
+		if m.To == l.NodeName {
 			mine = append(mine, m)
-		case m.From:
-			l.meters.moves.WithLabelValues(givenUp).Inc()
 		}
 	}
 	if len(mine) == 0 {

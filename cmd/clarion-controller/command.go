@@ -11,9 +11,11 @@ import (
 	"github.com/spf13/cobra"
 	"github.com/spf13/pflag"
 	"k8s.io/client-go/rest"
+	"sigs.k8s.io/controller-runtime/pkg/metrics"
 
 	clarion "github.com/clarion-lb/clarion/api/v1beta1"
 	"github.com/clarion-lb/clarion/cmd/internal/program"
+	"github.com/clarion-lb/clarion/cmd/internal/reviews"
 	"github.com/clarion-lb/clarion/controller"
 )
 
@@ -27,6 +29,7 @@ type flags struct {
 	metrics    string
 	auth       string
 	health     string
+	pprof      string
 	logs       program.Logs
 
 	leaderElect   bool
@@ -70,6 +73,10 @@ Each flag can also be set by environment: --namespace by CLARION_NAMESPACE, and 
 				return err
 			}
 			sparing()
+			if err := program.ServePprof(c.Context(), f.pprof); err != nil {
+				return err
+			}
+			metrics.Registry.MustRegister(program.BuildInfo("controller", version))
 			return controller.Run(c.Context(), o)
 		},
 	}
@@ -93,6 +100,7 @@ func (f *flags) register(s *pflag.FlagSet) {
 	s.StringVar(&f.metrics, "metrics-bind-address", ":7966", "Address and port that serve /metrics; 0 serves none.")
 	s.StringVar(&f.auth, "metrics-auth", "token", "token serves metrics by HTTPS to whom the API server allows to read them; none by HTTP to everybody.")
 	s.StringVar(&f.health, "health-bind-address", ":7967", "Address and port that serve /healthz and /readyz; 0 serves none.")
+	s.StringVar(&f.pprof, "pprof-bind-address", "0", "Loopback address and port that serve /debug/pprof, such as 127.0.0.1:6060; 0 serves none.")
 	f.logs.Register(s)
 }
 
@@ -117,8 +125,12 @@ func (f *flags) options(logs io.Writer) (controller.Options, error) {
 	if o.Mode = controller.Active; observe {
 		o.Mode = controller.Observe
 	}
-	if o.MetricsAuth, err = program.OneOf("--metrics-auth", f.auth, "token", "none"); err != nil {
+	token, err := program.OneOf("--metrics-auth", f.auth, "token", "none")
+	if err != nil {
 		return o, err
+	}
+	if token {
+		o.MetricsFilter = reviews.Filter
 	}
 	if f.workers < 1 {
 		return o, fmt.Errorf("--workers is %d: give 1 or more", f.workers)

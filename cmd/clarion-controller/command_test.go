@@ -44,7 +44,7 @@ func TestOptions(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	if o.Mode != controller.Observe || o.MetricsAuth || o.LeaseDuration != 20*time.Second || len(o.Classes.Classes) != 2 ||
+	if o.Mode != controller.Observe || o.MetricsFilter != nil || o.LeaseDuration != 20*time.Second || len(o.Classes.Classes) != 2 ||
 		!o.Classes.Unclassed || !o.LeaderElect || o.Namespace != "clarion-system" || o.Config.Host != "https://127.0.0.1:1" {
 		t.Errorf("options %+v", o)
 	}

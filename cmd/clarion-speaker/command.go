@@ -17,6 +17,7 @@ import (
 
 	"github.com/clarion-lb/clarion/api/v1beta1"
 	"github.com/clarion-lb/clarion/cmd/internal/program"
+	"github.com/clarion-lb/clarion/cmd/internal/reviews"
 	"github.com/clarion-lb/clarion/speaker"
 	"github.com/clarion-lb/clarion/speaker/detection"
 	"github.com/clarion-lb/clarion/speaker/ownership"
@@ -32,6 +33,7 @@ type flags struct {
 	metrics    string
 	auth       string
 	health     string
+	pprof      string
 	logs       program.Logs
 
 	nodeName           string
@@ -74,6 +76,10 @@ Each flag can also be set by environment: --node-name by CLARION_NODE_NAME, and 
 			if err != nil {
 				return err
 			}
+			if err := program.ServePprof(c.Context(), f.pprof); err != nil {
+				return err
+			}
+			o.Registry.MustRegister(program.BuildInfo("speaker", version))
 			return speaker.Run(c.Context(), o)
 		},
 	}
@@ -101,6 +107,7 @@ func (f *flags) register(s *pflag.FlagSet) {
 	s.StringVar(&f.metrics, "metrics-bind-address", ":7957", "Address and port that serve /metrics; 0 serves none.")
 	s.StringVar(&f.auth, "metrics-auth", "token", "token serves metrics by HTTPS to whom the API server allows to read them; none by HTTP to everybody.")
 	s.StringVar(&f.health, "health-bind-address", "127.0.0.1:7958", "Address and port that serve /healthz and /readyz.")
+	s.StringVar(&f.pprof, "pprof-bind-address", "0", "Loopback address and port that serve /debug/pprof, such as 127.0.0.1:6060; 0 serves none.")
 	f.logs.Register(s)
 }
 
@@ -167,8 +174,12 @@ func (f *flags) options(logs io.Writer) (speaker.Options, error) {
 	if o.Observe, err = program.OneOf("--mode", f.mode, "observe", "active"); err != nil {
 		return o, err
 	}
-	if o.MetricsAuth, err = program.OneOf("--metrics-auth", f.auth, "token", "none"); err != nil {
+	token, err := program.OneOf("--metrics-auth", f.auth, "token", "none")
+	if err != nil {
 		return o, err
+	}
+	if token {
+		o.MetricsFilter = reviews.Filter
 	}
 	h, err := f.logs.Handler(logs)
 	if err != nil {

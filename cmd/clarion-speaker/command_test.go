@@ -77,7 +77,7 @@ func TestOptions(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	if o.NodeName != "from-pod" || o.GossipAddress != netip.MustParseAddr("10.0.0.1") || !o.Observe || o.MetricsAuth ||
+	if o.NodeName != "from-pod" || o.GossipAddress != netip.MustParseAddr("10.0.0.1") || !o.Observe || o.MetricsFilter != nil ||
 		o.Namespace != "clarion-system" || !o.Classes.Unclassed || o.Config.Host != "https://127.0.0.1:1" {
 		t.Errorf("options %+v", o)
 	}

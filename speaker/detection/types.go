@@ -201,6 +201,8 @@ type Output struct {
 	Probes []ProbeOrder
 	// Verdicts are those that changed, in order of their nodes.
 	Verdicts []Verdict
+	// Suspected is of how many members somebody has begun to say that they are not heard.
+	Suspected int
 	// Isolated are this node's own links on which nobody at all answers it, in order. It is the whole list, each time.
 	Isolated []Isolation
 	// WakeAt is when to step again although nothing came.
@@ -221,6 +223,8 @@ type Verdict struct {
 	State State
 	// Since is when this node came to State.
 	Since time.Time
+	// Quiet is for how long, then, nothing had been heard of the speaker, by those who watch it; zero where none of them says.
+	Quiet time.Duration
 	// DeadLinks are the links, by the names that Node gave them, on which it does not answer although it
 	// did, in order. When State is Dead they are all that the verdict's witnesses can see, and the others are gone too.
 	DeadLinks []string

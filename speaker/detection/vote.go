@@ -174,7 +174,7 @@ func (t tally) carried(needed int) bool { return needed > 0 && t.bad >= needed &
 func (m *Machine) judge(p *peer) {
 	var speaking tally
 	links := map[string]tally{}
-	next := Verdict{Node: p.Node, Life: p.life, State: p.verdict.State, Since: p.verdict.Since}
+	next := Verdict{Node: p.Node, Life: p.life, State: p.verdict.State, Since: p.verdict.Since, Quiet: p.verdict.Quiet}
 	var accusers []string
 	var quiet time.Duration
 	m.ballot(p, func(voter string, v vote) {
@@ -206,6 +206,7 @@ func (m *Machine) judge(p *peer) {
 		p.accusedAt = time.Time{}
 	} else if p.accusedAt.IsZero() {
 		p.accusedAt = m.now
+		m.out.Suspected++
 		m.wake(m.now) // to say what this node has seen itself
 	}
 
@@ -257,7 +258,7 @@ func (m *Machine) judge(p *peer) {
 	slices.Sort(accusers)
 	next.Witnesses = witnesses(next, quiet, links, accusers)
 	if next.State != p.verdict.State {
-		next.Since = m.now
+		next.Since, next.Quiet = m.now, quiet
 		m.ringChanged = true
 		for q := range m.trouble { // fewer are left to wait for
 			m.dirty[q] = true

@@ -26,14 +26,20 @@ func (v *View) Explain(address netip.Addr, sharers []Sharer, i int) []Verdict {
 	decision := v.Decide(address, sharers)
 	verdicts := make([]Verdict, len(v.nodes))
 	for n := range v.nodes {
-		verdicts[n] = v.verdict(address, sharers, i, n, decision)
+		var found bool
+		if verdicts[n], found = v.verdict(address, sharers, i, n, decision); !found {
+			panic(fmt.Sprintf("plan: no reason why %s may not announce %s", v.nodes[n].Name, address))
+		}
 	}
 	return verdicts
 }
 
-func (v *View) verdict(address netip.Addr, sharers []Sharer, i, node int, d Decision) Verdict {
+// verdict finds none only where the decision is one on something else.
+func (v *View) verdict(address netip.Addr, sharers []Sharer, i, node int, d Decision) (_ Verdict, found bool) {
 	name := v.nodes[node].Name
-	refuse := func(r Reason, message string) Verdict { return Verdict{Node: name, Reason: r, Message: message} }
+	refuse := func(r Reason, message string) (Verdict, bool) {
+		return Verdict{Node: name, Reason: r, Message: message}, true
+	}
 
 	if r, message := v.refuse(address, sharers[i], node); r != "" {
 		return refuse(r, message)
@@ -45,7 +51,7 @@ func (v *View) verdict(address netip.Addr, sharers []Sharer, i, node int, d Deci
 			return refuse(soft.reason, soft.words+", and there are better candidates")
 		}
 		return Verdict{Node: name, Reason: v1beta1.ReasonEligible, Interfaces: c.Interfaces,
-			Message: "the node may announce the address on " + strings.Join(c.Interfaces, ", ")}
+			Message: "the node may announce the address on " + strings.Join(c.Interfaces, ", ")}, true
 	}
 	for other, s := range sharers {
 		if other == i || !d.Outcomes[other].Served() {
@@ -56,7 +62,18 @@ func (v *View) verdict(address netip.Addr, sharers []Sharer, i, node int, d Deci
 		}
 	}
 	// The node serves this one and all others that are served, and yet is none of the candidates.
-	panic(fmt.Sprintf("plan: no reason why %s may not announce %s", name, address))
+	return Verdict{}, false
+}
+
+// Reason returns the reason of one node's verdict on sharers[i], "" for a node that is not known. d is what Decide returned for
+// the same arguments; it may be older than the sharers are, and the reason is "" where they do not go together.
+func (v *View) Reason(address netip.Addr, sharers []Sharer, i int, node string, d Decision) Reason {
+	n, known := slices.BinarySearchFunc(v.nodes, node, func(n Node, name string) int { return strings.Compare(n.Name, name) })
+	if !known {
+		return ""
+	}
+	verdict, _ := v.verdict(address, sharers, i, n, d)
+	return verdict.Reason
 }
 
 // bestRank is the one of the candidates that come first.

@@ -265,6 +265,9 @@ func TestExplainExplainsTheDecision(t *testing.T) {
 				}
 			}
 			for _, verdict := range v.Explain(u.address, u.sharers, i) {
+				if r := v.Reason(u.address, u.sharers, i, verdict.Node, v.Decide(u.address, u.sharers)); r != verdict.Reason {
+					t.Fatalf("%s: %s by itself, %s among all", verdict.Node, r, verdict.Reason)
+				}
 				if verdict.Message == "" {
 					t.Fatalf("%s: %s without a word", verdict.Node, verdict.Reason)
 				}
