@@ -4,6 +4,7 @@ import (
 	"fmt"
 	"net/netip"
 	"slices"
+	"strings"
 
 	clarion "github.com/clarion-lb/clarion/api/v1beta1"
 )
@@ -38,7 +39,7 @@ type grant struct {
 //	    then the first pool that can give both
 //	  else each family from the first pool that can; in a pool an address under its sharing key comes first, then one that
 //	    rests for it
-//	both or neither; for PreferDualStack also one, if that costs no address that it has
+//	both or neither; for PreferDualStack also one, named or not, if that costs no address that it has
 //
 // A refusal keeps everything that the Service has.
 func (a *Allocator) choose(r Request, h id) choice {
@@ -61,11 +62,7 @@ func (a *Allocator) choose(r Request, h id) choice {
 	switch {
 	case len(missing) == 0:
 	case len(r.Addresses) > 0:
-		for _, f := range missing {
-			if v, causes := s.named(f); v != nil {
-				return s.refuse(*v, causes)
-			}
-		}
+		return s.fillNamed(wanted, missing)
 	default:
 		left = s.fill(missing)
 	}
@@ -83,6 +80,44 @@ func (a *Allocator) choose(r Request, h id) choice {
 	if r.Policy != PreferDualStack || len(s.grants) == 0 || s.loses {
 		return s.refuse(Verdict{Reason: summary(c.story, r.Pool != ""), Text: lacks}, causes).withStory(c.story)
 	}
+	return c
+}
+
+// fillNamed grants the addresses of the missing families that the Service names: all of them or none; for PreferDualStack
+// also one, if that costs no address that it has.
+func (s *search) fillNamed(wanted, missing []Family) choice {
+	var left []Verdict
+	var causes []Cause
+	for _, f := range missing {
+		v, why := s.named(f)
+		if v == nil {
+			continue
+		}
+		left, causes = append(left, *v), append(causes, why...)
+		s.loses = s.loses || s.shows(f)
+		if s.r.Policy != PreferDualStack {
+			break
+		}
+	}
+	var texts []string
+	var story []Verdict
+	for _, v := range left {
+		texts = append(texts, v.Text)
+		if v.Pool != "" {
+			story = append(story, v)
+		}
+	}
+	text := strings.Join(texts, "; ")
+	if len(left) > 0 && (s.r.Policy != PreferDualStack || len(s.grants) == 0 || s.loses) {
+		return s.refuse(Verdict{Reason: left[0].Reason, Text: text}, causes).withStory(story)
+	}
+	s.order(wanted)
+	if len(left) > 0 {
+		causes = append(causes, Cause{Kind: CausePools})
+	}
+	c := choice{outcome: Granted, grants: s.grants, reason: clarion.ReasonAssigned, story: story, causes: causes,
+		text: joinClauses(s.lostText(), text)}
+	s.tolerate(&c)
 	return c
 }
 

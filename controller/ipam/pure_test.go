@@ -16,7 +16,7 @@ import (
 func TestItOnlyDecides(t *testing.T) {
 	allowed := []string{
 		"cmp", "encoding/binary", "errors", "fmt", "hash/fnv", "hash/maphash", "maps", "math", "math/big", "math/bits", "net/netip",
-		"slices", "strings", "time",
+		"slices", "strconv", "strings", "time",
 		"github.com/clarion-lb/clarion/api/v1beta1",
 		"github.com/google/btree",
 		"go4.org/netipx",

@@ -1,9 +1,11 @@
 package ipam
 
 import (
+	"encoding/binary"
 	"fmt"
 	"maps"
 	"slices"
+	"strconv"
 	"strings"
 
 	clarion "github.com/clarion-lb/clarion/api/v1beta1"
@@ -26,10 +28,10 @@ func termsOf(r Request) terms {
 	switch {
 	case r.SharingKey == "" || len(r.Ports) == 0:
 	case !r.Local:
-		t.sharing = r.SharingKey + "\x00"
+		t.sharing = strconv.Quote(r.SharingKey) + "\x00" // quoted, for a key may have any bytes
 	case len(r.Selector) > 0: // without a selector nothing says that the Pods are the same
 		var b strings.Builder
-		b.WriteString(r.SharingKey + "\x00" + r.Service.Namespace)
+		b.WriteString(strconv.Quote(r.SharingKey) + "\x00" + r.Service.Namespace)
 		for _, k := range slices.Sorted(maps.Keys(r.Selector)) {
 			b.WriteString("\x00" + k + "\x00" + r.Selector[k])
 		}
@@ -38,9 +40,10 @@ func termsOf(r Request) terms {
 	return t
 }
 
-// say writes terms down, such that equal ones are written alike.
+// say writes terms down, such that equal ones, and no others, are written alike.
 func (t terms) say(to []byte) []byte {
-	to = append(append(append(to, t.pool...), 0), t.sharing...)
+	to = append(append(to, t.pool...), 0)
+	to = append(binary.AppendUvarint(to, uint64(len(t.sharing))), t.sharing...)
 	for _, p := range t.ports {
 		to = append(append(to, 0, byte(p.Port>>8), byte(p.Port)), p.Protocol...)
 	}

@@ -69,6 +69,21 @@ var stories = map[string][]step{
 		edit(auto("four", "1.2.3.0/24"), auto("six", "fd00::/120")),
 		assigns("s1", "1.2.3.4 fd00::4", require, wants("1.2.3.4 fd00::4")),
 	},
+	"of a pair that is asked for by address, PreferDualStack takes what there is, and the rest later": {
+		edit(auto("lab", "1.2.3.0/24 fd00::/120")),
+		assigns("s1", "fd00::4", v6, wants("fd00::4")),
+		assigns("s2", "1.2.3.4", prefer, wants("1.2.3.4 fd00::4")),
+		message("s2", "1.2.3.4 from pool lab; fd00::4 is asked for, but another Service has it"),
+		assigns("s3", "AddressInUse", prefer, wants("1.2.3.4 fd00::4")),
+		message("s3", "1.2.3.4 is asked for, but another Service has it; fd00::4 is asked for, but another Service has it"),
+		assigns("s4", "1.2.3.7 fd00::7", prefer, wants("1.2.3.7 fd00::7")),
+		assigns("s4", "AddressInUse, keeps 1.2.3.7 fd00::7", wants("1.2.3.8 fd00::4")), // it would cost what it has
+		assigns("s4", "1.2.3.7 fd00::7", wants("1.2.3.7 fd00::7")),
+		goes("s1").then("s2: 1.2.3.4 fd00::4"),
+		assigns("s5", "1.2.3.9", prefer, wants("1.2.3.9 fd0a::1")),
+		message("s5", "1.2.3.9 from pool lab; fd0a::1 is asked for, but no pool has it"),
+		edit(auto("lab", "1.2.3.0/24 fd00::/120"), auto("six", "fd0a::/120")).then("s5: 1.2.3.9 fd0a::1"),
+	},
 	"a pool pinned to a namespace serves that one only, asked for or not": {
 		edit(auto("a", "1.2.3.0/24", forNamespace("team-a"))),
 		assigns("team-a/s", "1.2.3.0"),
@@ -747,4 +762,39 @@ func (w *world) dump() string {
 		b.WriteString(k.String() + ": " + d.Message + "\n")
 	}
 	return b.String()
+}
+
+// Whatever bytes a sharing key has, and whatever ports and selectors stand beside it: terms that differ are never taken
+// for the same.
+func TestTermsThatDifferAreWrittenDifferently(t *testing.T) {
+	all := []Request{
+		{SharingKey: "k", Ports: []Port{{"TCP", 80}}},
+		{SharingKey: "k\x00", Ports: []Port{{"TCP", 80}}},
+		{SharingKey: "k\x00\x00\x00PTCP", Ports: []Port{{"TCP", 80}}},
+		{SharingKey: "k\x00default\x00app\x00web", Ports: []Port{{"TCP", 80}}},
+		{SharingKey: "k\n", Ports: []Port{{"TCP", 80}}},
+		{SharingKey: "k\xff", Ports: []Port{{"TCP", 80}}},
+		{SharingKey: "k\xfe", Ports: []Port{{"TCP", 80}}},
+		{SharingKey: `"k"`, Ports: []Port{{"TCP", 80}}},
+		{SharingKey: "k", Local: true, Selector: map[string]string{"app": "web"}, Ports: []Port{{"TCP", 80}}},
+		{SharingKey: "k\x00default", Local: true, Selector: map[string]string{"app": "web"}, Ports: []Port{{"TCP", 80}}},
+		// A label may read like the bytes of a port: 0x7a7a is "zz".
+		{SharingKey: "k", Local: true, Selector: map[string]string{"app": "web"}, Ports: []Port{{"TCP", 0x7a7a}, {"UDP", 0x7979}, {"TCP", 80}}},
+		{SharingKey: "k", Local: true, Selector: map[string]string{"app": "web", "zzTCP": "yyUDP"}, Ports: []Port{{"TCP", 80}}},
+	}
+	said := map[string]int{}
+	for i, r := range all {
+		r.Service = key("s")
+		terms := termsOf(r)
+		say := string(terms.say(nil))
+		if j, twice := said[say]; twice {
+			t.Errorf("%+v and %+v are both written %q", all[j], r, say)
+		}
+		said[say] = i
+		for j := range i {
+			if other := termsOf(all[j]); other.sharing == terms.sharing && all[j].SharingKey != r.SharingKey {
+				t.Errorf("keys %q and %q are taken for the same", all[j].SharingKey, r.SharingKey)
+			}
+		}
+	}
 }

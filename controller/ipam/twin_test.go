@@ -512,29 +512,41 @@ func (w *twin) decide(r Request) (target []hold, reason clarion.Reason) {
 	}
 
 	if r.Addresses != nil {
-		for _, f := range missing {
-			a := r.Addresses[slices.IndexFunc(r.Addresses, func(a netip.Addr) bool { return FamilyOf(a) == f })]
+		why := func(a netip.Addr) clarion.Reason {
 			o := w.owner(a)
 			switch {
 			case o == nil && slices.ContainsFunc(w.pools, func(p Pool) bool { return lists(p.Ranges, a) }):
-				return nil, clarion.ReasonAddressExcluded
+				return clarion.ReasonAddressExcluded
 			case o == nil, r.Pool != "" && o.Name != r.Pool:
-				return nil, clarion.ReasonAddressNotInPool
+				return clarion.ReasonAddressNotInPool
 			}
 			if reason := w.mayServe(*o, r, true); reason != "" {
-				return nil, reason
+				return reason
 			}
 			switch {
 			case o.avoids(a), slices.Contains(w.reserved, a):
-				return nil, clarion.ReasonAddressExcluded
+				return clarion.ReasonAddressExcluded
 			case w.rests[a].Until.After(w.now) && w.rests[a].Service != r.Service:
-				return nil, clarion.ReasonAddressResting
+				return clarion.ReasonAddressResting
 			case w.held(a) && !w.mayJoin(*o, a, r):
-				return nil, clarion.ReasonAddressInUse
+				return clarion.ReasonAddressInUse
 			case !w.within(r, *o, a) && !w.quotaLeft(*o, r, target, 1):
-				return nil, clarion.ReasonQuotaReached
+				return clarion.ReasonQuotaReached
 			}
 			target = append(target, hold{addr: a, pool: o.Name})
+			return ""
+		}
+		var first clarion.Reason
+		for _, f := range missing {
+			a := r.Addresses[slices.IndexFunc(r.Addresses, func(a netip.Addr) bool { return FamilyOf(a) == f })]
+			reason := why(a)
+			first = cmp.Or(first, reason)
+			if reason != "" && (r.Policy != PreferDualStack || w.shows(r, f)) {
+				return nil, first
+			}
+		}
+		if first != "" && len(target) == 0 {
+			return nil, first
 		}
 		return w.ordered(r, wanted, target), ""
 	}
@@ -654,10 +666,7 @@ func (w *twin) decide(r Request) (target []hold, reason clarion.Reason) {
 			for _, p := range candidates {
 				reason := has(p, f)
 				t.reasons = append(t.reasons, reason)
-				if reason != clarion.ReasonFamilyMismatch && slices.ContainsFunc(w.holds[r.Service], func(h hold) bool {
-					how, _ := w.fitting(r, h)
-					return how != loses && FamilyOf(h.addr) == f && (h.written || slices.Contains(r.Status.Addresses, h.addr))
-				}) {
+				if reason != clarion.ReasonFamilyMismatch && w.shows(r, f) {
 					t.loses = true
 				}
 			}
@@ -687,6 +696,14 @@ func (w *twin) decide(r Request) (target []hold, reason clarion.Reason) {
 		closest = clarion.ReasonNoPool
 	}
 	return nil, closest
+}
+
+// shows: the Service has an address of a family that its status shows, or has shown.
+func (w *twin) shows(r Request, f Family) bool {
+	return slices.ContainsFunc(w.holds[r.Service], func(h hold) bool {
+		how, _ := w.fitting(r, h)
+		return how != loses && FamilyOf(h.addr) == f && (h.written || slices.Contains(r.Status.Addresses, h.addr))
+	})
 }
 
 func (w *twin) mayServe(p Pool, r Request, asked bool) clarion.Reason {
