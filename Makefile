@@ -52,11 +52,13 @@ images: ## both images as OCI archives into bin/images/
 	@go run ./deploy/images/build --repository '$(IMAGE_REPOSITORY)' --tag '$(VERSION)' --revision '$(REVISION)' \
 		--arch "$$(echo $(ARCHITECTURES) | tr ' ' ,)" --output bin/images
 
-GENERATED := api/v1beta1/zz_generated.deepcopy.go config/crd $(IMAGES_SET_IN) deploy/clarion.yaml deploy/chart/Chart.yaml deploy/chart/files
+GENERATED := api/v1beta1/zz_generated.deepcopy.go config/crd $(IMAGES_SET_IN) deploy/clarion.yaml deploy/chart/Chart.yaml deploy/chart/files \
+	docs/reference/fields.md
 
 .PHONY: generate
-generate: ## deepcopy code, CRDs, deploy/clarion.yaml and the chart's parts from their sources
+generate: ## deepcopy code, CRDs, their page in docs/, deploy/clarion.yaml and the chart's parts from their sources
 	$(TOOL) controller-gen object crd paths=./api/... output:crd:dir=config/crd
+	go run ./docs/reference/generate
 	@$(MAKE) manifests
 
 .PHONY: manifests

@@ -1,15 +1,24 @@
 package crd_test
 
 import (
+	"context"
+	"errors"
 	"fmt"
+	"io"
 	"os"
 	"slices"
 	"strings"
 	"testing"
 
+	corev1 "k8s.io/api/core/v1"
 	apiextensionsv1 "k8s.io/apiextensions-apiserver/pkg/apis/apiextensions/v1"
+	apierrors "k8s.io/apimachinery/pkg/api/errors"
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+	"k8s.io/apimachinery/pkg/apis/meta/v1/unstructured"
+	utilyaml "k8s.io/apimachinery/pkg/util/yaml"
 
 	"github.com/clarion-lb/clarion/api/v1beta1"
+	"github.com/clarion-lb/clarion/docs"
 )
 
 const apiPage = "../../docs/reference/api.md"
@@ -38,5 +47,39 @@ func TestAPIPageTellsOfEveryKindAnnotationAndRefusedField(t *testing.T) {
 		if !strings.Contains(page, text) {
 			t.Errorf("%s lacks %s", apiPage, text)
 		}
+	}
+}
+
+func TestTheYAMLOfEveryPageApplies(t *testing.T) {
+	c := server(t)
+	pages, err := docs.Pages("../..")
+	if err != nil {
+		t.Fatal(err)
+	}
+	namespace := &corev1.Namespace{ObjectMeta: metav1.ObjectMeta{Name: "clarion-system"}}
+	if err := c.Create(context.Background(), namespace); err != nil && !apierrors.IsAlreadyExists(err) {
+		t.Fatal(err)
+	}
+	applied := 0
+	for _, page := range pages {
+		for _, block := range page.YAML() {
+			decoder := utilyaml.NewYAMLOrJSONDecoder(strings.NewReader(block.Text), 4096)
+			for {
+				o := &unstructured.Unstructured{}
+				if err := decoder.Decode(o); errors.Is(err, io.EOF) {
+					break
+				} else if err != nil {
+					t.Errorf("%s: %v", block.Where, err)
+					break
+				}
+				applied++
+				if refusals := apply(t, c, o); len(refusals) > 0 {
+					t.Errorf("%s: %s %s is refused: %v", block.Where, o.GetKind(), o.GetName(), refusals)
+				}
+			}
+		}
+	}
+	if applied < 20 {
+		t.Errorf("only %d objects were found", applied)
 	}
 }

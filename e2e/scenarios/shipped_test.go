@@ -9,6 +9,7 @@ import (
 	"testing"
 	"time"
 
+	"github.com/clarion-lb/clarion/docs"
 	"github.com/clarion-lb/clarion/e2e/lab"
 	"github.com/clarion-lb/clarion/e2e/lab/supply"
 	"github.com/clarion-lb/clarion/e2e/stage"
@@ -532,15 +533,20 @@ func docsApply(s *story) {
 	checkout, err := supply.Checkout()
 	s.must(err)
 	s.kubectl("apply", "--dry-run=server", "--validate=strict", "-k", filepath.Join(checkout, "config/samples"))
-	blocks := yamlBlocks(s.T, checkout)
-	for _, b := range blocks {
-		cmd := s.lab.KubectlCommand(s.ctx, "apply", "--dry-run=server", "--validate=strict", "-f", "-")
-		cmd.Stdin = strings.NewReader(b.text)
-		if out, err := cmd.CombinedOutput(); err != nil {
-			s.Errorf("%s: %v: %s", b.where, err, out)
+	pages, err := docs.Pages(checkout)
+	s.must(err)
+	applied := 0
+	for _, page := range pages {
+		for _, b := range page.YAML() {
+			applied++
+			cmd := s.lab.KubectlCommand(s.ctx, "apply", "--dry-run=server", "--validate=strict", "-f", "-")
+			cmd.Stdin = strings.NewReader(b.Text)
+			if out, err := cmd.CombinedOutput(); err != nil {
+				s.Errorf("%s: %v: %s", b.Where, err, out)
+			}
 		}
 	}
-	if len(blocks) == 0 {
+	if applied == 0 {
 		s.Error("the documentation has no YAML blocks")
 	}
 }
