@@ -35,6 +35,8 @@ func TestMain(m *testing.M) {
 		env := &envtest.Environment{
 			CRDInstallOptions: envtest.CRDInstallOptions{Paths: crdFiles(), ErrorIfPathMissing: true},
 		}
+		// Both families, for the Services of the documentation.
+		env.ControlPlane.GetAPIServer().Configure().Set("service-cluster-ip-range", "10.96.0.0/14,fd96::/108")
 		config, err := env.Start()
 		if err != nil {
 			fmt.Fprintln(os.Stderr, "start kube-apiserver:", err)

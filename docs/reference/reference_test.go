@@ -11,6 +11,9 @@ import (
 	"strconv"
 	"strings"
 	"testing"
+
+	rbacv1 "k8s.io/api/rbac/v1"
+	"sigs.k8s.io/yaml"
 )
 
 const checkout = "../.."
@@ -216,4 +219,51 @@ func source(e ast.Expr) string {
 		return source(e.Fun) + "(" + strings.Join(arguments, ", ") + ")"
 	}
 	return "?"
+}
+
+// What docs/security.md says of rights is what config/rbac grants.
+func TestTheSecurityPageHasEveryRight(t *testing.T) {
+	text := page(t, "../security.md")
+	for who, title := range map[string]string{"controller": "### The controller's rights", "speaker": "### A speaker's rights"} {
+		_, section, found := strings.Cut(text, title+"\n")
+		if !found {
+			t.Fatalf("security.md has no section %q", title)
+		}
+		section, _, _ = strings.Cut(section, "\n#")
+		granted := map[string]bool{}
+		for _, rule := range rules(t, who+".yaml") {
+			row := "| `" + strings.Join(rule.Resources, "`, `") + "` | " + strings.Join(rule.Verbs, ", ") + " |"
+			granted[row] = true
+			if !strings.Contains(section, row) {
+				t.Errorf("security.md does not tell of the %s's right %s", who, row)
+			}
+		}
+		rows := regexp.MustCompile("(?m)^[|] `.*?` [|] [a-z, ]+ [|]").FindAllString(section, -1)
+		for _, row := range rows {
+			if !granted[row] {
+				t.Errorf("security.md tells of a right that the %s has not: %s", who, row)
+			}
+		}
+		if len(rows) < 10 {
+			t.Errorf("only %d rows were found for the %s", len(rows), who)
+		}
+	}
+}
+
+// rules are those of all roles in a file of config/rbac.
+func rules(t *testing.T, name string) []rbacv1.PolicyRule {
+	t.Helper()
+	data, err := os.ReadFile(filepath.Join(checkout, "config/rbac", name))
+	if err != nil {
+		t.Fatal(err)
+	}
+	var out []rbacv1.PolicyRule
+	for _, document := range strings.Split(string(data), "\n---\n") {
+		var role rbacv1.ClusterRole // a Role has rules of the same shape
+		if err := yaml.Unmarshal([]byte(document), &role); err != nil {
+			t.Fatal(err)
+		}
+		out = append(out, role.Rules...)
+	}
+	return out
 }
