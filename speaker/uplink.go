@@ -48,7 +48,7 @@ type uplink struct {
 const (
 	// stopRoutes bounds a leave: longer than the longest linger, shorter than the Pod's grace of 45 seconds.
 	stopRoutes = 43 * time.Second
-	// tellAdminDown is how long routers have to hear that BFD is taken down on purpose, before TCP connections close.
+	// tellAdminDown is how long routers are told that BFD is taken down on purpose.
 	tellAdminDown = 50 * time.Millisecond
 )
 
@@ -81,9 +81,11 @@ func (u *uplink) stop(how plan.Stop, why string) {
 		// BFD stays to the last: a router that is lost while routes linger is noticed.
 		err = u.bgp.Leave(ctx, "clarion-speaker leaves: "+why)
 	} else {
+		// There are routers that take AdminDown for a failure (RFC 5882 section 4.2 says it is none) and end a session at
+		// once, with its routes. One that is closed already they leave alone.
+		err = u.bgp.Restart(ctx, "clarion-speaker restarts")
 		u.bfd.Apply(nil)
 		time.Sleep(tellAdminDown)
-		err = u.bgp.Restart(ctx, "clarion-speaker restarts")
 	}
 	if err != nil {
 		u.log.Warn("not all BGP sessions were ended in time", "error", err)

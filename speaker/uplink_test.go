@@ -3,6 +3,7 @@ package speaker
 import (
 	"context"
 	"fmt"
+	"log/slog"
 	"maps"
 	"slices"
 	"strings"
@@ -13,6 +14,7 @@ import (
 	"github.com/clarion-lb/clarion/speaker/bfd"
 	"github.com/clarion-lb/clarion/speaker/bfd/session"
 	"github.com/clarion-lb/clarion/speaker/bgp"
+	"github.com/clarion-lb/clarion/speaker/plan"
 )
 
 // paperBGP has sessions on paper: each that is wanted is established at once, apart from those that are held.
@@ -22,6 +24,7 @@ type paperBGP struct {
 	applied int
 	held    map[string]string
 	calls   []string
+	onCall  func()
 	at      *bgp.Snapshot
 	changed chan struct{}
 }
@@ -70,6 +73,9 @@ func (p *paperBGP) called(what string) error {
 	p.mu.Lock()
 	defer p.mu.Unlock()
 	p.calls = append(p.calls, what)
+	if p.onCall != nil {
+		p.onCall()
+	}
 	return nil
 }
 
@@ -189,5 +195,31 @@ func TestGuard(t *testing.T) {
 				}
 			}
 		})
+	}
+}
+
+// While BGP sessions end, BFD watches on: to a restart because there are routers that take its AdminDown for a failure and
+// drop the routes of a session that stands, to a leave because routes linger.
+func TestBFDOutlivesBGP(t *testing.T) {
+	for _, how := range []plan.Stop{plan.Restart, plan.Leave} {
+		sessions, watched := newPaperBGP(), newPaperBFD()
+		u := &uplink{bgp: sessions, bfd: watched, log: slog.New(slog.DiscardHandler)}
+		u.used.Store(true)
+		one := []bfd.Session{{Name: "tor"}}
+		watched.Apply(one)
+		sessions.onCall = func() {
+			watched.mu.Lock()
+			defer watched.mu.Unlock()
+			if !slices.Equal(watched.wanted, one) {
+				t.Errorf("%s: BFD was taken down before BGP", how)
+			}
+		}
+		u.stop(how, "test")
+		if calls := sessions.asked(); len(calls) != 1 {
+			t.Errorf("%s: BGP was asked to %v", how, calls)
+		}
+		if how == plan.Restart && len(watched.wanted) > 0 {
+			t.Error("routers were not told that BFD is taken down on purpose")
+		}
 	}
 }

@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"net/http"
 	"net/netip"
+	"os"
 	"slices"
 	"strings"
 	"testing"
@@ -34,50 +35,7 @@ var (
 //	                   bird ─┘         ├── node2 (back end)
 //	                                   └── node3 (back end)
 func TestBGP(t *testing.T) {
-	l := lab.Up(t, lab.Options{Nodes: 3, Light: true})
-	s := &bgpStory{story: &story{T: t, lab: l, ctx: t.Context()}}
-	s.must(stage.Run(s.ctx, l, func(line string) { t.Log(line) }))
-	s.routers()
-	s.must(stage.Serve(s.ctx, l, stage.Web{Name: "web", On: []string{"node2", "node3"}, NoService: true}))
-	s.apply(fmt.Sprintf(`
-apiVersion: clarion.dev/v1beta1
-kind: IPAddressPool
-metadata: {name: routed}
-spec: {addresses: [%s]}
----
-apiVersion: clarion.dev/v1beta1
-kind: BGPAdvertisement
-metadata: {name: routed}
-spec: {ipAddressPools: [routed], communities: ["65001:7"]}
----
-apiVersion: clarion.dev/v1beta1
-kind: BFDProfile
-metadata: {name: fast}
-spec: {receiveInterval: 50, transmitInterval: 50}
----
-apiVersion: clarion.dev/v1beta1
-kind: BGPPeer
-metadata: {name: frr}
-spec: {myASN: 65001, peerASN: 65000, peerAddress: %s, bfdProfile: fast, enableGracefulRestart: true, connectTime: 1s}
----
-apiVersion: clarion.dev/v1beta1
-kind: BGPPeer
-metadata: {name: bird}
-spec: {myASN: 65001, peerASN: 65000, peerAddress: %s, enableGracefulRestart: true, connectTime: 1s, passwordSecret: {name: bird}}
----
-apiVersion: v1
-kind: Secret
-metadata: {name: bird, namespace: %s}
-type: kubernetes.io/basic-auth
-stringData: {password: speaks-bgp}
----
-apiVersion: v1
-kind: Service
-metadata: {name: web, namespace: default}
-spec: {type: LoadBalancer, selector: {app: web}, ports: [{port: 80, targetPort: 8080}]}
-`, routable, frrAt.Addr(), birdAt.Addr(), stage.Namespace))
-	s.expectCondition("web", "Announced", "True Announced")
-	address := netip.MustParseAddr(strings.TrimSpace(s.kubectl("get", "service", "web", "-o", "jsonpath={.status.loadBalancer.ingress[0].ip}")))
+	s, address := bgpCluster(t)
 
 	s.chapter("both routers learn the address from every node, and traffic is shared", func(st *story) {
 		s := s.in(st)
@@ -97,28 +55,31 @@ spec: {type: LoadBalancer, selector: {app: web}, ports: [{port: 80, targetPort: 
 				return nil
 			})
 		}
-		s.eventually(10*time.Second, func() error { _, err := s.via(address); return err }) // kube-proxy may take its time
-		through := map[netip.Addr]int{}
-		for range 60 {
-			via, err := s.via(address)
-			s.must(err)
-			through[via]++
-		}
-		for _, n := range s.lab.Nodes() {
-			if through[n.IPv4()] == 0 {
-				s.Errorf("of 60 connections none came by way of %s: %v", n.Name, through)
+		s.eventually(20*time.Second, func() error { // kube-proxy on every node may take its time
+			through := map[netip.Addr]int{}
+			for range 60 {
+				via, err := s.via(address)
+				if err != nil {
+					return err
+				}
+				through[via]++
 			}
-		}
+			for _, n := range s.lab.Nodes() {
+				if through[n.IPv4()] == 0 {
+					return fmt.Errorf("of 60 connections none came by way of %s: %v", n.Name, through)
+				}
+			}
+			return nil
+		})
 	})
 
 	s.chapter("a node is drained: it leaves the traffic to the others, and no connection fails", func(st *story) {
 		s := s.in(st)
 		watch := s.watch(address)
-		time.Sleep(300 * time.Millisecond)
 		s.kubectl("label", "node", "node1", "clarion.dev/drain=")
 		s.nextHops(address, "node2", "node3")
 		time.Sleep(300 * time.Millisecond)
-		s.nothingLost(watch())
+		watch.nothingLost()
 		s.kubectl("label", "node", "node1", "clarion.dev/drain-")
 		s.nextHops(address, "node1", "node2", "node3")
 	})
@@ -127,12 +88,12 @@ spec: {type: LoadBalancer, selector: {app: web}, ports: [{port: 80, targetPort: 
 		s := s.in(st)
 		node := s.node("node1")
 		watch := s.watch(address)
-		time.Sleep(300 * time.Millisecond)
 		s.must(node.Stop(s.ctx, stage.Speaker, 30*time.Second))
 		s.must(stage.StartSpeaker(s.ctx, s.lab, node))
 		s.established("node1", "frr", "bird")
 		time.Sleep(time.Second)
-		s.nothingLost(watch())
+		watch.nothingLost()
+		watch.routesKept()
 		s.nextHops(address, "node1", "node2", "node3")
 	})
 
@@ -141,10 +102,9 @@ spec: {type: LoadBalancer, selector: {app: web}, ports: [{port: 80, targetPort: 
 		node := s.node("node1")
 		s.kubectl("cordon", "node1")
 		watch := s.watch(address)
-		time.Sleep(300 * time.Millisecond)
 		s.must(node.Stop(s.ctx, stage.Speaker, 30*time.Second))
 		s.nextHops(address, "node2", "node3")
-		s.nothingLost(watch())
+		watch.nothingLost()
 		s.kubectl("uncordon", "node1")
 		s.must(stage.StartSpeaker(s.ctx, s.lab, node))
 		s.nextHops(address, "node1", "node2", "node3")
@@ -153,23 +113,24 @@ spec: {type: LoadBalancer, selector: {app: web}, ports: [{port: 80, targetPort: 
 	s.chapter("the process that BGP lives in is killed: it is back, and no connection fails", func(st *story) {
 		s := s.in(st)
 		watch := s.watch(address)
-		time.Sleep(300 * time.Millisecond)
 		_, err := s.node("node1").Exec(s.ctx, "sh", "-c", "for p in /proc/[0-9]*; do if [ \"$(tr '\\0' ' ' < $p/cmdline)\" = 'clarion-bgp ' ]; then kill -9 ${p#/proc/}; fi; done")
 		s.must(err)
 		time.Sleep(time.Second)
 		s.established("node1", "frr", "bird")
-		s.nothingLost(watch())
+		watch.nothingLost()
+		watch.routesKept()
 	})
 
 	s.chapter("a node is cut off: BFD has the router turn to the others in less than a second", func(st *story) {
 		s := s.in(st)
 		node := s.node("node1")
+		s.kubectl("patch", "bfdprofile", "watched", "--type=merge", "-p", `{"spec":{"receiveInterval":50,"transmitInterval":50}}`)
+		s.watchedAt(50)
 		watch := s.watch(address)
-		time.Sleep(300 * time.Millisecond)
 		s.must(node.Cut())
 		s.nextHops(address, "node2", "node3")
 		time.Sleep(500 * time.Millisecond)
-		summary := watch()
+		summary, _ := watch.stop()
 		s.Logf("nobody answered some for %v, %d of %d connections failed", summary.Gap, summary.Failures, summary.Attempts)
 		if summary.Gap > time.Second {
 			s.Errorf("nobody answered for %v", summary.Gap)
@@ -191,14 +152,69 @@ spec: {type: LoadBalancer, selector: {app: web}, ports: [{port: 80, targetPort: 
 	})
 }
 
+// bgpCluster is the cluster of the story, with the address of a Service that both routers are to know.
+func bgpCluster(t *testing.T) (*bgpStory, netip.Addr) {
+	l := lab.Up(t, lab.Options{Nodes: 3, Light: true})
+	s := &bgpStory{story: &story{T: t, lab: l, ctx: t.Context()}}
+	s.must(stage.Run(s.ctx, l, func(line string) { t.Log(line) }))
+	s.routers()
+	s.must(stage.Serve(s.ctx, l, stage.Web{Name: "web", On: []string{"node2", "node3"}, NoService: true}))
+	s.reachPods()
+	s.apply(fmt.Sprintf(`
+apiVersion: clarion.dev/v1beta1
+kind: IPAddressPool
+metadata: {name: routed}
+spec: {addresses: [%s]}
+---
+apiVersion: clarion.dev/v1beta1
+kind: BGPAdvertisement
+metadata: {name: routed}
+spec: {ipAddressPools: [routed], communities: ["65001:7"]}
+---
+apiVersion: clarion.dev/v1beta1
+kind: BFDProfile
+metadata: {name: watched}
+spec: {receiveInterval: 1000, transmitInterval: 1000}
+---
+apiVersion: clarion.dev/v1beta1
+kind: BGPPeer
+metadata: {name: frr}
+spec: {myASN: 65001, peerASN: 65000, peerAddress: %s, bfdProfile: watched, enableGracefulRestart: true, connectTime: 1s}
+---
+apiVersion: clarion.dev/v1beta1
+kind: BGPPeer
+metadata: {name: bird}
+spec: {myASN: 65001, peerASN: 65000, peerAddress: %s, enableGracefulRestart: true, connectTime: 1s, passwordSecret: {name: bird}}
+---
+apiVersion: v1
+kind: Secret
+metadata: {name: bird, namespace: %s}
+type: kubernetes.io/basic-auth
+stringData: {password: speaks-bgp}
+---
+apiVersion: v1
+kind: Service
+metadata: {name: web, namespace: default}
+spec: {type: LoadBalancer, selector: {app: web}, ports: [{port: 80, targetPort: 8080}]}
+`, routable, frrAt.Addr(), birdAt.Addr(), stage.Namespace))
+	s.expectCondition("web", "Announced", "True Announced")
+	address := netip.MustParseAddr(strings.TrimSpace(s.kubectl("get", "service", "web", "-o", "jsonpath={.status.loadBalancer.ingress[0].ip}")))
+	return s, address
+}
+
 // bgpStory is a story with routers in it.
 type bgpStory struct {
 	*story
-	frr, bird *router.Router
-	user      *lab.Host
+	frr, bird               *router.Router
+	frrHost, birdHost, user *lab.Host
+	controls                []netip.AddrPort // the Pods behind the Service
 }
 
-func (s *bgpStory) in(st *story) *bgpStory { return &bgpStory{st, s.frr, s.bird, s.user} }
+func (s *bgpStory) in(st *story) *bgpStory {
+	now := *s
+	now.story = st
+	return &now
+}
 
 // routers starts FRR, with a network behind it, and BIRD.
 func (s *bgpStory) routers() {
@@ -206,18 +222,23 @@ func (s *bgpStory) routers() {
 	frr, err := s.lab.AddHost(s.ctx, lab.HostSpec{Name: "frr", Forward: true, Interfaces: []lab.Interface{
 		{Segment: "lan", Addresses: []netip.Prefix{frrAt}}, {Segment: "outside", Addresses: []netip.Prefix{gateway}}}})
 	s.must(err)
-	_, err = frr.Exec(s.ctx, "sysctl", "-w", "net.ipv4.fib_multipath_hash_policy=1")
-	s.must(err)
 	bird, err := s.lab.AddHost(s.ctx, lab.HostSpec{Name: "bird", Forward: true, Interfaces: []lab.Interface{{Segment: "lan", Addresses: []netip.Prefix{birdAt}}}})
 	s.must(err)
+	s.frrHost, s.birdHost = frr, bird
+	_, err = frr.Exec(s.ctx, "sysctl", "-w", "net.ipv4.fib_multipath_hash_policy=1")
+	s.must(err)
+	for _, host := range []*lab.Host{frr, bird} {
+		s.must(host.Start(s.ctx, lab.Process{Name: routeMonitor, Args: []string{"ip", "-ts", "monitor", "route"}}))
+	}
 	s.user, err = s.lab.AddHost(s.ctx, lab.HostSpec{Name: "user", Interfaces: []lab.Interface{{Segment: "outside", Addresses: []netip.Prefix{userAt}}},
-		Routes: []lab.Route{{To: routable, Via: gateway.Addr()}}})
+		Routes: []lab.Route{{To: routable, Via: gateway.Addr()}, {To: lab.PodsV4, Via: gateway.Addr()}}})
 	s.must(err)
 
 	var f, b strings.Builder
 	fmt.Fprint(&f, "bfd\n profile fast\n  transmit-interval 50\n  receive-interval 50\n exit\nexit\nrouter bgp 65000\n bgp router-id 10.99.0.201\n"+
 		" no bgp ebgp-requires-policy\n bgp graceful-restart\n bgp bestpath as-path multipath-relax\n")
-	fmt.Fprint(&b, "router id 10.99.0.202;\nprotocol device {}\n")
+	fmt.Fprint(&b, "router id 10.99.0.202;\nprotocol device {}\n"+
+		"protocol kernel { ipv4 { export all; }; merge paths on; }\n")
 	for _, n := range s.lab.Nodes() {
 		s.must(n.AddRoutes(lab.Route{To: outside, Via: frrAt.Addr()}))
 		fmt.Fprintf(&f, " neighbor %[1]s remote-as 65001\n neighbor %[1]s passive\n neighbor %[1]s bfd profile fast\n", n.IPv4())
@@ -292,6 +313,27 @@ func (s *bgpStory) established(node string, peers ...string) {
 	})
 }
 
+// watchedAt waits until all nodes' BFD sessions with FRR have agreed on an interval, in milliseconds.
+func (s *bgpStory) watchedAt(interval int) {
+	s.Helper()
+	s.eventually(20*time.Second, func() error {
+		var all []struct {
+			Status   string `json:"status"`
+			Receive  int    `json:"remote-receive-interval"`
+			Transmit int    `json:"remote-transmit-interval"`
+		}
+		if err := s.frr.ShowJSON(s.ctx, "show bfd peers json", &all); err != nil {
+			return err
+		}
+		for _, one := range all {
+			if one.Status != "up" || one.Receive != interval || one.Transmit != interval {
+				return fmt.Errorf("FRR's BFD sessions: %+v", all)
+			}
+		}
+		return nil
+	})
+}
+
 // peerTells waits until a peer's status is as it should be.
 func (s *bgpStory) peerTells(name string, holds func(*v1beta1.BGPPeer) error) {
 	s.Helper()
@@ -335,30 +377,90 @@ func (s *bgpStory) via(address netip.Addr) (netip.Addr, error) {
 	return answer.Client.Addr(), err
 }
 
-// watch has the user open a connection every 10 ms until the function that it returns is called.
-func (s *bgpStory) watch(address netip.Addr) func() probe.Summary {
-	ctx, stop := context.WithCancel(s.ctx)
-	done := make(chan struct{})
-	var attempts []probe.Attempt
-	var err error
-	go func() {
-		defer close(done)
-		attempts, err = probe.Run(ctx, probe.Options{
-			Targets: []netip.AddrPort{netip.AddrPortFrom(address, 80)}, Interval: 10 * time.Millisecond, Timeout: stage.AttemptTimeout,
-			Duration: 2 * time.Minute, NetworkNamespace: fmt.Sprintf("/proc/%d/ns/net", s.user.Machine().PID),
-		})
-	}()
-	return func() probe.Summary {
-		stop()
-		<-done
-		s.must(err)
-		return probe.Summarize(attempts)[0]
+// A bgpWatch is the user who opens connections to an address all the time, and to the Pods behind it by the same way but
+// without Clarion's part in it, as a control.
+type bgpWatch struct {
+	s      *bgpStory
+	target netip.AddrPort
+	*stage.Watch
+	routes map[*lab.Host]int // how much the routers had told of their kernels' routes
+}
+
+// watch begins when all of them have been answered.
+func (s *bgpStory) watch(address netip.Addr) *bgpWatch {
+	s.Helper()
+	w := &bgpWatch{s: s, target: netip.AddrPortFrom(address, 80)}
+	targets := append([]netip.AddrPort{w.target}, s.controls...)
+	w.routes = map[*lab.Host]int{}
+	for _, host := range []*lab.Host{s.frrHost, s.birdHost} {
+		w.routes[host] = len(s.routeMonitored(host))
+	}
+	w.Watch = stage.StartWatchFrom(s.ctx, s.user, 10*time.Millisecond, targets...)
+	time.Sleep(300 * time.Millisecond)
+	return w
+}
+
+// stop ends the watch, and returns what it saw of the address, and what nothing but Clarion explains of its failures.
+func (w *bgpWatch) stop() (probe.Summary, []probe.Attempt) {
+	w.s.Helper()
+	attempts, err := w.Attempts()
+	w.s.must(err)
+	summaries := probe.Summarize(attempts)
+	unexplained := probe.Unexplained(attempts, w.target, stage.AttemptTimeout)
+	if slices.ContainsFunc(summaries, func(s probe.Summary) bool { return s.Failures > 0 }) {
+		for _, one := range summaries {
+			w.s.Log(one)
+		}
+		w.s.Logf("meanwhile the router's kernel:\n%s", w.routeChanges(w.s.frrHost))
+	}
+	return summaries[slices.IndexFunc(summaries, func(s probe.Summary) bool { return s.Target == w.target })], unexplained
+}
+
+// nothingLost ends a watch that no connection may have failed in.
+func (w *bgpWatch) nothingLost() {
+	w.s.Helper()
+	seen, unexplained := w.stop()
+	if len(unexplained) > 0 {
+		w.s.Errorf("%d of %d connections failed, %d of them while the control went well", seen.Failures, seen.Attempts, len(unexplained))
+	}
+	if seen.Attempts <= seen.Failures {
+		w.s.Errorf("%d of %d connections failed", seen.Failures, seen.Attempts)
 	}
 }
 
-func (s *bgpStory) nothingLost(seen probe.Summary) {
+// reachPods has the router know the way to the Pods behind the Service, which are the controls of a watch.
+func (s *bgpStory) reachPods() {
 	s.Helper()
-	if seen.Failures > 0 {
-		s.Errorf("%d of %d connections failed, over %v", seen.Failures, seen.Attempts, seen.Gap)
+	for line := range strings.Lines(s.kubectl("get", "pods", "-l", "app=web", "-o", `jsonpath={range .items[*]}{.status.podIP} {.status.hostIP}{"\n"}{end}`)) {
+		ip, host, _ := strings.Cut(strings.TrimSpace(line), " ")
+		pod, node := netip.MustParseAddr(ip), netip.MustParseAddr(host)
+		s.must(s.frrHost.AddRoutes(lab.Route{To: netip.PrefixFrom(pod, pod.BitLen()), Via: node}))
+		s.controls = append(s.controls, netip.AddrPortFrom(pod, 8080))
+	}
+}
+
+// routeMonitor is the process that notes what becomes of the routes in the router's kernel.
+const routeMonitor = "routes"
+
+func (s *bgpStory) routeMonitored(router *lab.Host) string {
+	s.Helper()
+	content, err := os.ReadFile(router.LogFile(routeMonitor))
+	s.must(err)
+	return string(content)
+}
+
+// routeChanges are what it has noted since the watch began.
+func (w *bgpWatch) routeChanges(router *lab.Host) string {
+	w.s.Helper()
+	return w.s.routeMonitored(router)[w.routes[router]:]
+}
+
+// routesKept fails where a router has not kept the routes all the time.
+func (w *bgpWatch) routesKept() {
+	w.s.Helper()
+	for _, router := range []*lab.Host{w.s.frrHost, w.s.birdHost} {
+		if changes := w.routeChanges(router); strings.Contains(changes, w.target.Addr().String()) {
+			w.s.Errorf("%s has not kept the routes:\n%s", router.Name, changes)
+		}
 	}
 }

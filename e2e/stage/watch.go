@@ -33,16 +33,23 @@ func StartWatch(ctx context.Context, l *lab.Lab, targets ...netip.Addr) *Watch {
 
 // StartWatchEvery is StartWatch at another interval.
 func StartWatchEvery(ctx context.Context, l *lab.Lab, interval time.Duration, targets ...netip.Addr) *Watch {
+	var all []netip.AddrPort
+	for _, t := range targets {
+		all = append(all, netip.AddrPortFrom(t, 80))
+	}
+	return StartWatchFrom(ctx, l.Client(), interval, all...)
+}
+
+// StartWatchFrom has another host be the client, and watches any ports.
+func StartWatchFrom(ctx context.Context, client *lab.Host, interval time.Duration, targets ...netip.AddrPort) *Watch {
 	ctx, stop := context.WithCancel(ctx)
 	w := &Watch{stop: stop, done: make(chan struct{})}
 	o := probe.Options{
+		Targets:          targets,
 		Interval:         interval,
 		Timeout:          AttemptTimeout,
 		Duration:         2 * time.Minute,
-		NetworkNamespace: fmt.Sprintf("/proc/%d/ns/net", l.Client().Machine().PID),
-	}
-	for _, t := range targets {
-		o.Targets = append(o.Targets, netip.AddrPortFrom(t, 80))
+		NetworkNamespace: fmt.Sprintf("/proc/%d/ns/net", client.Machine().PID),
 	}
 	go func() {
 		defer close(w.done)
@@ -54,9 +61,15 @@ func StartWatchEvery(ctx context.Context, l *lab.Lab, interval time.Duration, ta
 // Stop ends the client and returns what it saw of each target, in the order of
 // their addresses.
 func (w *Watch) Stop() ([]probe.Summary, error) {
+	attempts, err := w.Attempts()
+	return probe.Summarize(attempts), err
+}
+
+// Attempts ends the client and returns all that it tried.
+func (w *Watch) Attempts() ([]probe.Attempt, error) {
 	w.stop()
 	<-w.done
-	return probe.Summarize(w.attempts), w.err
+	return w.attempts, w.err
 }
 
 // Get asks a Service's port 80 from the LAN's client, over a connection of its

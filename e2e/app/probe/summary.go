@@ -52,6 +52,8 @@ type Summary struct {
 	Longest      time.Duration `json:"longest_ns"`
 	FirstFailure time.Time     `json:"first_failure,omitzero"`
 	LastFailure  time.Time     `json:"last_failure,omitzero"`
+	// FirstFailures are the first attempts that failed, at most maxFirstFailures, for somebody who wants to know why.
+	FirstFailures []Attempt `json:"first_failures,omitempty"`
 	// Retransmitted counts the attempts whose SYN was sent more than once.
 	Retransmitted int `json:"retransmitted"`
 	// Median, P99 and Slowest are of the time that successful attempts took to connect.
@@ -64,6 +66,9 @@ type Summary struct {
 	// Answers are who answered, in the order in which they were first heard.
 	Answers []Answers `json:"answers,omitempty"`
 }
+
+// maxFirstFailures bounds Summary.FirstFailures.
+const maxFirstFailures = 5
 
 // Answers are the successful attempts that one Pod served.
 type Answers struct {
@@ -112,6 +117,9 @@ func summarize(attempts []Attempt) Summary {
 			s.Failures++
 			s.Reasons[a.Failure]++
 			s.LastFailure = a.Start
+			if len(s.FirstFailures) < maxFirstFailures {
+				s.FirstFailures = append(s.FirstFailures, a)
+			}
 			if run.IsZero() {
 				run = a.Start
 			}
@@ -144,6 +152,30 @@ func summarize(attempts []Attempt) Summary {
 	return s
 }
 
+// Unexplained returns the failed attempts at a target that nothing but the target explains. The others in attempts are
+// controls: what they suffered at the same time, lateness that is more than half the timeout included, the machine or the
+// network did to all. Only what came too late is explained by that: a refusal or a reset never is.
+func Unexplained(attempts []Attempt, target netip.AddrPort, timeout time.Duration) []Attempt {
+	var suffered, left []Attempt
+	for _, a := range attempts {
+		if a.Target != target && (a.Failure != None || a.Took > timeout/2) {
+			suffered = append(suffered, a)
+		}
+	}
+	for _, a := range attempts {
+		if a.Target != target || a.Failure == None {
+			continue
+		}
+		late := a.Failure == ConnectLate || a.Failure == AnswerLate
+		if !late || !slices.ContainsFunc(suffered, func(c Attempt) bool {
+			return c.Start.Before(a.Start.Add(a.Took)) && a.Start.Before(c.Start.Add(c.Took))
+		}) {
+			left = append(left, a)
+		}
+	}
+	return left
+}
+
 // quantile takes the nearest rank of sorted values.
 func quantile(sorted []time.Duration, q float64) time.Duration {
 	return sorted[min(int(q*float64(len(sorted))), len(sorted)-1)]
@@ -169,7 +201,30 @@ func (s Summary) String() string {
 		}
 		fmt.Fprintf(&b, "%s%s on %s (%d)", separator, a.Pod, a.Node, a.Count)
 	}
+	for i, a := range s.FirstFailures {
+		separator := "; failed: "
+		if i > 0 {
+			separator = ", "
+		}
+		fmt.Fprintf(&b, "%s%s", separator, a.failure())
+	}
 	return b.String()
+}
+
+// failure says when and from which port an attempt was made, how it failed and after how long.
+func (a Attempt) failure() string {
+	text := fmt.Sprintf("%s at %s", a.Failure, a.Start.UTC().Format("15:04:05.000"))
+	if a.Local.IsValid() {
+		text += fmt.Sprintf(" from port %d", a.Local.Port())
+	}
+	text += fmt.Sprintf(" after %v", round(a.Took))
+	if a.Retransmits > 0 {
+		text += fmt.Sprintf(", sent %d times", 1+a.Retransmits)
+	}
+	if a.Error != "" {
+		text += " (" + a.Error + ")"
+	}
+	return text
 }
 
 func reasons(counts map[Failure]int) string {

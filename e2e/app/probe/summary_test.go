@@ -115,6 +115,33 @@ func TestTargetsAreJudgedApart(t *testing.T) {
 	}
 }
 
+func TestUnexplained(t *testing.T) {
+	ms := time.Millisecond
+	control := netip.MustParseAddrPort("192.0.2.20:80")
+	at := func(to netip.AddrPort, start, took time.Duration, f Failure) Attempt {
+		return Attempt{Target: to, Start: t0.Add(start), Took: took, Failure: f}
+	}
+	for name, test := range map[string]struct {
+		attempts []Attempt
+		want     int
+	}{
+		"nothing failed": {[]Attempt{at(target, 0, ms, None), at(control, 0, ms, None)}, 0},
+		"a failure while the control goes well is the target's":         {[]Attempt{at(target, 0, 500*ms, ConnectLate), at(control, 10*ms, ms, None)}, 1},
+		"without a control it is the target's":                          {[]Attempt{at(target, 0, 500*ms, ConnectLate)}, 1},
+		"one at the same time as the control's is not":                  {[]Attempt{at(target, 0, 500*ms, ConnectLate), at(control, 10*ms, 500*ms, ConnectLate)}, 0},
+		"nor while an answer at the control is almost too late":         {[]Attempt{at(target, 0, 500*ms, AnswerLate), at(control, 400*ms, 260*ms, None)}, 0},
+		"a control that failed before or after explains nothing":        {[]Attempt{at(control, 0, 500*ms, ConnectLate), at(target, time.Second, 500*ms, ConnectLate), at(control, 2*time.Second, 500*ms, ConnectLate)}, 1},
+		"a reset is the target's, whatever happens to the control":      {[]Attempt{at(target, 0, 500*ms, Reset), at(control, 0, 500*ms, Reset)}, 1},
+		"a failed attempt at the target is no control for the next one": {[]Attempt{at(target, 0, 500*ms, ConnectLate), at(target, 10*ms, 500*ms, ConnectLate)}, 2},
+	} {
+		t.Run(name, func(t *testing.T) {
+			if got := Unexplained(test.attempts, target, 500*ms); len(got) != test.want {
+				t.Errorf("got %v, want %d", got, test.want)
+			}
+		})
+	}
+}
+
 func TestQuantiles(t *testing.T) {
 	var all []Attempt
 	for i := range 100 {
@@ -128,8 +155,16 @@ func TestQuantiles(t *testing.T) {
 
 func TestSummaryReadsAsALine(t *testing.T) {
 	want := "192.0.2.10:80: 4 of 8 attempts failed (connect timeout 4), gap 30ms, longest 30ms, " +
-		"connected in 1ms median, 1ms p99, 1ms at most; answered by web-a on node1 (2), web-b on node2 (2)"
-	if got := Summarize(attempts("aaxxxxbb"))[0].String(); got != want {
+		"connected in 1ms median, 1ms p99, 1ms at most; answered by web-a on node1 (2), web-b on node2 (2); " +
+		"failed: connect timeout at 12:00:00.020 after 0s, connect timeout at 12:00:00.030 after 0s, " +
+		"connect timeout at 12:00:00.040 after 0s, connection reset at 12:00:00.050 from port 4242 after 2ms, sent 2 times (read: broken)"
+	all := attempts("aaxxxxbb")
+	last := &all[5]
+	last.Failure, last.Error, last.Took, last.Retransmits = Reset, "read: broken", 2*time.Millisecond, 1
+	last.Local = netip.MustParseAddrPort("192.0.2.9:4242")
+	want = strings.Replace(want, "(connect timeout 4)", "(connect timeout 3, connection reset 1)", 1)
+	want = strings.Replace(want, "; answered", ", 1 with a SYN sent again; answered", 1)
+	if got := Summarize(all)[0].String(); got != want {
 		t.Errorf("got  %s\nwant %s", got, want)
 	}
 }

@@ -144,6 +144,24 @@ func (c *conversation) close(words []byte) {
 	}()
 }
 
+// hangUp closes without a word, and has the Stop wait for the router to close as well. From then on it is in graceful
+// restart, and nothing that its BFD makes of our silence can take the routes away.
+func (c *conversation) hangUp() {
+	half, ok := c.conn.(interface{ CloseWrite() error })
+	if !ok {
+		c.close(nil)
+		return
+	}
+	c.closed = true
+	c.s.closing.Go(func() {
+		defer c.conn.Close()
+		_ = c.conn.SetDeadline(time.Now().Add(closePatience))
+		if half.CloseWrite() == nil {
+			_, _ = io.Copy(io.Discard, c.conn)
+		}
+	})
+}
+
 // ending is how a session that ended counts.
 func (c *conversation) ending(operator bool) failure {
 	switch {
@@ -441,7 +459,7 @@ func (c *conversation) obeyStop() (failure, bool) {
 		return 0, true
 	case how.Restart && len(c.hello.negotiated.GracefulRestart) > 0:
 		s.fail(bgp.Left, "this speaker restarts, and the router keeps its routes")
-		c.close(nil)
+		c.hangUp()
 		return 0, true
 	case s.rib.leaving:
 		return 0, false // it lingers

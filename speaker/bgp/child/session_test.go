@@ -43,12 +43,31 @@ func (n *fakeNetwork) dial(_ context.Context, _ *bgp.Peer, router netip.Addr) (n
 	if script == nil {
 		return nil, unix.ECONNREFUSED
 	}
-	ours, theirs := net.Pipe()
+	ours, theirs := halfPipes()
 	go func() {
 		defer theirs.Close()
 		script(theirs)
 	}()
 	return ours, nil
+}
+
+// halfPipe is an end of a connection each direction of which can be closed apart, as TCP's can.
+type halfPipe struct {
+	net.Conn
+	out net.Conn
+}
+
+func halfPipes() (a, b net.Conn) {
+	aIn, bOut := net.Pipe()
+	bIn, aOut := net.Pipe()
+	return &halfPipe{aIn, aOut}, &halfPipe{bIn, bOut}
+}
+
+func (h *halfPipe) Write(b []byte) (int, error) { return h.out.Write(b) }
+func (h *halfPipe) CloseWrite() error           { return h.out.Close() }
+func (h *halfPipe) Close() error                { return errors.Join(h.out.Close(), h.Conn.Close()) }
+func (h *halfPipe) SetDeadline(at time.Time) error {
+	return errors.Join(h.out.SetDeadline(at), h.Conn.SetDeadline(at))
 }
 
 func (n *fakeNetwork) router(context.Context, string) (netip.Addr, error) {
@@ -539,6 +558,34 @@ func TestRestarting(t *testing.T) {
 			if (words == 0) != graceful || h.stopped.IsZero() {
 				t.Errorf("graceful %t: %d words, stopped at %s", graceful, words, h.stopped)
 			}
+		})
+	}
+}
+
+// A restart is carried out when the routers have closed too, for only then do they know of it; one that does not is not
+// waited for long.
+func TestARestartWaitsForTheRouters(t *testing.T) {
+	for name, test := range map[string]struct{ closes, stopped time.Duration }{
+		"a router that is slow to close": {300 * time.Millisecond, 300 * time.Millisecond},
+		"a router that never closes":     {time.Hour, closePatience},
+	} {
+		synctest.Test(t, func(t *testing.T) {
+			h, p := newHouse(t), testPeer()
+			p.GracefulRestart = true
+			h.script(p.Address, func(c net.Conn) {
+				good(func(*codec.BGPMessage) {})(c)
+				time.Sleep(test.closes)
+			})
+			h.tell(withRoute(p))
+			settle()
+			begin := time.Now()
+			h.tell(bgp.Order{Stop: &bgp.Stop{Restart: true}})
+			time.Sleep(2 * time.Second)
+			synctest.Wait()
+			if took := h.stopped.Sub(begin); took < test.stopped || took > test.stopped+100*time.Millisecond {
+				t.Errorf("%s: stopped after %s, not %s", name, took, test.stopped)
+			}
+			time.Sleep(2 * time.Hour) // for the script to end
 		})
 	}
 }
