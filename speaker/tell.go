@@ -27,6 +27,9 @@ func (l *loop) tellMoves(now time.Time, moves []ownership.Move) {
 	if len(mine) == 0 {
 		return
 	}
+	if !l.Observe {
+		l.Log.Info("took addresses", "node", l.NodeName, "addresses", len(mine), "reason", movesInWords(mine))
+	}
 	if l.Observe {
 		l.Log.Info("would announce, if it did more than observe", "node", l.NodeName, "addresses", len(mine))
 		return
@@ -49,6 +52,11 @@ func (l *loop) tellMoves(now time.Time, moves []ownership.Move) {
 
 // manyInWords tells of many moves at once.
 func manyInWords(moves []ownership.Move, node string) string {
+	return fmt.Sprintf("%d addresses are announced from node %s now (%s)", len(moves), node, movesInWords(moves))
+}
+
+// movesInWords says how many moved from where, and why.
+func movesInWords(moves []ownership.Move) string {
 	why := map[string]int{}
 	for _, m := range moves {
 		from := m.From
@@ -65,7 +73,7 @@ func manyInWords(moves []ownership.Move, node string) string {
 	if len(words) > most {
 		words = append(words[:most], "…")
 	}
-	return fmt.Sprintf("%d addresses are announced from node %s now (%s)", len(moves), node, strings.Join(words, "; "))
+	return strings.Join(words, "; ")
 }
 
 // tellConflicts tells by events who else has addresses of this node.

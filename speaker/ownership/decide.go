@@ -15,6 +15,8 @@ const (
 	releasedFor = 200 * time.Millisecond
 	// solidFor is for how long a node must not have suspected itself until what it claimed provisionally is its own.
 	solidFor = 2 * time.Second
+	// solidAlone is the same where no other node is heard.
+	solidAlone = 5 * time.Second
 	// isolatedFor is how long a node that suspects itself waits before it claims what others had.
 	isolatedFor = time.Second
 	// resendOffer and offerFor are after how long an offer is sent again, and given up.
@@ -158,12 +160,12 @@ func (m *Machine) hold(u *unit, c Claim) {
 			u.suspected = true
 		case u.suspected:
 			u.suspected, u.clearedAt = false, m.at
-			m.wake(u, m.at+solidFor)
-		case m.at-u.clearedAt >= solidFor:
+			m.wake(u, m.solidAt(u))
+		case m.at >= m.solidAt(u):
 			c.Provisional = false
 			m.claim(u, c)
 		default:
-			m.wake(u, u.clearedAt+solidFor)
+			m.wake(u, m.solidAt(u))
 		}
 	}
 	self := u.group.candidate(m.self)
@@ -188,6 +190,15 @@ func (m *Machine) hold(u *unit, c Claim) {
 		u.declined = nil
 	}
 	m.handOver(u, self)
+}
+
+// solidAt is when a provisional claim that is not suspected any more becomes this node's own. Who hears nobody waits longer: those
+// that it was cut off from may just be about to find it.
+func (m *Machine) solidAt(u *unit) time.Duration {
+	if !m.hears {
+		return u.clearedAt + solidAlone
+	}
+	return max(u.clearedAt, m.hearsSince) + solidFor
 }
 
 // handOver offers u to another when this node should not have it any longer. Failback is not decided here but for all
@@ -375,7 +386,8 @@ func (m *Machine) takeVacant() {
 		case nil:
 			m.setOwner(u, nil, CauseGone)
 		case m.self:
-			if from, wait := m.doubts(u, dead); wait && m.at < from+isolatedFor {
+			from, doubts := m.doubts(u, dead)
+			if doubts && m.at < from+isolatedFor {
 				m.wake(u, from+isolatedFor)
 				continue
 			}
@@ -383,21 +395,25 @@ func (m *Machine) takeVacant() {
 			if dead.node == nil {
 				cause = CauseFirstClaim
 			}
-			m.take(u, dead, cause)
+			m.takeAs(u, dead, cause, doubts)
 		default:
 			m.wake(u, u.expireAt)
 		}
 	}
 }
 
-// doubts reports whether this node should wait before it claims what another had, and from when on it counts: it suspects itself, it
-// hears nobody, or it has only just begun to hear anybody. A node whose link is back after it was cut off hears of one node after
-// the other, and of everybody's claims, in a moment, and until then takes them for lost.
-func (m *Machine) doubts(u *unit, dead claimant) (from time.Duration, wait bool) {
-	if dead.node != nil && (!m.hears || m.at < m.hearsSince+isolatedFor) {
-		return max(u.vacantFrom, u.expectedFrom, m.hearsSince), true
+// doubts reports whether this node should wait before it claims what another had, and claim it provisionally, and from when on it
+// counts: it suspects itself, it hears nobody, or it has only just begun to be well or to hear anybody. A node whose link is back after
+// it was cut off hears of one node after the other, and of everybody's claims, in a moment, and until then takes them for lost.
+func (m *Machine) doubts(u *unit, dead claimant) (from time.Duration, doubts bool) {
+	had := dead.node != nil || u.term > 0
+	switch back := max(m.hearsSince, m.wellSince, u.wellSince); {
+	case m.isolated(u):
+		return u.vacantFrom, true
+	case had && (!m.hears || m.at < back+isolatedFor):
+		return max(u.vacantFrom, u.expectedFrom, back), true
 	}
-	return u.vacantFrom, m.isolated(u)
+	return u.vacantFrom, false
 }
 
 // heir returns whom a vacant unit falls to.
@@ -431,8 +447,13 @@ func (m *Machine) expect(u *unit, n *node) {
 
 // take claims u, after claim before.
 func (m *Machine) take(u *unit, before claimant, cause Cause) {
+	m.takeAs(u, before, cause, m.isolated(u))
+}
+
+// takeAs claims u as take does, provisionally or not.
+func (m *Machine) takeAs(u *unit, before claimant, cause Cause, provisional bool) {
 	fresh := before.node == nil && (u.term == 0 || m.at-u.vacantFrom > restFor)
-	m.claim(u, Claim{Term: min(u.term+1, maxTerm), Cause: cause, Provisional: m.isolated(u), Held: before.Held})
+	m.claim(u, Claim{Term: min(u.term+1, maxTerm), Cause: cause, Provisional: provisional, Held: before.Held})
 	u.probing = fresh || before.Held
 	if before.Held {
 		u.retryAt = always

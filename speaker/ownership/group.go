@@ -95,6 +95,9 @@ func (m *Machine) place(u *unit, p Placement, seen map[*Candidate]*group) {
 		m.unbalance(g) // the failback may be another
 		return
 	}
+	if before, now := u.group.candidate(m.self), g.candidate(m.self); before != nil && before.dead && (now == nil || !now.dead) {
+		u.wellSince = m.at
+	}
 	counted := u.counted
 	m.count(u, nil)
 	if u.group != nil {

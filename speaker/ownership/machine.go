@@ -24,6 +24,7 @@ type Machine struct {
 	names        []string // of the members, sorted
 	hears        bool     // another member than this node
 	hearsSince   time.Duration
+	wellSince    time.Duration // since when this node does not suspect itself any more
 	wholeSince   time.Duration
 	stableSince  time.Duration
 	settled      bool

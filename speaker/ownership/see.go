@@ -11,6 +11,9 @@ func (m *Machine) see(in Input) {
 	m.whole = in.Whole
 	if m.alone != in.Isolated {
 		m.alone = in.Isolated
+		if !m.alone {
+			m.wellSince = m.at
+		}
 		for u := range m.open {
 			m.touch(u)
 		}

@@ -63,6 +63,7 @@ type unit struct {
 	// While it is vacant: who should take it, since when, until when that is waited for, and who did not.
 	expected     *node
 	expectedFrom time.Duration
+	wellSince    time.Duration // since when this node's own link that it needs is not dead any more
 	expireAt     time.Duration
 	passed       []*node
 

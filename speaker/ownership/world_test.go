@@ -4,7 +4,6 @@ import (
 	"cmp"
 	"container/heap"
 	"fmt"
-	"maps"
 	"math/rand/v2"
 	"slices"
 	"time"
@@ -51,6 +50,7 @@ type host struct {
 	gossip  int // on which side of a split of the gossip
 	wire    int // and of one of the segment, which splits the gossip too
 	leaving bool
+	cutFrom time.Duration // since when nobody else is on its side of the segment
 	jump    time.Duration // its clock is off by this
 	speaker *speaker      // nil while none runs
 	lives   uint64
@@ -84,7 +84,7 @@ func newWorld(seed uint64, hosts, units int) *world {
 	}
 	w.units = addresses("192.0.2.1", units)
 	for _, name := range nodes(hosts) {
-		w.hosts = append(w.hosts, &host{w: w, name: name, up: true, session: 1})
+		w.hosts = append(w.hosts, &host{w: w, name: name, up: true, session: 1, cutFrom: always})
 	}
 	for _, u := range w.units {
 		w.may[u] = w.everywhere()
@@ -257,10 +257,23 @@ func (w *world) rehear() {
 			w.after(agreed+w.between(0, 10*w.lag), func() { s.judge(o, true) })
 			w.after(w.between(5*time.Millisecond, 100*time.Millisecond), func() { s.judge(o, false) })
 			w.after(w.between(w.lag, 3*w.lag), func() { s.member(o, false) })
-			w.after(w.between(100*time.Millisecond, 500*time.Millisecond), func() { s.member(o, true) })
-			w.after(w.between(700*time.Millisecond, 1500*time.Millisecond), func() { s.member(o, true) })
+			w.after(w.between(100*time.Millisecond, 500*time.Millisecond), func() { s.member(o, o.speaker != nil && s.hears(o)) })
+			w.after(w.between(600*time.Millisecond, 3*time.Second), func() { s.member(o, true) })
 		}
 	}
+	for _, h := range w.hosts {
+		switch {
+		case slices.ContainsFunc(w.hosts, func(o *host) bool { return o != h && o.up && o.wire == h.wire }):
+			h.cutFrom = always
+		case h.cutFrom == always:
+			h.cutFrom = w.now
+		}
+	}
+}
+
+// suspects reports whether h is cut off and knows it. Two nodes can't tell who of them is.
+func (h *host) suspects() bool {
+	return len(h.w.hosts) > 2 && h.cutFrom != always && h.w.now-h.cutFrom >= 200*time.Millisecond
 }
 
 // judge has s learn what detection says of o now; that it is not alive only when all is true.
@@ -275,8 +288,8 @@ func (s *speaker) judge(o *host, all bool) {
 	default:
 		state, life = Alive, o.speaker.life
 	}
-	if state != Alive && !all {
-		return
+	if state != Alive && (!all || s.suspects()) {
+		return // who is cut off judges nobody
 	}
 	if state != s.verdicts[o.name] {
 		s.verdicts[o.name] = state
@@ -342,16 +355,12 @@ func (s *speaker) step() {
 		}
 	}
 	in.Accounted = true
-	alone := len(w.hosts) > 2 && slices.Contains(slices.Collect(maps.Values(s.verdicts)), Dead)
 	for _, o := range w.hosts {
 		if _, heard := s.members[o.name]; o != s.host && !heard && s.hears(o) && o.speaker != nil {
 			in.Accounted = false
 		}
-		if o != s.host && o.up && o.wire == s.wire {
-			alone = false
-		}
 	}
-	in.Isolated = alone
+	in.Isolated = s.suspects()
 	out := s.machine.Step(time.Unix(1e9, 0).Add(w.now+s.jump), in)
 	if !w.quiet {
 		for _, mv := range out.Moves {
