@@ -3,7 +3,6 @@ package gossip
 import (
 	"encoding/binary"
 	"errors"
-	"log"
 	"net"
 	"sync"
 	"sync/atomic"
@@ -50,15 +49,6 @@ const (
 
 var errMalformed = errors.New("stream that does not begin like an encrypted message")
 
-// listen opens the sockets that d asks for.
-func listen(d Desired, logger *log.Logger) (memberlist.NodeAwareTransport, error) {
-	return memberlist.NewNetTransport(&memberlist.NetTransportConfig{
-		BindAddrs: []string{d.Listen.Addr().String()},
-		BindPort:  int(d.Listen.Port()),
-		Logger:    logger,
-	})
-}
-
 // newGuard wraps a transport. refused is told what was dropped, from any goroutine.
 func newGuard(inner memberlist.NodeAwareTransport, refused func(what string)) *guard {
 	g := &guard{
@@ -93,8 +83,7 @@ func (g *guard) DialTimeout(addr string, timeout time.Duration) (net.Conn, error
 	return g.DialAddressTimeout(memberlist.Address{Addr: addr}, timeout)
 }
 
-// Shutdown implements memberlist.Transport. The pumps run on until the inner transport has stopped, which
-// waits for them to take what it has in hand.
+// Shutdown implements memberlist.Transport. The pumps run on until the inner transport has stopped.
 func (g *guard) Shutdown() error {
 	var err error
 	g.stop.Do(func() {

@@ -157,7 +157,6 @@ type fakePort struct {
 	hang    atomic.Bool // nudges do nothing
 
 	mu       sync.Mutex
-	listened []netip.Addr
 	filtered int // calls of Listen
 	joined   map[netip.Addr]bool
 	refuses  map[netip.Addr]error // groups that cannot be joined
@@ -168,10 +167,9 @@ type fakePort struct {
 
 var _ port = (*fakePort)(nil)
 
-func (p *fakePort) Listen(addresses []netip.Addr) error {
+func (p *fakePort) Listen(_, _ []netip.Addr) error {
 	p.mu.Lock()
 	defer p.mu.Unlock()
-	p.listened = addresses
 	p.filtered++
 	return nil
 }

@@ -46,7 +46,7 @@
 // unsolicited advertisement with Override from the link-local address to all nodes. With the first and
 // the fourth round go directed refreshes, which nobody may ignore: an ordinary request from
 // the address to each router of a default route, and to the hosts that asked for it lately. With the last one,
-// and with each refresh (once a minute, jittered, spread evenly), goes a look: a probe that asks who else
+// and with each refresh (once a minute, jittered, spread evenly over four occasions a second), goes a look: a probe that asks who else
 // has the address.
 //
 // Announcements keep to a pace, first frames first, and of those the addresses asked for last. Of so many that
@@ -104,8 +104,8 @@
 //     solicitation to the address itself, and as the address is on no interface of
 //     this node, no raw socket gets to see it: tried, and neither does one with
 //     forwarding switched on. The packet socket sees it.
-//   - A filter in the kernel passes requests for our addresses, and little else,
-//     before they cost a wake-up: see requestFilter.
+//   - A filter in the kernel passes requests for our addresses, what others say of those that are
+//     answered here, and little else, before they cost a wake-up: see requestFilter.
 //   - Groups are joined by IPv6 sockets, as only that makes the kernel report
 //     them to switches: see groups.
 //   - Frames are read and written one by one, with recvmsg(2) and write(2), until

@@ -69,10 +69,10 @@ func cover(addresses []netip.Addr, limit int) []span {
 // another host or was sent by this one.
 const packetMulticast = 2
 
-// requestFilter returns the program for what concerns addresses in spans: requests for them, and what others
-// say of them. Without spans it passes nothing.
-func requestFilter(f Family, spans []span) []bpf.Instruction {
-	if len(spans) == 0 {
+// requestFilter returns the program that passes requests for addresses in asked, and what others say of those in claimed.
+// Without either it passes nothing.
+func requestFilter(f Family, asked, claimed []span) []bpf.Instruction {
+	if len(asked)+len(claimed) == 0 {
 		return []bpf.Instruction{bpf.RetConstant{Val: 0}}
 	}
 	program := []bpf.Instruction{
@@ -92,20 +92,39 @@ func requestFilter(f Family, spans []span) []bpf.Instruction {
 	case IPv4:
 		require(arpHardwareType, 4, hardwareTypeEthernet<<16|etherTypeIPv4)
 		require(arpLengths, 2, ethernetIPv4Lengths)
-		// Whoever says to have one of our addresses, by whatever operation; or else a request for one.
-		program = append(program, contains(arpSenderAddress, spans, nil)...)
+		// Whoever says to have one of the addresses, by whatever operation.
+		program = append(program, contains(arpSenderAddress, claimed, nil)...)
+		// Or else a request for one; not one that is a statement.
 		require(arpOperation, 2, 1)
-		return append(program, contains(arpTargetAddress, spans, refuse)...)
+		program = append(program,
+			bpf.LoadAbsolute{Off: arpSenderAddress, Size: 4},
+			bpf.TAX{},
+			bpf.LoadAbsolute{Off: arpTargetAddress, Size: 4},
+			bpf.JumpIfX{Cond: bpf.JumpNotEqual, SkipTrue: 1},
+			refuse)
+		return append(program, contains(arpTargetAddress, asked, refuse)...)
 	default:
 		require(ipv6NextHeader, 2, protocolICMPv6<<8|255)
-		require(icmpv6Type, 2, 135<<8, 136<<8)
-		return append(program, contains(nsTarget+12, spans, refuse)...)
+		says := contains(nsTarget+12, claimed, refuse)
+		program = append(program,
+			bpf.LoadAbsolute{Off: icmpv6Type, Size: 2},
+			bpf.JumpIf{Cond: bpf.JumpEqual, Val: 136 << 8, SkipTrue: 1},
+			bpf.Jump{Skip: uint32(len(says))})
+		program = append(program, says...)
+		require(icmpv6Type, 2, 135<<8)
+		return append(program, contains(nsTarget+12, asked, refuse)...)
 	}
 }
 
 // contains returns a program that passes a frame when the filter key at offset is in one of the spans. If not, it
 // ends with miss, or goes on with what comes after it if miss is nil.
 func contains(offset uint32, spans []span, miss bpf.Instruction) []bpf.Instruction {
+	if len(spans) == 0 && miss == nil {
+		return nil
+	}
+	if len(spans) == 0 {
+		return []bpf.Instruction{miss}
+	}
 	// Below the first span nothing passes; search relies on it.
 	program := append([]bpf.Instruction{
 		bpf.LoadAbsolute{Off: offset, Size: 4},

@@ -93,7 +93,7 @@ func TestSearch(t *testing.T) {
 			addresses = append(addresses, netip.AddrFrom4([4]byte{byte(r.Uint32()), byte(r.Uint32()), byte(r.Uint32()), byte(r.Uint32())}))
 		}
 		spans := cover(addresses, count)
-		program := requestFilter(IPv4, spans)
+		program := requestFilter(IPv4, spans, spans)
 		outside := netip.AddrFrom4([4]byte{})
 		if raw, err := bpf.Assemble(program); err != nil || len(raw) > 4096 {
 			t.Fatalf("%d spans: program of %d instructions: %v", count, len(raw), err)
@@ -123,28 +123,37 @@ func TestFilterPassesRequestsForUsAlone(t *testing.T) {
 		name      string
 		family    Family
 		addresses []netip.Addr
+		claimed   []netip.Addr
 		frame     []byte
 		want      bool
 	}{
-		{"a request for our address", IPv4, []netip.Addr{vip4}, ask4, true},
-		{"a request for another's", IPv4, []netip.Addr{vip4}, arpRequest(clientMAC, client4, vip4.Next()), false},
-		{"somebody who says to have our address, by a reply", IPv4, []netip.Addr{vip4}, appendGratuitousReply(nil, otherMAC, vip4), true},
-		{"by a request", IPv4, []netip.Addr{vip4}, arpRequest(otherMAC, vip4, client4), true},
-		{"a reply of another's", IPv4, []netip.Addr{vip4}, appendGratuitousReply(nil, otherMAC, vip4.Next()), false},
-		{"a reply to our address", IPv4, []netip.Addr{vip4}, appendARPReply(nil, otherMAC, otherMAC, question{client4, vip4, ourMAC}), false},
-		{"another hardware type", IPv4, []netip.Addr{vip4}, changed(ask4, arpHardwareType, 0, 6), false},
-		{"other lengths", IPv4, []netip.Addr{vip4}, changed(ask4, arpLengths, 8, 4), false},
-		{"a frame that is too short", IPv4, []netip.Addr{vip4}, ask4[:40], false},
-		{"anything, while there is nothing to answer", IPv4, nil, ask4, false},
-		{"a solicitation of our address", IPv6, []netip.Addr{vip6}, ask6, true},
-		{"a solicitation of another's", IPv6, []netip.Addr{vip6}, neighborSolicitation(clientMAC, client6, vip6.Next()), false},
-		{"an advertisement of our address", IPv6, []netip.Addr{vip6}, appendUnsolicitedAdvertisement(nil, otherMAC, ourLinkLocal, vip6), true},
-		{"an advertisement of another's", IPv6, []netip.Addr{vip6}, appendUnsolicitedAdvertisement(nil, otherMAC, ourLinkLocal, vip6.Next()), false},
-		{"a solicitation that a router forwarded", IPv6, []netip.Addr{vip6}, changed(ask6, ipv6HopLimit, 254), false},
-		{"other IPv6", IPv6, []netip.Addr{vip6}, changed(ask6, ipv6NextHeader, 17), false},
+		{"a request for our address", IPv4, []netip.Addr{vip4}, []netip.Addr{vip4}, ask4, true},
+		{"a request for another's", IPv4, []netip.Addr{vip4}, []netip.Addr{vip4}, arpRequest(clientMAC, client4, vip4.Next()), false},
+		{"somebody who says to have our address, by a reply", IPv4, []netip.Addr{vip4}, []netip.Addr{vip4}, appendGratuitousReply(nil, otherMAC, vip4), true},
+		{"by a request", IPv4, []netip.Addr{vip4}, []netip.Addr{vip4}, arpRequest(otherMAC, vip4, client4), true},
+		{"a reply of another's", IPv4, []netip.Addr{vip4}, []netip.Addr{vip4}, appendGratuitousReply(nil, otherMAC, vip4.Next()), false},
+		{"a reply to our address", IPv4, []netip.Addr{vip4}, []netip.Addr{vip4}, appendARPReply(nil, otherMAC, otherMAC, question{client4, vip4, ourMAC}), false},
+		{"another hardware type", IPv4, []netip.Addr{vip4}, []netip.Addr{vip4}, changed(ask4, arpHardwareType, 0, 6), false},
+		{"other lengths", IPv4, []netip.Addr{vip4}, []netip.Addr{vip4}, changed(ask4, arpLengths, 8, 4), false},
+		{"a frame that is too short", IPv4, []netip.Addr{vip4}, []netip.Addr{vip4}, ask4[:40], false},
+		{"a request for an address that is stood by for", IPv4, []netip.Addr{vip4}, nil, ask4, true},
+		{"what its owner says of it, by a request", IPv4, []netip.Addr{vip4}, nil, arpRequest(otherMAC, vip4, vip4), false},
+		{"or by a reply", IPv4, []netip.Addr{vip4}, nil, appendGratuitousReply(nil, otherMAC, vip4), false},
+		{"what is said of an address that is not to be answered", IPv4, []netip.Addr{vip4.Next()}, []netip.Addr{vip4}, appendGratuitousReply(nil, otherMAC, vip4), true},
+		{"a request for one", IPv4, []netip.Addr{vip4.Next()}, []netip.Addr{vip4}, ask4, false},
+		{"a solicitation of an address that is stood by for", IPv6, []netip.Addr{vip6}, nil, ask6, true},
+		{"what its owner says of it", IPv6, []netip.Addr{vip6}, nil, appendUnsolicitedAdvertisement(nil, otherMAC, ourLinkLocal, vip6), false},
+		{"a solicitation of one that is not to be answered", IPv6, nil, []netip.Addr{vip6}, ask6, false},
+		{"anything, while there is nothing to answer", IPv4, nil, nil, ask4, false},
+		{"a solicitation of our address", IPv6, []netip.Addr{vip6}, []netip.Addr{vip6}, ask6, true},
+		{"a solicitation of another's", IPv6, []netip.Addr{vip6}, []netip.Addr{vip6}, neighborSolicitation(clientMAC, client6, vip6.Next()), false},
+		{"an advertisement of our address", IPv6, []netip.Addr{vip6}, []netip.Addr{vip6}, appendUnsolicitedAdvertisement(nil, otherMAC, ourLinkLocal, vip6), true},
+		{"an advertisement of another's", IPv6, []netip.Addr{vip6}, []netip.Addr{vip6}, appendUnsolicitedAdvertisement(nil, otherMAC, ourLinkLocal, vip6.Next()), false},
+		{"a solicitation that a router forwarded", IPv6, []netip.Addr{vip6}, []netip.Addr{vip6}, changed(ask6, ipv6HopLimit, 254), false},
+		{"other IPv6", IPv6, []netip.Addr{vip6}, []netip.Addr{vip6}, changed(ask6, ipv6NextHeader, 17), false},
 	} {
 		t.Run(c.name, func(t *testing.T) {
-			if got := passes(t, requestFilter(c.family, cover(c.addresses, 64)), c.frame); got != c.want {
+			if got := passes(t, requestFilter(c.family, cover(c.addresses, 64), cover(c.claimed, 64)), c.frame); got != c.want {
 				t.Errorf("the filter says %v", got)
 			}
 		})

@@ -127,7 +127,7 @@ func FuzzNDP(f *testing.F) {
 	f.Add(duplicateProbe(clientMAC, vip6))
 	f.Add(appendUnsolicitedAdvertisement(nil, otherMAC, ourLinkLocal, vip6))
 	f.Add([]byte{})
-	filter := requestFilter(IPv6, cover([]netip.Addr{vip6}, 64))
+	filter := requestFilter(IPv6, cover([]netip.Addr{vip6}, 64), cover([]netip.Addr{vip6}, 64))
 	answers := &table{bindings: map[netip.Addr]binding{vip6: {}}, addresses: []netip.Addr{vip6}}
 	f.Fuzz(func(t *testing.T, frame []byte) {
 		frame = slices.Clone(frame)

@@ -11,9 +11,9 @@ import (
 
 // A port is the sockets of one segment: what a [responder] needs of the world.
 type port interface {
-	// Listen lets requests for these addresses through from now on, and no
-	// others but for what the kernel's filter has no room to tell apart.
-	Listen(addresses []netip.Addr) error
+	// Listen lets requests for the addresses in asked through from now on, what others say of those in claimed, and
+	// nothing else but for what the kernel's filter has no room to tell apart.
+	Listen(asked, claimed []netip.Addr) error
 	// Join joins the multicast group, so that switches and the interface
 	// itself deliver what is sent to it, and Leave leaves it. A Join that failed
 	// has joined nothing.

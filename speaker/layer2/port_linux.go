@@ -39,15 +39,16 @@ type linuxPort struct {
 	conn   *packet.Conn
 	raw    syscall.RawConn
 	groups *groups
-	spans  []span // what the filter passes
-	limit  int    // how many spans the kernel has room for, as far as we know
+	// What the filter passes.
+	asked, claimed []span
+	limit          int // how many spans the kernel has room for, as far as we know
 }
 
 var _ port = (*linuxPort)(nil)
 
 func openPort(link Link, family Family) (port, error) {
 	// Nothing passes until Listen says what.
-	closed, err := bpf.Assemble(requestFilter(family, nil))
+	closed, err := bpf.Assemble(requestFilter(family, nil, nil))
 	if err != nil {
 		return nil, fmt.Errorf("assembling filter: %w", err)
 	}
@@ -75,19 +76,19 @@ func openPort(link Link, family Family) (port, error) {
 	return &linuxPort{family: family, conn: conn, raw: raw, groups: newGroups(link.Index), limit: maxSpans}, nil
 }
 
-func (p *linuxPort) Listen(addresses []netip.Addr) error {
+func (p *linuxPort) Listen(asked, claimed []netip.Addr) error {
 	for {
-		spans := cover(addresses, p.limit)
-		if slices.Equal(spans, p.spans) {
+		a, c := cover(asked, p.limit), cover(claimed, p.limit)
+		if slices.Equal(a, p.asked) && slices.Equal(c, p.claimed) {
 			return nil
 		}
-		program, err := bpf.Assemble(requestFilter(p.family, spans))
+		program, err := bpf.Assemble(requestFilter(p.family, a, c))
 		if err != nil {
 			return fmt.Errorf("assembling filter: %w", err)
 		}
 		err = p.conn.SetBPF(program)
 		if err == nil {
-			p.spans = spans
+			p.asked, p.claimed = a, c
 		}
 		// Programs are charged to net.core.optmem_max, the old one with the new.
 		if !errors.Is(err, unix.ENOMEM) || p.limit <= minSpans {

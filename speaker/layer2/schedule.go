@@ -56,6 +56,7 @@ type schedule struct {
 	// over, zero for never, and random is in [0, 1).
 	refresh time.Duration
 	random  func() float64
+	began   time.Time // the first add
 }
 
 type entry struct {
@@ -93,7 +94,9 @@ func newSchedule(forms int, pace *rate.Limiter, refresh time.Duration, random fu
 // When it was asked for last, if ever, is asked.
 func (s *schedule) add(now time.Time, address netip.Addr, asked time.Time) {
 	s.remove(address)
-	s.added++
+	if s.added++; s.added == 1 {
+		s.began = now
+	}
 	e := &entry{address: address, due: now, order: s.added, asked: asked}
 	s.entries[address] = e
 	s.waiting.push(e)
@@ -178,7 +181,7 @@ func (s *schedule) next(now time.Time) (f outgoing, ok bool, wake time.Time) {
 		e.step = next
 		s.waiting.push(e)
 	case s.refresh > 0:
-		e.due = now.Add(s.pause(e.inTurn))
+		e.due = s.together(now.Add(s.pause(e.inTurn)))
 		e.step, e.inTurn, e.again = stepCount(s.forms)-step(s.forms), true, false
 		s.waiting.push(e)
 	default:
@@ -213,6 +216,20 @@ func (s *schedule) free() bool {
 	}
 	s.turn = (s.turn + 1) % times
 	return s.turn != 0
+}
+
+// refreshesTogether is how far apart refreshes go out, those due until then together: with thousands of addresses, neither this
+// process nor those that hear it have to wake up for each. It is at most a hundredth of the interval.
+const refreshesTogether = 250 * time.Millisecond
+
+// together returns when what is due then is refreshed.
+func (s *schedule) together(due time.Time) time.Time {
+	step := min(refreshesTogether, s.refresh/100)
+	if step <= 0 {
+		return due
+	}
+	late := due.Sub(s.began) % step
+	return due.Add((step - late) % step)
 }
 
 // refreshJitter is by how much of the interval a refresh comes early or late.

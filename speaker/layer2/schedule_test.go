@@ -209,8 +209,8 @@ func TestRepeating(t *testing.T) {
 	}
 }
 
-// However addresses came to be announced together, refreshes come one by one and
-// each address has its own within the interval, give or take a quarter.
+// However addresses came to be announced together, refreshes are spread and each address has its own within the interval, give or
+// take a quarter; there are a few occasions in a second, however many addresses there are.
 func TestRefreshesAreSpread(t *testing.T) {
 	const (
 		count    = 600
@@ -228,6 +228,7 @@ func TestRefreshesAreSpread(t *testing.T) {
 			}
 			var (
 				perSecond = make(map[int]int)
+				occasions = make(map[time.Time]bool)
 				last      = make(map[netip.Addr]time.Time)
 				refreshes = make(map[netip.Addr]int)
 				again     = epoch.Add(began - time.Second)
@@ -249,12 +250,16 @@ func TestRefreshesAreSpread(t *testing.T) {
 					continue
 				}
 				perSecond[int(now.Sub(epoch)/time.Second)]++
+				occasions[now] = true
 				if refreshes[a]++; refreshes[a] > 1 {
 					if gap := now.Sub(last[a]); gap < interval*3/4 || gap > interval*5/4+time.Second {
 						t.Fatalf("%v was refreshed after %v", a, gap)
 					}
 				}
 				last[a] = now
+			}
+			if most := int(20 * interval / refreshesTogether); len(occasions) > most {
+				t.Errorf("%d occasions in 20 intervals, want %d at most", len(occasions), most)
 			}
 			for second, n := range perSecond {
 				if n > 3*count/60 {

@@ -113,14 +113,14 @@ func (w *work) follow() error {
 	return nil
 }
 
-// filter has the kernel pass what is about the addresses of the table, and about canaries. It opens for
-// everything at once; it is one program.
+// filter has the kernel pass requests for the addresses of the table, and what others say of those that are answered here, and of
+// canaries: what an owner says is not for those who only stand by. It opens for everything at once; it is one program.
 func (w *work) filter() error {
-	addresses := w.seen.addresses
+	claimed := w.seen.announced
 	if canaries := *w.responder.canaries.Load(); len(canaries) > 0 {
-		addresses = slices.Concat(addresses, canaries)
+		claimed = slices.Concat(claimed, canaries)
 	}
-	if err := w.port.Listen(addresses); err != nil {
+	if err := w.port.Listen(w.seen.addresses, claimed); err != nil {
 		return fmt.Errorf("filtering %s on %s: %w", w.segment.family, w.segment.iface, err)
 	}
 	return nil
