@@ -29,10 +29,11 @@ func (r *readiness) get() []string {
 	return r.waits
 }
 
-// serveHealth answers /healthz (the process runs) and /readyz (it has its view and announces what is its to
-// announce) until ctx ends.
-func serveHealth(ctx context.Context, address string, r *readiness) error {
+// serveHealth answers /healthz (the process runs), /readyz (it has its view and announces what is its to
+// announce) and who asks what it sees (see package inspect) until ctx ends.
+func serveHealth(ctx context.Context, address string, r *readiness, insight http.Handler) error {
 	mux := http.NewServeMux()
+	mux.Handle("/", insight)
 	mux.HandleFunc("GET /healthz", func(w http.ResponseWriter, _ *http.Request) { fmt.Fprintln(w, "ok") })
 	mux.HandleFunc("GET /readyz", func(w http.ResponseWriter, _ *http.Request) {
 		if waits := r.get(); len(waits) > 0 {

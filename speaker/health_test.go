@@ -44,7 +44,7 @@ func TestHealth(t *testing.T) {
 	address, ready := freeAddress(t), &readiness{waits: []string{"the API server", "gossip"}}
 	ctx, stop := context.WithCancel(t.Context())
 	ended := make(chan error)
-	go func() { ended <- serveHealth(ctx, address, ready) }()
+	go func() { ended <- serveHealth(ctx, address, ready, http.NotFoundHandler()) }()
 	for deadline := time.Now().Add(5 * time.Second); get("http://"+address+"/healthz") != "200 ok"; time.Sleep(time.Millisecond) {
 		if time.Now().After(deadline) {
 			t.Fatal("not healthy")
@@ -61,7 +61,7 @@ func TestHealth(t *testing.T) {
 	if err := <-ended; err != nil {
 		t.Error(err)
 	}
-	if err := serveHealth(t.Context(), "nowhere:99999", ready); err == nil {
+	if err := serveHealth(t.Context(), "nowhere:99999", ready, http.NotFoundHandler()); err == nil {
 		t.Error("listens nowhere")
 	}
 }

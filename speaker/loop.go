@@ -31,6 +31,8 @@ type loop struct {
 	stop   *stopping // nil until this speaker is to stop
 	gained *inbox[netip.Addr]
 	looked *inbox[ownership.Evidence]
+	// questions are answered between two steps, by the loop, and change nothing.
+	questions chan func()
 
 	seen    gossip.Snapshot // what detection was last told
 	links   []layer2.Link
@@ -81,6 +83,7 @@ func newLoop(s *speaker) *loop {
 		stops:        make(chan *stopping, 1),
 		gained:       newInbox[netip.Addr](0, nil),
 		looked:       newInbox[ownership.Evidence](0, nil),
+		questions:    make(chan func()),
 		speech:       newSpeech(),
 		waiting:      map[types.NamespacedName]bool{},
 		statuses:     map[segment]layer2.Status{},
@@ -138,6 +141,9 @@ func (l *loop) run(ctx context.Context, hasSynced func() bool) {
 				// What comes with it is taken in with it.
 				feed = nil
 				timer.Reset(min(wait, settleChanges))
+				continue
+			case answer := <-l.questions:
+				answer()
 				continue
 			case l.stop = <-l.stops:
 			case <-l.messages.signal:

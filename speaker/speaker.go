@@ -21,6 +21,7 @@ import (
 	"github.com/clarion-lb/clarion/speaker/bgp"
 	"github.com/clarion-lb/clarion/speaker/detection"
 	"github.com/clarion-lb/clarion/speaker/gossip"
+	"github.com/clarion-lb/clarion/speaker/inspect"
 	"github.com/clarion-lb/clarion/speaker/layer2"
 	"github.com/clarion-lb/clarion/speaker/ownership"
 )
@@ -121,7 +122,9 @@ func Run(ctx context.Context, o Options) error {
 			}
 		})
 	}
-	start(alive, "health checks", func(ctx context.Context) error { return serveHealth(ctx, o.HealthAddress, s.ready) })
+	start(alive, "health checks", func(ctx context.Context) error {
+		return serveHealth(ctx, o.HealthAddress, s.ready, inspect.Handler(inspection{s}))
+	})
 	start(alive, "metrics", s.serveMetrics)
 	start(alive, "layer 2", s.announcer.Run)
 	start(alive, "gossip", s.gossip.Run)
