@@ -48,19 +48,24 @@ func (p *program) explainService() *cobra.Command {
 	var (
 		o      output
 		served classes
+		noLive bool
 	)
 	c := &cobra.Command{
 		Use:     "service NAMESPACE/NAME",
 		Aliases: []string{"svc"},
 		Short:   "Say why a Service has its addresses, or has none, and whether they are announced",
-		Long: `Say why a Service has its addresses, or has none, and whether they are announced: which pools were considered and why each was used or not, what the
-speakers say, what happened lately, and what to do next.
+		Long: `Say why a Service has its addresses, or has none, and whether they are announced: which pools were considered and why each was used or not, which
+node announces each address and since when, why each other node does not, the sessions with routers, what happened lately, and what to do next.
 
-It runs the controller's own decision on what you may read, and says what you may not. The exit code is 1 where the Service lacks an address or is not
-announced.`,
+It runs the controller's own decision on what you may read, and asks the speakers by port-forward; what you may not read or reach it says. The exit code
+is 1 where the Service lacks an address or is not announced.`,
 		Args: cobra.ExactArgs(1),
 		RunE: func(c *cobra.Command, args []string) error {
 			namespace, name, err := p.service(args[0])
+			if err != nil {
+				return err
+			}
+			config, err := p.client()
 			if err != nil {
 				return err
 			}
@@ -71,6 +76,10 @@ announced.`,
 			well := true
 			err = p.show(c.Context(), o, func(ctx context.Context) (printer, any, error) {
 				e, err := explanationOf(ctx, objects, client.ObjectKey{Namespace: namespace, Name: name}, served.served())
+				if err == nil && e.Served && len(e.Addresses) > 0 && !noLive {
+					e.askLive(ctx, p, func() (inspector, error) { return p.liveSpeakers(ctx, config, objects) })
+				}
+				e.conclude()
 				well = e.Well
 				return e, e, err
 			})
@@ -82,6 +91,7 @@ announced.`,
 	}
 	o.flags(c)
 	served.flags(c)
+	c.Flags().BoolVar(&noLive, "no-live", false, "Do not ask the speakers, and go by objects alone.")
 	return c
 }
 
@@ -96,10 +106,13 @@ type explanation struct {
 	// Decision is what the controller's own rules say now.
 	Decision string
 	Pools    []ipam.Verdict `json:",omitempty"`
-	Events   []string       `json:",omitempty"`
-	Unseen   []string       `json:",omitempty"`
-	Next     string         `json:",omitempty"`
-	Well     bool
+	// Announcing is who announces each address, as the speakers see it now, and Routers the sessions that addresses go by.
+	Announcing []announcing    `json:",omitempty"`
+	Routers    []routerSession `json:",omitempty"`
+	Events     []string        `json:",omitempty"`
+	Unseen     []string        `json:",omitempty"`
+	Next       string          `json:",omitempty"`
+	Well       bool
 }
 
 func explanationOf(ctx context.Context, c client.Client, key client.ObjectKey, served v1beta1.ServiceClasses) (explanation, error) {
@@ -115,7 +128,7 @@ func explanationOf(ctx context.Context, c client.Client, key client.ObjectKey, s
 		case err == nil:
 			return true
 		case apierrors.IsForbidden(err):
-			e.Unseen = append(e.Unseen, what)
+			e.Unseen = append(e.Unseen, what+": you may not list them")
 		default:
 			failed = fmt.Errorf("read %s: %w", what, err)
 		}
@@ -127,13 +140,14 @@ func explanationOf(ctx context.Context, c client.Client, key client.ObjectKey, s
 		namespaces corev1.NamespaceList
 		nodes      corev1.NodeList
 		speakers   v1beta1.SpeakerList
+		routes     v1beta1.BGPAdvertisementList
 		events     eventsv1.EventList
 	)
 	if saw("other namespaces' Services", c.List(ctx, &services)) {
-		seen.Services = services.Items
+		seen.Services = append([]corev1.Service{}, services.Items...)
 	}
 	if saw("IPAddressPools", c.List(ctx, &pools)) {
-		seen.Pools = pools.Items
+		seen.Pools = append([]v1beta1.IPAddressPool{}, pools.Items...)
 	}
 	if saw("namespaces", c.List(ctx, &namespaces)) {
 		seen.Namespaces = namespaces.Items
@@ -143,6 +157,9 @@ func explanationOf(ctx context.Context, c client.Client, key client.ObjectKey, s
 	}
 	if saw("Speakers", c.List(ctx, &speakers)) {
 		seen.Speakers = speakers.Items
+	}
+	if saw("BGPAdvertisements", c.List(ctx, &routes)) && goesByBGP(&service, pools.Items, routes.Items) {
+		e.Routers = sessionsOf(speakers.Items)
 	}
 	if saw("events", c.List(ctx, &events, client.InNamespace(key.Namespace))) {
 		e.Events = lately(time.Now(), ofService(events.Items, &service))
@@ -176,7 +193,7 @@ func (e *explanation) fill(service *corev1.Service, seen controller.Seen) {
 	if asked, err := v1beta1.ParseRequest(service.Annotations, service.Spec.LoadBalancerIP); err == nil {
 		e.Asks = asks(asked)
 	}
-	if slices.Contains(e.Unseen, "IPAddressPools") || slices.Contains(e.Unseen, "other namespaces' Services") {
+	if seen.Pools == nil || seen.Services == nil {
 		e.Decision = "not worked out here, as you may not read all that it depends on; the controller's own words follow"
 	} else {
 		d := seen.Explain(service)
@@ -186,17 +203,33 @@ func (e *explanation) fill(service *corev1.Service, seen controller.Seen) {
 		}
 		e.Pools = d.Story
 	}
+}
+
+// askLive adds what the speakers say.
+func (e *explanation) askLive(ctx context.Context, p *program, find func() (inspector, error)) {
+	speakers, err := find()
+	if err == nil {
+		e.Announcing, err = announcedBy(ctx, speakers, e.Service)
+	}
+	if err != nil {
+		e.Unseen = append(e.Unseen, p.unseenLive(err))
+	}
+}
+
+// conclude says whether all is well, and what to do next.
+func (e *explanation) conclude() {
+	if !e.Served {
+		return
+	}
 	is := func(c *metav1.Condition) bool { return c != nil && c.Status == metav1.ConditionTrue }
 	e.Well = is(e.Assigned) && is(e.Announced)
 	switch {
 	case e.Assigned == nil:
 		e.Next = "The controller has not looked at it: see kubectl clarion status."
 	case !is(e.Assigned):
-		e.Next = "Do what the reason " + e.Assigned.Reason + " asks for (docs/reference/conditions.md); the Service is tried again by itself as soon as that has changed."
-	case e.Announced == nil:
-		e.Next = "No speaker has said anything of it: see kubectl clarion speakers."
+		e.Next = doAbout(e.Assigned.Reason) + " The Service is tried again by itself as soon as that has changed."
 	case !is(e.Announced):
-		e.Next = "Do what the reason " + e.Announced.Reason + " asks for (docs/reference/conditions.md)."
+		e.Next = e.nextOf()
 	}
 }
 
@@ -270,6 +303,7 @@ func (e explanation) Print(w io.Writer, s view.Style) error {
 		condition("Assigned", e.Assigned)
 		condition("Announced", e.Announced)
 	}
+	t.Rows = append(t.Rows, e.rowsOf(s, time.Now())...)
 	for i, event := range e.Events {
 		name := ""
 		if i == 0 {
@@ -277,8 +311,12 @@ func (e explanation) Print(w io.Writer, s view.Style) error {
 		}
 		row(name, view.Plain, event)
 	}
-	if len(e.Unseen) > 0 {
-		row("Not seen", view.Doubtful, strings.Join(e.Unseen, ", ")+": you may not list them")
+	for i, u := range e.Unseen {
+		name := "Not seen"
+		if i > 0 {
+			name = ""
+		}
+		row(name, view.Doubtful, u)
 	}
 	row("Next", view.Plain, e.Next)
 	return t.Print(w, s)

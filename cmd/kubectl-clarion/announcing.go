@@ -1,0 +1,330 @@
+package main
+
+import (
+	"cmp"
+	"context"
+	"errors"
+	"fmt"
+	"net/netip"
+	"slices"
+	"strings"
+	"time"
+
+	corev1 "k8s.io/api/core/v1"
+	apierrors "k8s.io/apimachinery/pkg/api/errors"
+	"k8s.io/client-go/rest"
+	"sigs.k8s.io/controller-runtime/pkg/client"
+
+	"github.com/clarion-lb/clarion/api/v1beta1"
+	"github.com/clarion-lb/clarion/cmd/kubectl-clarion/live"
+	"github.com/clarion-lb/clarion/cmd/kubectl-clarion/remedy"
+	"github.com/clarion-lb/clarion/cmd/kubectl-clarion/view"
+	"github.com/clarion-lb/clarion/speaker/inspect"
+)
+
+// announcing is the second half of an explanation: who announces an address, and why nobody else does.
+type announcing struct {
+	Address string
+	// Owner answers at layer 2, AdvertisedBy by BGP.
+	Owner        string   `json:",omitempty"`
+	Ownership    string   `json:",omitempty"`
+	Answering    []string `json:",omitempty"`
+	Wire         []string `json:",omitempty"`
+	AdvertisedBy []string `json:",omitempty"`
+	Nodes        []nodeAnnouncing
+}
+
+// nodeAnnouncing is what one node does about an address, and why no more.
+type nodeAnnouncing struct {
+	Node string
+	Does string
+	Why  string `json:",omitempty"`
+	// Refused is whether the node may not announce it in any way.
+	Refused bool
+	Reason  v1beta1.Reason `json:",omitempty"`
+}
+
+// routerSession is a session that the Service's addresses go by, or should.
+type routerSession struct {
+	Node, Peer, Address string
+	State               v1beta1.BGPState
+	Since               time.Time
+	RoutesSent          int32
+	LastError           string `json:",omitempty"`
+}
+
+// inspector asks running speakers. It is live.Speakers.
+type inspector interface {
+	Nodes() []string
+	Inspect(ctx context.Context, node string, q inspect.Question) (inspect.Report, error)
+	Simulate(ctx context.Context, by string, e inspect.Event, node string) (inspect.Simulation, error)
+}
+
+var _ inspector = (*live.Speakers)(nil)
+
+// liveSpeakers finds the running speakers.
+func (p *program) liveSpeakers(ctx context.Context, config *rest.Config, c client.Client) (inspector, error) {
+	s, err := live.Find(ctx, config, c, p.installedIn)
+	if err != nil {
+		return nil, err
+	}
+	return s, nil
+}
+
+// mostAsked is how many speakers are asked until one answers.
+const mostAsked = 3
+
+// unseenLive says why the live view could not be had, and what one would need.
+func (p *program) unseenLive(err error) string {
+	switch {
+	case apierrors.IsForbidden(err), strings.Contains(err.Error(), "forbidden"):
+		return "who announces it, node by node: you may not list Pods, or not forward ports to them (create pods/portforward), in namespace " + p.installedIn
+	case errors.Is(err, live.ErrNone):
+		return "who announces it, node by node: " + err.Error() + " (another one: --clarion-namespace)"
+	}
+	return "who announces it, node by node: " + err.Error()
+}
+
+// announcedBy asks speakers about a Service's addresses: any of them, and of each address its owner, who alone knows what comes of it on
+// the wire.
+func announcedBy(ctx context.Context, speakers inspector, service string) ([]announcing, error) {
+	var (
+		first inspect.Report
+		err   error
+	)
+	for _, node := range speakers.Nodes()[:min(mostAsked, len(speakers.Nodes()))] {
+		if first, err = speakers.Inspect(ctx, node, inspect.Question{Service: service}); err == nil && len(first.WaitsFor) == 0 {
+			break
+		}
+		if apierrors.IsForbidden(err) || errors.Is(err, inspect.ErrUnknown) {
+			break
+		}
+	}
+	if err != nil {
+		return nil, err
+	}
+	members := map[string]inspect.Member{}
+	for _, m := range first.Members {
+		members[m.Node] = m
+	}
+	var out []announcing
+	for _, a := range first.Addresses {
+		if a.Owner != "" && a.Owner != first.Node && slices.Contains(speakers.Nodes(), a.Owner) {
+			// It may have moved meanwhile, or not answer: then this is left out.
+			if r, err := speakers.Inspect(ctx, a.Owner, inspect.Question{Address: a.Address}); err == nil && len(r.Addresses) == 1 {
+				a.Answering, a.Wire = r.Addresses[0].Answering, r.Addresses[0].Wire
+			}
+		}
+		out = append(out, announcingOf(a, members))
+	}
+	return out, nil
+}
+
+// announcingOf puts into words what a speaker said of an address.
+func announcingOf(a inspect.Address, members map[string]inspect.Member) announcing {
+	out := announcing{Address: a.Address.String(), Owner: a.Owner, Ownership: a.Ownership, Answering: a.Answering, Wire: a.Wire, AdvertisedBy: a.AdvertisedBy}
+	for _, n := range a.Nodes {
+		one := nodeAnnouncing{Node: n.Node}
+		does := []string{}
+		advertises := slices.Contains(a.AdvertisedBy, n.Node)
+		if n.Node == a.Owner {
+			does = append(does, "answers at layer 2")
+		}
+		if advertises {
+			does = append(does, "advertises by BGP")
+		}
+		layer2 := n.Layer2 != v1beta1.ReasonNoAdvertisement
+		routed := n.BGP != "" && n.BGP != v1beta1.ReasonNoAdvertisement
+		var why []string
+		m := members[n.Node]
+		switch {
+		case n.Node == a.Owner, !layer2 && routed:
+		case n.Layer2 == v1beta1.ReasonEligible && (!m.Heard || m.Verdict == "dead"):
+			one.Reason = v1beta1.ReasonNoSpeaker
+			why = append(why, "NoSpeaker: it might, but its speaker is not heard")
+		case n.Layer2 == v1beta1.ReasonEligible:
+			if i := slices.Index(a.Deputies, n.Node); i >= 0 {
+				why = append(why, fmt.Sprintf("it may; takes it if the owner is lost (deputy %d)", i+1))
+			} else {
+				why = append(why, "it may; another has it")
+			}
+		default:
+			one.Reason = n.Layer2
+			why = append(why, string(n.Layer2)+": "+n.Message)
+		}
+		if routed && !advertises {
+			if one.Reason == "" && !layer2 {
+				one.Reason = n.BGP
+			}
+			why = append(why, "not by BGP: "+string(n.BGP))
+		}
+		one.Does, one.Why = strings.Join(does, ", "), strings.Join(why, "; ")
+		if one.Does == "" {
+			one.Does = "nothing"
+			one.Refused = one.Reason != ""
+		}
+		out.Nodes = append(out.Nodes, one)
+	}
+	// Who does something comes first.
+	slices.SortStableFunc(out.Nodes, func(a, b nodeAnnouncing) int {
+		rank := func(n nodeAnnouncing) int {
+			switch {
+			case n.Does != "nothing":
+				return 0
+			case !n.Refused:
+				return 1
+			}
+			return 2
+		}
+		return cmp.Or(rank(a)-rank(b), strings.Compare(a.Node, b.Node))
+	})
+	return out
+}
+
+// goesByBGP reports whether any advertisement sends a pool's addresses of a Service to routers.
+func goesByBGP(service *corev1.Service, pools []v1beta1.IPAddressPool, ads []v1beta1.BGPAdvertisement) bool {
+	labels := map[string]map[string]string{}
+	for _, p := range pools {
+		labels[p.Name] = p.Labels
+	}
+	var shows []netip.Addr
+	for _, in := range service.Status.LoadBalancer.Ingress {
+		if a, err := netip.ParseAddr(in.IP); err == nil {
+			shows = append(shows, a)
+		}
+	}
+	for _, a := range v1beta1.OurAddresses(service.Annotations, service.Status.Conditions, shows) {
+		for _, ad := range ads {
+			if s, err := ad.Spec.Selection(); err == nil && s.Pool(a.Pool, labels[a.Pool]) && s.Service(service.Labels) {
+				return true
+			}
+		}
+	}
+	return false
+}
+
+// sessionsOf returns the sessions of all nodes, those that are down first.
+func sessionsOf(speakers []v1beta1.Speaker) (out []routerSession) {
+	for _, s := range speakers {
+		if s.Status.BGP == nil {
+			continue
+		}
+		for _, b := range s.Status.BGP.Sessions {
+			out = append(out, routerSession{Node: s.Name, Peer: b.Peer, Address: b.Address, State: b.State, Since: b.Since.Time, RoutesSent: b.RoutesSent, LastError: b.LastError})
+		}
+	}
+	slices.SortStableFunc(out, func(a, b routerSession) int {
+		down := func(s routerSession) int {
+			if s.State == v1beta1.BGPEstablished {
+				return 1
+			}
+			return 0
+		}
+		return cmp.Or(down(a)-down(b), strings.Compare(a.Peer, b.Peer), strings.Compare(a.Node, b.Node))
+	})
+	return out
+}
+
+// shownNodes and shownSessions are how many of each are shown unless all are asked for.
+const (
+	shownNodes    = 12
+	shownSessions = 12
+)
+
+// rowsOf are the rows about announcing.
+func (e explanation) rowsOf(s view.Style, now time.Time) (rows [][]view.Cell) {
+	row := func(name string, mood view.Mood, text string) {
+		rows = append(rows, []view.Cell{{Text: name}, {Text: text, Mood: mood}})
+	}
+	for _, a := range e.Announcing {
+		text, mood := a.Ownership, view.Plain
+		if a.Owner == "" && len(a.AdvertisedBy) > 0 {
+			text = "advertised by BGP from " + strings.Join(a.AdvertisedBy, ", ")
+		} else if len(a.AdvertisedBy) > 0 {
+			text += "; advertised by BGP from " + strings.Join(a.AdvertisedBy, ", ")
+		}
+		if len(a.Answering) > 0 {
+			text += "; answered on " + strings.Join(a.Answering, ", ")
+		}
+		if a.Owner == "" && len(a.AdvertisedBy) == 0 {
+			mood = view.Bad
+		}
+		row(a.Address, mood, text)
+		for _, w := range a.Wire {
+			row("", view.Bad, w)
+		}
+		for i, n := range a.Nodes {
+			if i == shownNodes && !s.Wide {
+				row("", view.Plain, fmt.Sprintf("and %d more nodes (-o wide)", len(a.Nodes)-i))
+				break
+			}
+			mood := view.Plain
+			switch {
+			case n.Does != "nothing":
+				mood = view.Good
+			case n.Refused:
+				mood = view.Doubtful
+			}
+			text := n.Does
+			if n.Why != "" && n.Does == "nothing" {
+				text = n.Why
+			} else if n.Why != "" {
+				text += "; " + n.Why
+			}
+			row("  "+n.Node, mood, text)
+		}
+	}
+	for i, r := range e.Routers {
+		if i == shownSessions && !s.Wide {
+			row("", view.Plain, fmt.Sprintf("and %d more sessions (kubectl clarion peers)", len(e.Routers)-i))
+			break
+		}
+		mood, text := view.Good, fmt.Sprintf("%s for %s, %d routes sent", r.State, view.Ago(now, r.Since), r.RoutesSent)
+		if r.State != v1beta1.BGPEstablished {
+			mood, text = view.Bad, fmt.Sprintf("%s for %s: %s", r.State, view.Ago(now, r.Since), r.LastError)
+			if reason, _, _ := strings.Cut(r.LastError, ":"); remedy.Of(reason) != "" {
+				text += " → " + remedy.Of(reason)
+			}
+		}
+		row(fmt.Sprintf("  %s ↔ %s", r.Node, r.Peer), mood, text)
+	}
+	return rows
+}
+
+// nextOf says what to do about a Service that is not announced, from the reasons of the nodes.
+func (e explanation) nextOf() string {
+	if e.Announced == nil {
+		return "No speaker has said anything of it: see kubectl clarion speakers, and kubectl clarion doctor."
+	}
+	if e.Announced.Reason != string(v1beta1.ReasonNoEligibleNode) && e.Announced.Reason != string(v1beta1.ReasonNoSession) {
+		return doAbout(e.Announced.Reason)
+	}
+	for _, r := range e.Routers {
+		if reason, _, _ := strings.Cut(r.LastError, ":"); r.State != v1beta1.BGPEstablished && remedy.Of(reason) != "" {
+			return remedy.Of(reason) + " (" + r.Peer + ": " + r.LastError + ")"
+		}
+	}
+	count := map[v1beta1.Reason]int{}
+	var most v1beta1.Reason
+	for _, a := range e.Announcing {
+		for _, n := range a.Nodes {
+			if n.Refused {
+				if count[n.Reason]++; most == "" || count[n.Reason] > count[most] {
+					most = n.Reason
+				}
+			}
+		}
+	}
+	if do := remedy.Of(string(most)); do != "" {
+		return do
+	}
+	return doAbout(e.Announced.Reason)
+}
+
+// doAbout is what to do about a reason.
+func doAbout(reason string) string {
+	if do := remedy.Of(reason); do != "" {
+		return do
+	}
+	return "See the reason " + reason + " in docs/reference/conditions.md."
+}
