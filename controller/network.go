@@ -129,7 +129,7 @@ func networkAlike(before, after any) bool {
 	return false
 }
 
-// trimNode and trimSpeaker leave in the cache what tells of the network.
+// trimNode and trimSpeaker leave in the cache what tells of the network, and of who lives.
 
 func trimNode(in any) (any, error) {
 	n, ok := in.(*corev1.Node)
@@ -139,6 +139,11 @@ func trimNode(in any) (any, error) {
 	out := &corev1.Node{ObjectMeta: trimMeta(n.ObjectMeta)}
 	out.Spec.PodCIDRs = n.Spec.PodCIDRs
 	out.Status.Addresses = n.Status.Addresses
+	for _, c := range n.Status.Conditions {
+		if c.Type == corev1.NodeReady {
+			out.Status.Conditions = append(out.Status.Conditions, corev1.NodeCondition{Type: c.Type, Status: c.Status})
+		}
+	}
 	return out, nil
 }
 
@@ -149,5 +154,6 @@ func trimSpeaker(in any) (any, error) {
 	}
 	out := &clarion.Speaker{ObjectMeta: trimMeta(s.ObjectMeta)}
 	out.Status.Network, out.Status.BGP = s.Status.Network, s.Status.BGP
+	out.Status.Membership, out.Status.Conditions = s.Status.Membership, s.Status.Conditions
 	return out, nil
 }

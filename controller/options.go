@@ -39,6 +39,9 @@ type Options struct {
 
 	Workers int // Services written at the same time
 
+	// SpeakerPods is whether the speakers run as Pods in Namespace: then one without a Pod that is ready is no speaker that lives.
+	SpeakerPods bool
+
 	MetricsBindAddress string // "" or "0" is not at all
 	// MetricsFilter lets through who may read the metrics, which are served by HTTPS then; nil is HTTP for everybody.
 	MetricsFilter     func(*rest.Config, *http.Client) (metricsserver.Filter, error)

@@ -62,7 +62,7 @@ func (t *term) followRouting(ctx context.Context) {
 func sessionsAlike(before, after any) bool {
 	b, ok1 := before.(*clarion.Speaker)
 	a, ok2 := after.(*clarion.Speaker)
-	return ok1 && ok2 && reflect.DeepEqual(b.Status.BGP, a.Status.BGP)
+	return ok1 && ok2 && reflect.DeepEqual(b.Status.BGP, a.Status.BGP) && saysLost(b) == saysLost(a)
 }
 
 // routingWorld is what the objects about BGP refer to.
@@ -113,10 +113,13 @@ func (w *routingWorld) judgePeer(c conditions, p *clarion.BGPPeer, status *clari
 		if s.Status.BGP == nil {
 			continue
 		}
+		lost := saysLost(&s)
 		for _, session := range s.Status.BGP.Sessions {
 			switch {
 			case session.Peer != p.Name:
 				continue
+			case lost: // what it said last is not so any more
+				down = append(down, s.Name+": "+string(clarion.ReasonNodeLost))
 			case session.State == clarion.BGPEstablished:
 				up++
 			case session.LastError != "":

@@ -49,6 +49,17 @@ func Run(ctx context.Context, o Options) error {
 	}
 
 	parts, ctx := errgroup.WithContext(ctx)
+	if o.SpeakerPods {
+		var pods cache.Cache
+		if p.pods, pods, err = newPodWatch(ctx, c, o, func() {
+			if t := p.term.Load(); t != nil {
+				t.speakersChanged()
+			}
+		}); err != nil {
+			return err
+		}
+		parts.Go(func() error { return pods.Start(ctx) })
+	}
 	if health != nil {
 		parts.Go(func() error { return answer(ctx, health, p.healthHandler()) })
 	}
@@ -81,6 +92,7 @@ type process struct {
 	*cluster
 	o      Options
 	events *eventWriter
+	pods   *podWatch // nil where speakers are not known to run in Pods
 	synced atomic.Bool
 	term   atomic.Pointer[term] // nil while we do not lead
 }
@@ -88,6 +100,7 @@ type process struct {
 // serve is a term, until ctx ends. It reports whether the next leader need not fear a write of this one.
 func (p *process) serve(ctx context.Context, lease tenure) (resigns bool) {
 	t := newTerm(p.cluster, p.o, p.events, lease)
+	t.speakerPods = p.pods
 	p.term.Store(t)
 	termShown.Store(t)
 	defer p.term.Store(nil)
@@ -135,14 +148,20 @@ func (p *process) follow(ctx context.Context) error {
 		_, speaks := o.(*clarion.Speaker)
 		h := on(func(t *term, _ client.Object) {
 			t.networkChanged()
+			t.speakersChanged()
 			if speaks {
 				t.routingChanged()
 			}
 		})
 		update := h.UpdateFunc
 		h.UpdateFunc = func(before, after any) {
-			if !networkAlike(before, after) || speaks && !sessionsAlike(before, after) {
+			switch {
+			case !networkAlike(before, after), speaks && !sessionsAlike(before, after):
 				update(before, after)
+			case !lifeAlike(before, after):
+				if t := p.term.Load(); t != nil {
+					t.speakersChanged()
+				}
 			}
 		}
 		handlers[o] = h

@@ -10,6 +10,7 @@ import (
 	"sync/atomic"
 	"time"
 
+	"golang.org/x/time/rate"
 	corev1 "k8s.io/api/core/v1"
 	apierrors "k8s.io/apimachinery/pkg/api/errors"
 	"k8s.io/apimachinery/pkg/types"
@@ -31,11 +32,17 @@ type term struct {
 	services workqueue.TypedRateLimitingInterface[ipam.Key]
 	pools    workqueue.TypedRateLimitingInterface[string]
 	objects  workqueue.TypedRateLimitingInterface[object]
-	poolsSet chan struct{} // holds one: the pools are to be read again
+	hushed   workqueue.TypedRateLimitingInterface[ipam.Key] // see hush
+	poolsSet chan struct{}                                  // holds one: the pools are to be read again
 	// networkSet holds one: Nodes and Speakers are to be read again.
 	networkSet chan struct{}
 	// routingSet holds one: the objects about BGP are to be looked at again.
 	routingSet chan struct{}
+	// speakersSet holds one: who lives is to be judged again.
+	speakersSet chan struct{}
+	speakerPods *podWatch   // nil where speakers are not known to run in Pods
+	speechless  atomic.Bool // no speaker lives
+	hushLimit   *rate.Limiter
 	// restSet holds one: the next address to have rested is another.
 	restSet chan struct{}
 
@@ -86,11 +93,15 @@ func newTerm(c *cluster, o Options, events *eventWriter, lease tenure) *term {
 		services: newQueue[ipam.Key]("services"),
 		pools:    newQueue[string]("pools"),
 		objects:  newQueue[object]("objects"),
+		hushed:   newQueue[ipam.Key]("hushed"),
 		poolsSet: make(chan struct{}, 1),
 
 		networkSet: make(chan struct{}, 1),
 		routingSet: make(chan struct{}, 1),
 		restSet:    make(chan struct{}, 1),
+
+		speakersSet: make(chan struct{}, 1),
+		hushLimit:   rate.NewLimiter(speakerWrites, 1),
 
 		ledger:  ipam.New(),
 		known:   map[ipam.Key]*service{},
@@ -115,6 +126,7 @@ func (t *term) run(ctx context.Context) {
 	defer t.services.ShutDown()
 	defer t.pools.ShutDown()
 	defer t.objects.ShutDown()
+	defer t.hushed.ShutDown()
 	start := t.o.Now()
 	if err := t.readNetwork(ctx); err != nil {
 		t.log.Error("can't read Nodes and Speakers", "error", err)
@@ -162,12 +174,15 @@ func (t *term) run(ctx context.Context) {
 	parts.Go(func() { t.followRests(ctx) })
 	if t.o.Mode == Active {
 		parts.Go(func() { t.keepGossipKeys(ctx) })
+		parts.Go(func() { t.followSpeakers(ctx) })
+		parts.Go(func() { work(ctx, t.hushed, t.hush) })
 	}
 	t.enqueueAll(ctx)
 	<-ctx.Done()
 	t.services.ShutDown()
 	t.pools.ShutDown()
 	t.objects.ShutDown()
+	t.hushed.ShutDown()
 	parts.Wait()
 	if t.o.Mode == Active {
 		t.writeRests()
@@ -336,6 +351,9 @@ func (t *term) serviceChanged(k ipam.Key) {
 	t.askedLocked(k)
 	t.mu.Unlock()
 	t.services.Add(k)
+	if t.speechless.Load() {
+		t.hushed.Add(k)
+	}
 }
 
 // askedLocked notes since when a Service is to be looked at.

@@ -117,6 +117,8 @@ func (f *flags) options(logs io.Writer) (controller.Options, error) {
 		Workers:            f.workers,
 		MetricsBindAddress: f.metrics,
 		HealthBindAddress:  f.health,
+		// Who runs outside a Pod runs its speakers so, too, for all that is known.
+		SpeakerPods: f.kubeconfig == "",
 	}
 	observe, err := program.OneOf("--mode", f.mode, string(controller.Observe), string(controller.Active))
 	if err != nil {
