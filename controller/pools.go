@@ -61,6 +61,7 @@ func poolOf(p *clarion.IPAddressPool) ipam.Pool {
 				Exclusive: a.Fallback == clarion.FallbackDenied,
 				Namespace: audience.Namespace,
 				Service:   audience.Service,
+				Says:      saysOf(a),
 			}
 		}
 		err = errors.Join(err, unreadable)
@@ -71,6 +72,15 @@ func poolOf(p *clarion.IPAddressPool) ipam.Pool {
 	}
 	out.Ranges, out.Exclude = ranges.Addresses, ranges.Exclude
 	return out
+}
+
+// saysOf writes down whom a pool is for, such that equal ones are written alike.
+func saysOf(a *clarion.ServiceAllocation) string {
+	b, err := json.Marshal(a)
+	if err != nil {
+		panic(err) // strings and numbers
+	}
+	return string(b)
 }
 
 // readPools has the ledger know the pools as they are now.

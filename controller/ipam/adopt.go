@@ -183,11 +183,17 @@ func foreignDecision(r Request) Decision {
 	if len(r.Status.Addresses) > 0 {
 		what = listAddrs(r.Status.Addresses)
 	}
+	var causes []Cause
+	for _, addr := range r.Status.Addresses {
+		if whyNever(addr) == "" {
+			causes = append(causes, Cause{Kind: CausePools, Address: addr})
+		}
+	}
 	return Decision{
 		Reason: clarion.ReasonHeldByAnother,
 		Message: "status.loadBalancer.ingress has " + what +
 			", not assigned by Clarion and covered by no pool: left alone. Clear it, or make a pool that covers it",
-		WaitsFor: []Cause{{Kind: CausePools}},
+		WaitsFor: causes,
 		Foreign:  true,
 	}
 }

@@ -47,7 +47,11 @@ func (a *Allocator) choose(r Request, h id) choice {
 	s.judge()
 	wanted, refusal := a.read(r)
 	if refusal != nil {
-		return s.refuse(*refusal, nil)
+		var causes []Cause
+		if refusal.Reason == clarion.ReasonPoolNotFound {
+			causes = []Cause{{Kind: CauseRules, Pool: r.Pool}}
+		}
+		return s.refuse(*refusal, causes) // of the others, only the Service itself can change any
 	}
 	var missing []Family
 	for _, f := range wanted {
@@ -112,9 +116,6 @@ func (s *search) fillNamed(wanted, missing []Family) choice {
 		return s.refuse(Verdict{Reason: left[0].Reason, Text: text}, causes).withStory(story)
 	}
 	s.order(wanted)
-	if len(left) > 0 {
-		causes = append(causes, Cause{Kind: CausePools})
-	}
 	c := choice{outcome: Granted, grants: s.grants, reason: clarion.ReasonAssigned, story: story, causes: causes,
 		text: joinClauses(s.lostText(), text)}
 	s.tolerate(&c)
@@ -135,13 +136,13 @@ func (s *search) refuse(v Verdict, causes []Cause) choice {
 	if v.Pool != "" {
 		c.story = []Verdict{v}
 	}
-	if !slices.Contains(c.causes, Cause{Kind: CausePools}) {
-		c.causes = append(slices.Clip(c.causes), Cause{Kind: CausePools})
-	}
 	var written, shown []grant
 	unheard := false
 	s.a.ledger.of(s.holder, func(i id, it *claim) bool {
 		g := grant{addr: it.addr, pool: s.a.poolOf(it), claim: i}
+		if its := (Cause{Kind: CauseRules, Pool: g.pool.Name}); len(causes) > 0 && !slices.Contains(c.causes, its) {
+			c.causes = append(slices.Clip(c.causes), its) // which says whether it has to give it up
+		}
 		if s.fit[i] == loses {
 			return true
 		}

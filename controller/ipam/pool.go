@@ -55,6 +55,18 @@ type Audience struct {
 
 	Namespace func(name string, labels map[string]string) bool
 	Service   func(labels map[string]string) bool
+	// Says is what Namespace and Service go by: where it is the same for two Audiences, so are they. With "" nothing is
+	// known of that.
+	Says string
+}
+
+// alike reports whether two Audiences are known to be the same.
+func (x *Audience) alike(y *Audience) bool {
+	if x == nil || y == nil {
+		return x == y
+	}
+	same := x.Says == y.Says && (x.Says != "" || x.Namespace == nil && y.Namespace == nil && x.Service == nil && y.Service == nil)
+	return same && x.Priority == y.Priority && x.Exclusive == y.Exclusive
 }
 
 // pool is a Pool at work.
@@ -78,6 +90,8 @@ type pool struct {
 	// rests are the addresses that rest, those that end first, first; resting counts them by Family.
 	rests   *btree.BTreeG[*rest]
 	resting [2]int64
+
+	told edition // what the answers that were given so far went by
 
 	ahead   []string   // pools that keep parts of what it lists
 	skipped []Reserved // parts that are never given out

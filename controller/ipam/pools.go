@@ -8,7 +8,8 @@ import (
 
 // SetPools makes pools the pools there are. Services keep what they hold, whatever the edit. Those whose addresses
 // count in another pool by it (a pool renamed, split, or made over orphans) or stand differently with their pool (it
-// is being deleted, or does not cover them any more) are among the woken, and so is everybody who waits.
+// is being deleted, or does not cover them any more) are among the woken, and so are those who wait and whom the edit
+// concerns.
 func (a *Allocator) SetPools(pools []Pool) {
 	for _, p := range a.pools {
 		p.exists = false
@@ -27,12 +28,14 @@ func (a *Allocator) survey() {
 	for _, p := range a.order {
 		a.touch(p)
 	}
+	before := a.atlas
 	a.divide()
 	moved := a.reattribute()
 	a.rebuild()
 	a.occupy()
 	a.resettle()
 
+	edits := a.compare(before)
 	for _, p := range a.pools {
 		if !p.exists {
 			a.bury(p)
@@ -40,8 +43,7 @@ func (a *Allocator) survey() {
 	}
 	slices.SortFunc(a.order, preference)
 
-	// Everybody who waits considered the pools: namespaces and quotas are among what may have changed.
-	a.waiting.wakeAll(Cause{Kind: CausePools})
+	a.waiting.wakeWhere(edits.concern)
 	slices.SortFunc(moved, Key.Compare)
 	for _, k := range slices.Compact(moved) {
 		a.waiting.call(k)

@@ -132,16 +132,22 @@ type Verdict struct {
 type CauseKind uint8
 
 const (
-	// CausePools: the pools, as their operators want them, change.
+	// CausePools: there is a pool more; with Address: it is in another pool's territory, or, while it is in none, a pool
+	// that lists it is edited.
 	CausePools CauseKind = iota
+	// CauseRules: whom Pool serves, and whether, is edited, or whether there is such a pool.
+	CauseRules
+	// CauseRange: what Pool gives out is edited.
+	CauseRange
 	// CauseNamespace: the labels of Namespace change.
 	CauseNamespace
-	// CauseSpace: an address of Family gets free in Pool.
+	// CauseSpace: an address of Family gets free in Pool, or the pool's territory changes.
 	CauseSpace
-	// CauseQuota: an address of Pool is given back by a Service of Namespace.
+	// CauseQuota: an address of Pool is given back by a Service of Namespace, or the quota is edited.
 	CauseQuota
 	// CauseSharing: at an address of Family in Pool, or at Address if that is given, that only Services have with which
-	// the waiting one may share it, Port gets free, or there is a new such address.
+	// the waiting one may share it, Port gets free, or all of Ports are at one, or there is a new such address; or what
+	// the pool lets share is edited.
 	CauseSharing
 	// CauseAddress: Address gets free; for who has it itself, beside others: what these have of it changes.
 	CauseAddress
@@ -154,10 +160,11 @@ type Cause struct {
 	Namespace string
 	Family    Family
 	Address   netip.Addr
-	// Sharing and Port are for CauseSharing: whom the Service may share with, as the allocator writes it, and a port of
-	// its.
+	// Sharing, Port and Ports are for CauseSharing: whom the Service may share with, as the allocator writes it, and a
+	// port of its; or all its ports, as portsText writes them, where each is free somewhere and never all at one address.
 	Sharing string
 	Port    Port
+	Ports   string
 	// Holding says that who waits has something of it itself: an address of the pool, which it would exchange for
 	// another within the quota; or the Address.
 	Holding bool

@@ -117,41 +117,43 @@ func (s *search) named(f Family) (*Verdict, []Cause) {
 		return v
 	}
 	p := s.a.atlas.owner(n)
+	causes := []Cause{{Kind: CausePools, Address: addr}}
 	if p == nil {
 		for _, p := range s.a.order {
 			if p.Invalid == "" && slices.ContainsFunc(p.Ranges, func(r netipx.IPRange) bool { return r.Contains(addr) }) {
-				return no(p, clarion.ReasonAddressExcluded, "pool %s excludes it", p.Name), nil
+				return no(p, clarion.ReasonAddressExcluded, "pool %s excludes it", p.Name), causes
 			}
 		}
-		return no(nil, clarion.ReasonAddressNotInPool, "no pool has it"), nil
+		return no(nil, clarion.ReasonAddressNotInPool, "no pool has it"), causes
 	}
 	if s.r.Pool != "" && p.Name != s.r.Pool {
-		return no(p, clarion.ReasonAddressNotInPool, "it is in pool %s, not in pool %s that is asked for too", p.Name, s.r.Pool), nil
+		return no(p, clarion.ReasonAddressNotInPool, "it is in pool %s, not in pool %s that is asked for too", p.Name, s.r.Pool), causes
 	}
-	if v, cause := s.serves(p, true); v != nil {
-		return no(p, v.Reason, "pool %s %s", p.Name, v.Text), []Cause{cause}
+	if v, why := s.serves(p, true); v != nil {
+		return no(p, v.Reason, "pool %s %s", p.Name, v.Text), append(causes, why...)
 	}
+	causes = append(causes, Cause{Kind: CauseRules, Pool: p.Name}, Cause{Kind: CauseRange, Pool: p.Name})
 	if !p.rule.holds(n) {
-		return no(p, clarion.ReasonAddressExcluded, "pool %s avoids addresses that end in .0 or .255 (avoidBuggyIPs)", p.Name), nil
+		return no(p, clarion.ReasonAddressExcluded, "pool %s avoids addresses that end in .0 or .255 (avoidBuggyIPs)", p.Name), causes
 	}
 	if why := s.a.reserved.why(n); why != "" {
-		return no(p, clarion.ReasonAddressExcluded, "it is %s", why), nil
+		return no(p, clarion.ReasonAddressExcluded, "it is %s", why), causes
 	}
 	switch rest := s.a.rests.byAddr[n]; {
 	case rest != nil && rest.key != s.r.Service:
 		return no(p, clarion.ReasonAddressResting, "another Service gave it up and pool %s lets it rest until %s (reuseDelay)",
-			p.Name, rest.until.UTC().Format(timeFormat)), []Cause{{Kind: CauseAddress, Address: addr}}
+			p.Name, rest.until.UTC().Format(timeFormat)), append(causes, Cause{Kind: CauseAddress, Address: addr})
 	case rest == nil && !p.free[f].has(n):
-		g, reason, text, causes := s.joinNamed(p, n)
+		g, reason, text, why := s.joinNamed(p, n)
 		if reason != "" {
-			return no(p, reason, "%s", text), causes
+			return no(p, reason, "%s", text), append(causes, why...)
 		}
 		s.grants = append(s.grants, g)
 		return nil, nil
 	}
 	if !s.quotaLeft(p, 1) {
 		v, cause := s.quotaVerdict(p)
-		return no(p, v.Reason, "pool %s: %s", p.Name, v.Text), []Cause{cause}
+		return no(p, v.Reason, "pool %s: %s", p.Name, v.Text), append(causes, cause)
 	}
 	s.grants = append(s.grants, grant{addr: n, pool: p})
 	return nil, nil
@@ -297,8 +299,8 @@ func (s *search) candidates() (out []*pool) {
 		pools = []*pool{s.a.pools[s.r.Pool]}
 	}
 	for _, p := range pools {
-		if v, cause := s.serves(p, s.r.Pool != ""); v != nil {
-			s.verdicts = append(s.verdicts, familyVerdict{Verdict: *v, any: true, causes: []Cause{cause}})
+		if v, causes := s.serves(p, s.r.Pool != ""); v != nil {
+			s.verdicts = append(s.verdicts, familyVerdict{Verdict: *v, any: true, causes: causes})
 			continue
 		}
 		out = append(out, p)
@@ -307,10 +309,11 @@ func (s *search) candidates() (out []*pool) {
 }
 
 // serves checks whether a pool may serve the Service at all. The checks in order, the first "no" wins.
-func (s *search) serves(p *pool, asked bool) (*Verdict, Cause) {
-	no := func(reason clarion.Reason, text string) (*Verdict, Cause) {
-		return &Verdict{Pool: p.Name, Reason: reason, Text: text}, Cause{Kind: CausePools}
+func (s *search) serves(p *pool, asked bool) (*Verdict, []Cause) {
+	no := func(reason clarion.Reason, text string, causes ...Cause) (*Verdict, []Cause) {
+		return &Verdict{Pool: p.Name, Reason: reason, Text: text}, append(causes, Cause{Kind: CauseRules, Pool: p.Name})
 	}
+	labels := Cause{Kind: CauseNamespace, Namespace: s.r.Service.Namespace}
 	switch {
 	case p.Invalid != "":
 		return no(clarion.ReasonPoolNotReady, "is not ready: "+p.Invalid)
@@ -320,20 +323,19 @@ func (s *search) serves(p *pool, asked bool) (*Verdict, Cause) {
 		return no(clarion.ReasonNoPool, "is only for Services that ask for it (autoAssign is false)")
 	}
 	if by, ok := p.selects(s.r); !ok {
-		v, cause := no(clarion.ReasonNoPool, by)
 		if by == notForNamespace(s.r) {
-			cause = Cause{Kind: CauseNamespace, Namespace: s.r.Service.Namespace}
+			return no(clarion.ReasonNoPool, by, labels)
 		}
-		return v, cause
+		return no(clarion.ReasonNoPool, by)
 	}
 	if f := s.fencing(); f != nil && p.For == nil {
-		v, cause := no(clarion.ReasonNoPool, "is closed to this Service, which pool "+f.Name+" keeps to itself (fallback: Denied)")
+		causes := []Cause{{Kind: CauseRules, Pool: f.Name}}
 		if f.For.Namespace != nil { // other labels of the namespace may open it
-			cause = Cause{Kind: CauseNamespace, Namespace: s.r.Service.Namespace}
+			causes = append(causes, labels)
 		}
-		return v, cause
+		return no(clarion.ReasonNoPool, "is closed to this Service, which pool "+f.Name+" keeps to itself (fallback: Denied)", causes...)
 	}
-	return nil, Cause{}
+	return nil, nil
 }
 
 func notForNamespace(r Request) string { return "is not for namespace " + r.Service.Namespace }
@@ -373,10 +375,11 @@ func (s *search) fencing() *pool {
 // space checks whether a pool has an address of a family for the Service; nil is yes.
 func (s *search) space(p *pool, f Family) *familyVerdict {
 	no := func(reason clarion.Reason, text string, causes ...Cause) *familyVerdict {
-		return &familyVerdict{Verdict: Verdict{Pool: p.Name, Reason: reason, Text: text}, family: f, causes: causes}
+		return &familyVerdict{Verdict: Verdict{Pool: p.Name, Reason: reason, Text: text}, family: f,
+			causes: append(causes, Cause{Kind: CauseRules, Pool: p.Name})}
 	}
 	if p.capacity[f].IsZero() {
-		return no(clarion.ReasonFamilyMismatch, p.lacksText(f), Cause{Kind: CausePools})
+		return no(clarion.ReasonFamilyMismatch, p.lacksText(f), Cause{Kind: CauseRange, Pool: p.Name})
 	}
 	full := p.free[f].count.IsZero() && !s.comesBack(p, f)
 	if !full && s.terms.sharing == "" && s.quotaLeft(p, 1) {
@@ -388,7 +391,7 @@ func (s *search) space(p *pool, f Family) *familyVerdict {
 		return nil
 	case full:
 		text := "full (" + p.fullText(f) + ")"
-		if len(sharing) > 0 && s.a.groups[s.terms.group(p, f, s.r.Service.Namespace)] != nil {
+		if g := s.a.groups[s.terms.group(p, f, s.r.Service.Namespace)]; g != nil && g.sites.Len() > 0 {
 			text += ", with this Service's ports in use where it may share"
 		}
 		return no(clarion.ReasonPoolExhausted, text, append(sharing, Cause{Kind: CauseSpace, Pool: p.Name, Family: f})...)
@@ -452,13 +455,17 @@ func (a *Allocator) only(it *claim) bool {
 // story returns why each considered pool did not give the families that are left, pools in order of preference, and
 // the causes that may change it.
 func (s *search) story(left []Family) (out []Verdict, causes []Cause) {
-	causes = []Cause{{Kind: CausePools}}
-	noted := map[Cause]bool{causes[0]: true}
+	noted := map[Cause]bool{}
 	note := func(c Cause) {
 		if !noted[c] {
 			noted[c] = true
 			causes = append(causes, c)
 		}
+	}
+	if s.r.Pool == "" {
+		note(Cause{Kind: CausePools})
+	} else {
+		note(Cause{Kind: CauseRange, Pool: s.r.Pool}) // which may come to have what the Service keeps
 	}
 	for _, c := range s.causes {
 		note(c)

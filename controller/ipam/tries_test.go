@@ -2,7 +2,9 @@ package ipam
 
 import (
 	"fmt"
+	"slices"
 	"strconv"
+	"strings"
 	"testing"
 )
 
@@ -101,6 +103,80 @@ func TestTriesAreAsManyAsServices(t *testing.T) {
 			few("one after the other goes", 3*n)
 			if err := a.Check(); err != nil {
 				t.Error(err)
+			}
+		})
+	}
+}
+
+// An edit of a pool concerns those alone in whose answer something would read differently by it.
+func TestAnEditConcernsThoseAloneWhomItMayHelp(t *testing.T) {
+	says := func(p *Pool) { p.For.Says = fmt.Sprint(p.Name) }
+	base := func() []Pool {
+		return []Pool{
+			auto("public", "10.0.0.0/32"),
+			auto("team-b", "10.0.1.0/32", forNamespace("team-b"), says),
+			auto("six", "fd00::/127"),
+			auto("manual", "10.0.2.0/31", manual),
+		}
+	}
+	waits := map[string][]ask{ // each has found the pools that it may use to be full
+		"team-a/any":     nil,
+		"team-b/any":     nil,
+		"team-a/six":     {v6},
+		"team-a/manual":  {fromPool("manual")},
+		"team-a/none":    {fromPool("nosuch")},
+		"team-a/named":   {wants("10.0.0.0")},
+		"team-a/nowhere": {wants("10.9.0.0")},
+		"team-a/wrong":   {v6, wants("10.0.0.0")},
+	}
+	for _, row := range []struct {
+		name string
+		edit func(pools []Pool) []Pool
+		want string
+	}{
+		{"nothing", func(p []Pool) []Pool { return p }, ""},
+		{"another order of pools", func(p []Pool) []Pool { slices.Reverse(p); return p }, ""},
+		{"more addresses for team-b", func(p []Pool) []Pool { p[1].Ranges = ranges("10.0.1.0/31"); return p }, "team-b/any"},
+		{"more addresses for everybody", func(p []Pool) []Pool { p[0].Ranges = ranges("10.0.0.0/31"); return p },
+			"team-a/any team-a/named team-a/six team-b/any"}, // six is told of IPv6 that the pool lacks
+		{"more of IPv6", func(p []Pool) []Pool { p[2].Ranges = ranges("fd00::/126"); return p },
+			"team-a/any team-a/six team-b/any"},
+		{"a quota that nobody has met", func(p []Pool) []Pool { p[0].PerNamespace = 7; return p }, ""},
+		{"how far a key reaches, where nobody shares", func(p []Pool) []Pool { p[0].ShareAcross = true; return p }, ""},
+		{"which address comes first", func(p []Pool) []Pool { p[0].Random = true; return p }, ""},
+		{"the manual pool serves all", func(p []Pool) []Pool { p[3].AutoAssign = true; return p },
+			"team-a/any team-a/manual team-a/six team-b/any"},
+		{"whom team-b's pool is for", func(p []Pool) []Pool { p[1].For.Says = "another"; return p }, "team-a/any team-a/six team-b/any"},
+		{"a new pool", func(p []Pool) []Pool { return append(p, auto("nosuch", "10.0.3.0/32")) },
+			"team-a/any team-a/none team-a/six team-b/any"},
+		{"a new pool that has what is named", func(p []Pool) []Pool { return append(p, auto("new", "10.9.0.0/32", manual)) },
+			"team-a/any team-a/nowhere team-a/six team-b/any"},
+		{"a pool goes", func(p []Pool) []Pool { return p[:3] }, "team-a/any team-a/manual team-a/six team-b/any"},
+	} {
+		t.Run(row.name, func(t *testing.T) {
+			w := newWorld(t)
+			w.pools(base()...)
+			for i, holder := range []string{"x/0", "team-b/1", "x/2", "x/3", "x/4", "x/5"} { // all that there is
+				asks := [][]ask{nil, nil, {v6}, {v6}, {fromPool("manual")}, {fromPool("manual")}}[i]
+				if got := w.assign(holder, asks...); len(w.a.Holds(key(holder))) == 0 {
+					t.Fatalf("%s: %s", holder, got)
+				}
+			}
+			for k, asks := range waits {
+				if got := w.assign(k, asks...); len(w.a.Holds(key(k))) > 0 {
+					t.Fatalf("%s does not wait: %s", k, got)
+				}
+			}
+			w.a.SetPools(row.edit(base()))
+			var woken []string
+			for _, k := range w.a.TakeWoken() {
+				if len(w.a.Holds(k)) == 0 {
+					woken = append(woken, k.Namespace+"/"+k.Name)
+				}
+			}
+			slices.Sort(woken)
+			if got := strings.Join(woken, " "); got != row.want {
+				t.Errorf("asked again: %q, want %q", got, row.want)
 			}
 		})
 	}

@@ -90,11 +90,15 @@ func anyPools(t *rapid.T) (out []Pool) {
 				Priority:  int32(rapid.IntRange(0, 2).Draw(t, "priority")),
 				Exclusive: rapid.Bool().Draw(t, "exclusive"),
 			}
-			if only := rapid.SampledFrom([]string{"", "x", "y"}).Draw(t, "namespace"); only != "" {
+			only := rapid.SampledFrom([]string{"", "x", "y"}).Draw(t, "namespace")
+			if only != "" {
 				p.For.Namespace = func(n string, _ map[string]string) bool { return n == only }
 			}
 			if rapid.IntRange(0, 3).Draw(t, "labels") == 0 {
 				p.For.Service = func(l map[string]string) bool { return l["tier"] == "gold" }
+			}
+			if rapid.Bool().Draw(t, "says") {
+				p.For.Says = fmt.Sprint("namespace ", only, p.For.Service != nil)
 			}
 		}
 		p.ShareAcross = rapid.Bool().Draw(t, "shareAcross")

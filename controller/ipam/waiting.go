@@ -61,14 +61,17 @@ func (w *waiting) add(k Key, turn uint64, causes []Cause) {
 		w.turn++
 		turn = w.turn
 	}
-	it := &waiter{key: k, turn: turn, lines: make([]*line, len(causes)), tried: make([]uint64, len(causes))}
+	it := &waiter{key: k, turn: turn, lines: make([]*line, 0, len(causes)), tried: make([]uint64, 0, len(causes))}
 	for i, c := range causes {
+		if slices.Contains(causes[:i], c) {
+			continue
+		}
 		l := w.lines[c]
 		if l == nil {
 			l = &line{cause: c, asleep: btree.NewG(8, byTurn)}
 			w.open(c, l)
 		}
-		it.lines[i], it.tried[i] = l, l.epoch
+		it.lines, it.tried = append(it.lines, l), append(it.tried, l.epoch)
 		l.asleep.ReplaceOrInsert(place{l.epoch, turn, it})
 	}
 	w.byKey[k] = it
@@ -152,23 +155,34 @@ func (w *waiting) wake(c Cause, serves Count) {
 
 // wakeAll wakes everybody who waits for a cause.
 func (w *waiting) wakeAll(c Cause) {
-	l := w.lines[c]
-	if l == nil {
-		return
+	if l := w.lines[c]; l != nil {
+		w.wakeLines(l)
 	}
-	var all []place
-	l.asleep.Ascend(func(p place) bool {
-		all = append(all, p)
-		return true
-	})
-	slices.SortFunc(all, func(a, b place) int {
-		if a.turn < b.turn {
-			return -1
+}
+
+// wakeWhere wakes everybody who waits for a cause of some sort.
+func (w *waiting) wakeWhere(is func(Cause) bool) {
+	var lines []*line
+	for c, l := range w.lines {
+		if is(c) {
+			lines = append(lines, l)
 		}
-		return 1
-	})
-	for _, p := range all {
-		w.rouse(p.waiter)
+	}
+	w.wakeLines(lines...)
+}
+
+// wakeLines wakes everybody in some lines, those first who have waited longest.
+func (w *waiting) wakeLines(lines ...*line) {
+	var all []*waiter
+	for _, l := range lines {
+		l.asleep.Ascend(func(p place) bool {
+			all = append(all, p.waiter)
+			return true
+		})
+	}
+	slices.SortFunc(all, func(a, b *waiter) int { return cmp.Compare(a.turn, b.turn) })
+	for _, it := range slices.Compact(all) {
+		w.rouse(it)
 	}
 }
 
