@@ -69,7 +69,8 @@ manifests: ## deploy/clarion.yaml, and what the Helm chart has in common with it
 	@built=$$($(TOOL) kustomize build config/default); \
 		printf '%s\n' '# All of Clarion. Generated from config/ by `make manifests`; change it there.' "$$built" > deploy/clarion.yaml
 	@sed -i -e 's/^version: .*/version: $(VERSION:v%=%)/' -e 's/^appVersion: .*/appVersion: $(VERSION)/' deploy/chart/Chart.yaml
-	@rm -rf deploy/chart/files && mkdir -p deploy/chart/files/{crd,rbac,admission,controller,speaker} && \
+	@rm -rf deploy/chart/files && mkdir -p deploy/chart/files/{crd,rbac,admission,controller,speaker,monitoring} && \
+		cp deploy/monitoring/{rules.yaml,dashboard.json} deploy/chart/files/monitoring/ && \
 		cp config/crd/clarion.dev_*.yaml deploy/chart/files/crd/ && \
 		cp config/rbac/{controller,speaker,metrics,viewer}.yaml deploy/chart/files/rbac/ && \
 		cp config/admission/speaker-*.yaml deploy/chart/files/admission/ && \

@@ -3,7 +3,9 @@ package deploy
 import (
 	"errors"
 	"fmt"
+	"os"
 	"os/exec"
+	"reflect"
 	"slices"
 	"strings"
 	"testing"
@@ -19,6 +21,7 @@ import (
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/apimachinery/pkg/runtime"
 	"k8s.io/apimachinery/pkg/types"
+	"sigs.k8s.io/yaml"
 )
 
 // helm runs Helm and returns what it prints, errors included.
@@ -250,4 +253,50 @@ func TestChartOnARealAPIServer(t *testing.T) {
 		}
 		run("install", "clarion", "chart")
 	})
+}
+
+// TestTheChartBringsWhatClarionIsWatchedWith: the rules and the dashboard, whole, with the labels that find them.
+func TestTheChartBringsWhatClarionIsWatchedWith(t *testing.T) {
+	out, err := helm("template", "clarion", "chart", "--show-only", "templates/monitors.yaml", "--set",
+		"metrics.prometheusRules.enabled=true,metrics.prometheusRules.labels.release=prometheus,metrics.dashboard.enabled=true,metrics.serviceMonitors.enabled=true")
+	if err != nil {
+		t.Fatal(err)
+	}
+	var rules map[string]any
+	kinds := map[string]int{}
+	for document := range strings.SplitSeq(out, "\n---\n") {
+		var object map[string]any
+		if err := yaml.Unmarshal([]byte(document), &object); err != nil {
+			t.Fatal(err)
+		}
+		kind, _ := object["kind"].(string)
+		kinds[kind]++
+		labels := object["metadata"].(map[string]any)["labels"].(map[string]any)
+		switch kind {
+		case "PrometheusRule":
+			rules = object["spec"].(map[string]any)
+			if labels["release"] != "prometheus" {
+				t.Errorf("labels %v", labels)
+			}
+		case "ConfigMap":
+			dashboard, _ := object["data"].(map[string]any)["clarion.json"].(string)
+			if want, err := os.ReadFile("monitoring/dashboard.json"); err != nil || dashboard != string(want) || labels["grafana_dashboard"] != "1" {
+				t.Errorf("the dashboard is not the one in monitoring, or its labels are %v (%v)", labels, err)
+			}
+		}
+	}
+	if kinds["PrometheusRule"] != 1 || kinds["ConfigMap"] != 1 || kinds["ServiceMonitor"] != 2 || kinds["Service"] != 2 {
+		t.Errorf("objects %v", kinds)
+	}
+	content, err := os.ReadFile("monitoring/rules.yaml")
+	if err != nil {
+		t.Fatal(err)
+	}
+	var want map[string]any
+	if err := yaml.Unmarshal(content, &want); err != nil {
+		t.Fatal(err)
+	}
+	if !reflect.DeepEqual(rules, want) {
+		t.Error("the rules are not those in monitoring")
+	}
 }

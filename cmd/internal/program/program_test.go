@@ -5,10 +5,12 @@ import (
 	"context"
 	"fmt"
 	"log/slog"
+	"runtime"
 	"strings"
 	"testing"
 	"time"
 
+	"github.com/prometheus/client_golang/prometheus/testutil"
 	"github.com/spf13/pflag"
 )
 
@@ -101,5 +103,15 @@ func TestWrongLogSettingsAreRefusedWithAdvice(t *testing.T) {
 	log.Warn("this")
 	if got := out.String(); !strings.Contains(got, "msg=this") || strings.Contains(got, "not this") {
 		t.Errorf("%q", got)
+	}
+}
+
+func TestTheVersionIsAMetric(t *testing.T) {
+	want := fmt.Sprintf(`# HELP clarion_build_info Always 1; the labels say which version of which component runs.
+# TYPE clarion_build_info gauge
+clarion_build_info{component="speaker",goversion=%q,version="v1"} 1
+`, runtime.Version())
+	if err := testutil.CollectAndCompare(BuildInfo("speaker", "v1"), strings.NewReader(want)); err != nil {
+		t.Error(err)
 	}
 }
