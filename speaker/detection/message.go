@@ -1,20 +1,20 @@
 package detection
 
 import (
-	"encoding/binary"
 	"errors"
 	"fmt"
 	"time"
+
+	"github.com/clarion-lb/clarion/speaker/tlv"
 )
 
 // The format of a packet:
 //
 //	packet  = version message*
-//	message = type length value      what a receiver does not know, it skips by its length
-//	value   = field*
-//	field   = type length value
+//	message = field                 what a receiver does not know, it skips by its length
+//	value   = field*                (speaker/tlv)
 //
-// version is a byte, types and lengths are unsigned varints, and so are numbers. A receiver takes packets of
+// version is a byte, numbers are unsigned varints. A receiver takes packets of
 // its own version and of the one before; what only adds to a version is a new type. Who a packet
 // is from, and which life of it, gossip says.
 
@@ -65,10 +65,7 @@ const (
 	maxLinks   = 32
 )
 
-var (
-	errTruncated = errors.New("truncated")
-	errVersion   = errors.New("packet of a version that is not spoken here")
-)
+var errVersion = errors.New("packet of a version that is not spoken here")
 
 // A beat is a heartbeat.
 type beat struct {
@@ -86,39 +83,22 @@ type packet struct {
 	votes []vote
 }
 
-func appendField(b []byte, typ uint64, value []byte) []byte {
-	b = binary.AppendUvarint(b, typ)
-	b = binary.AppendUvarint(b, uint64(len(value)))
-	return append(b, value...)
-}
-
-func appendNumber(b []byte, typ uint64, n uint64) []byte {
-	return appendField(b, typ, binary.AppendUvarint(nil, n))
-}
-
-func appendFlag(b []byte, typ uint64, set bool) []byte {
-	if !set {
-		return b
-	}
-	return appendField(b, typ, nil)
-}
-
 func encodeBeat(h beat) []byte {
-	v := appendNumber(nil, beatSeq, h.seq)
-	v = appendNumber(v, beatFlags, uint64(h.flags))
-	v = appendNumber(v, beatInterval, uint64(h.interval.Milliseconds()))
-	v = appendFlag(v, beatReleased, h.released)
-	return appendField([]byte{packetVersion}, typeBeat, v)
+	v := tlv.AppendNumber(nil, beatSeq, h.seq)
+	v = tlv.AppendNumber(v, beatFlags, uint64(h.flags))
+	v = tlv.AppendNumber(v, beatInterval, uint64(h.interval.Milliseconds()))
+	v = tlv.AppendFlag(v, beatReleased, h.released)
+	return tlv.Append([]byte{packetVersion}, typeBeat, v)
 }
 
-func encodePing() []byte { return appendField([]byte{packetVersion}, typePing, nil) }
+func encodePing() []byte { return tlv.Append([]byte{packetVersion}, typePing, nil) }
 
 // encodeVotes returns packets that together carry the votes, each of a size that any path takes.
 func encodeVotes(votes []vote) [][]byte {
 	var packets [][]byte
 	var b []byte
 	for _, v := range votes {
-		encoded := appendField(nil, typeVote, encodeVote(v))
+		encoded := tlv.Append(nil, typeVote, encodeVote(v))
 		if len(b) > 0 && len(b)+len(encoded) > maxPayload {
 			packets, b = append(packets, b), nil
 		}
@@ -134,20 +114,20 @@ func encodeVotes(votes []vote) [][]byte {
 }
 
 func encodeVote(v vote) []byte {
-	b := appendField(nil, voteSubject, []byte(v.subject))
-	b = appendNumber(b, voteLife, v.life)
-	b = appendNumber(b, voteSeq, v.seq)
+	b := tlv.Append(nil, voteSubject, []byte(v.subject))
+	b = tlv.AppendNumber(b, voteLife, v.life)
+	b = tlv.AppendNumber(b, voteSeq, v.seq)
 	if v.speaking != unknown {
-		b = appendNumber(b, voteSpeaking, uint64(v.speaking))
+		b = tlv.AppendNumber(b, voteSpeaking, uint64(v.speaking))
 	}
-	b = appendNumber(b, voteQuiet, uint64(v.quiet.Milliseconds()))
-	b = appendFlag(b, voteRestarting, v.restarting)
-	b = appendFlag(b, voteAnswers, v.answers)
+	b = tlv.AppendNumber(b, voteQuiet, uint64(v.quiet.Milliseconds()))
+	b = tlv.AppendFlag(b, voteRestarting, v.restarting)
+	b = tlv.AppendFlag(b, voteAnswers, v.answers)
 	for _, l := range v.links {
-		f := appendField(nil, linkName, []byte(l.name))
-		f = appendNumber(f, linkState, uint64(l.alive))
-		f = appendNumber(f, linkMethods, uint64(l.methods))
-		b = appendField(b, voteLink, f)
+		f := tlv.Append(nil, linkName, []byte(l.name))
+		f = tlv.AppendNumber(f, linkState, uint64(l.alive))
+		f = tlv.AppendNumber(f, linkMethods, uint64(l.methods))
+		b = tlv.Append(b, voteLink, f)
 	}
 	return b
 }
@@ -157,13 +137,13 @@ func decode(b []byte) (packet, error) {
 	var p packet
 	switch {
 	case len(b) == 0:
-		return p, errTruncated
+		return p, tlv.ErrTruncated
 	case len(b) > maxPacket:
 		return p, fmt.Errorf("%d bytes, at most %d are taken", len(b), maxPacket)
 	case b[0] != packetVersion:
 		return p, errVersion
 	}
-	err := eachField(b[1:], func(typ uint64, value []byte) error {
+	err := tlv.Each(b[1:], func(typ uint64, value []byte) error {
 		switch typ {
 		case typeBeat:
 			h, err := decodeBeat(value)
@@ -188,37 +168,18 @@ func decode(b []byte) (packet, error) {
 	return p, nil
 }
 
-func eachField(b []byte, do func(typ uint64, value []byte) error) error {
-	for len(b) > 0 {
-		typ, n := binary.Uvarint(b)
-		if n <= 0 {
-			return errTruncated
-		}
-		length, k := binary.Uvarint(b[n:])
-		if k <= 0 || length > uint64(len(b)-n-k) {
-			return errTruncated
-		}
-		b = b[n+k:]
-		if err := do(typ, b[:length:length]); err != nil {
-			return err
-		}
-		b = b[length:]
-	}
-	return nil
-}
-
 func decodeBeat(b []byte) (beat, error) {
 	h := beat{interval: DefaultInterval}
-	err := eachField(b, func(typ uint64, value []byte) (err error) {
+	err := tlv.Each(b, func(typ uint64, value []byte) (err error) {
 		var n uint64
 		switch typ {
 		case beatSeq:
-			h.seq, err = decodeNumber(value)
+			h.seq, err = tlv.Number(value)
 		case beatFlags:
-			n, err = decodeNumber(value)
+			n, err = tlv.Number(value)
 			h.flags = Flags(n)
 		case beatInterval:
-			n, err = decodeNumber(value)
+			n, err = tlv.Number(value)
 			h.interval = clampInterval(milliseconds(n))
 		case beatReleased:
 			h.released = true
@@ -230,20 +191,20 @@ func decodeBeat(b []byte) (beat, error) {
 
 func decodeVote(b []byte) (vote, error) {
 	var v vote
-	err := eachField(b, func(typ uint64, value []byte) (err error) {
+	err := tlv.Each(b, func(typ uint64, value []byte) (err error) {
 		var n uint64
 		switch typ {
 		case voteSubject:
-			v.subject, err = decodeText(value, maxName)
+			v.subject, err = tlv.Text(value, maxName)
 		case voteLife:
-			v.life, err = decodeNumber(value)
+			v.life, err = tlv.Number(value)
 		case voteSeq:
-			v.seq, err = decodeNumber(value)
+			v.seq, err = tlv.Number(value)
 		case voteSpeaking:
-			n, err = decodeNumber(value)
+			n, err = tlv.Number(value)
 			v.speaking = decodeTernary(n)
 		case voteQuiet:
-			n, err = decodeNumber(value)
+			n, err = tlv.Number(value)
 			v.quiet = milliseconds(n)
 		case voteRestarting:
 			v.restarting = true
@@ -267,16 +228,16 @@ func decodeVote(b []byte) (vote, error) {
 
 func decodeLinkVote(b []byte) (linkVote, error) {
 	var l linkVote
-	err := eachField(b, func(typ uint64, value []byte) (err error) {
+	err := tlv.Each(b, func(typ uint64, value []byte) (err error) {
 		var n uint64
 		switch typ {
 		case linkName:
-			l.name, err = decodeText(value, maxIfname)
+			l.name, err = tlv.Text(value, maxIfname)
 		case linkState:
-			n, err = decodeNumber(value)
+			n, err = tlv.Number(value)
 			l.alive = decodeTernary(n)
 		case linkMethods:
-			n, err = decodeNumber(value)
+			n, err = tlv.Number(value)
 			l.methods = methods(n) & allMethods
 		}
 		return err
@@ -290,26 +251,6 @@ func decodeTernary(n uint64) ternary {
 		return unknown
 	}
 	return ternary(n)
-}
-
-func decodeText(b []byte, longest int) (string, error) {
-	if len(b) > longest {
-		return "", fmt.Errorf("text of %d bytes, at most %d are taken", len(b), longest)
-	}
-	for _, c := range b {
-		if c < ' ' || c == 0x7f {
-			return "", errors.New("text with control characters")
-		}
-	}
-	return string(b), nil
-}
-
-func decodeNumber(b []byte) (uint64, error) {
-	n, k := binary.Uvarint(b)
-	if k <= 0 || k != len(b) {
-		return 0, errors.New("a number that is none")
-	}
-	return n, nil
 }
 
 func milliseconds(n uint64) time.Duration {

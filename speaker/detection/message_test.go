@@ -6,6 +6,8 @@ import (
 	"strings"
 	"testing"
 	"time"
+
+	"github.com/clarion-lb/clarion/speaker/tlv"
 )
 
 var sampleVotes = []vote{
@@ -56,10 +58,10 @@ func TestManyVotesGoInPacketsThatFitAnyPath(t *testing.T) {
 }
 
 func TestWhatALaterVersionAddsIsSkipped(t *testing.T) {
-	b := appendField([]byte{packetVersion}, 99, []byte("new"))
+	b := tlv.Append([]byte{packetVersion}, 99, []byte("new"))
 	b = append(b, encodeBeat(beat{seq: 1, interval: DefaultInterval})[1:]...)
-	v := appendField(encodeVote(sampleVotes[1]), 98, []byte("newer"))
-	b = appendField(b, typeVote, v)
+	v := tlv.Append(encodeVote(sampleVotes[1]), 98, []byte("newer"))
+	b = tlv.Append(b, typeVote, v)
 	p, err := decode(b)
 	if err != nil || p.beat == nil || len(p.votes) != 1 {
 		t.Errorf("%+v, %v", p, err)
@@ -72,10 +74,10 @@ func TestNonsenseIsRefused(t *testing.T) {
 		"another version":     {9, 1, 0},
 		"a length too long":   {packetVersion, typeBeat, 200, 1},
 		"a length that wraps": append([]byte{packetVersion, typeBeat}, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 1),
-		"about nobody":        appendField([]byte{packetVersion}, typeVote, encodeVote(vote{life: 1})),
-		"control characters":  appendField([]byte{packetVersion}, typeVote, encodeVote(vote{subject: "a\nb"})),
-		"a name too long":     appendField([]byte{packetVersion}, typeVote, encodeVote(vote{subject: strings.Repeat("x", 254)})),
-		"too many links":      appendField([]byte{packetVersion}, typeVote, encodeVote(vote{subject: "a", links: make([]linkVote, maxLinks+1)})),
+		"about nobody":        tlv.Append([]byte{packetVersion}, typeVote, encodeVote(vote{life: 1})),
+		"control characters":  tlv.Append([]byte{packetVersion}, typeVote, encodeVote(vote{subject: "a\nb"})),
+		"a name too long":     tlv.Append([]byte{packetVersion}, typeVote, encodeVote(vote{subject: strings.Repeat("x", 254)})),
+		"too many links":      tlv.Append([]byte{packetVersion}, typeVote, encodeVote(vote{subject: "a", links: make([]linkVote, maxLinks+1)})),
 		"too long":            slices.Concat([]byte{packetVersion}, make([]byte, maxPacket)),
 	} {
 		if p, err := decode(b); err == nil {

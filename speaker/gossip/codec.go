@@ -7,16 +7,17 @@ import (
 	"net/netip"
 	"slices"
 	"time"
+
+	"github.com/clarion-lb/clarion/speaker/tlv"
 )
 
 // The format, on top of memberlist's user messages and of its push/pull state:
 //
 //	frame   = version message*
-//	message = type length value     what a receiver does not know, it skips by its length
-//	value   = field*                (state)
-//	field   = type length value     so here
+//	message = field                 what a receiver does not know, it skips by its length
+//	value   = field*                (speaker/tlv; a state is one)
 //
-// version is a byte, types and lengths are unsigned varints, numbers inside are big endian. A receiver
+// version is a byte, numbers inside are big endian. A receiver
 // takes frames of its own version and of the one before; what only adds to a version is a new
 // type. Decoding survives any input, and allocates in proportion to it.
 
@@ -71,10 +72,7 @@ const (
 	maxSeq      = 1 << 62
 )
 
-var (
-	errTruncated = errors.New("truncated")
-	errVersion   = errors.New("frame of a version that is not spoken here")
-)
+var errVersion = errors.New("frame of a version that is not spoken here")
 
 // message is one decoded message: one of these.
 type message struct {
@@ -100,45 +98,33 @@ type part struct {
 	data         []byte
 }
 
-func appendField(b []byte, typ uint64, value []byte) []byte {
-	b = binary.AppendUvarint(b, typ)
-	b = binary.AppendUvarint(b, uint64(len(value)))
-	return append(b, value...)
-}
-
-func appendNumber(b []byte, typ uint64, n uint64) []byte {
-	return appendField(b, typ, binary.BigEndian.AppendUint64(nil, n))
-}
-
 // encodeState returns the value of a state message. What nobody would take is left out: text is cut, the
 // last of too many links go, and so do links with names that are no text.
 func encodeState(s state) []byte {
 	var b []byte
-	b = appendField(b, fieldNode, []byte(s.node))
-	b = appendNumber(b, fieldLife, uint64(s.life))
-	b = appendNumber(b, fieldSeq, s.seq)
-	b = appendField(b, fieldBuild, []byte(s.facts.Build[:min(len(s.facts.Build), maxBuild)]))
+	b = tlv.Append(b, fieldNode, []byte(s.node))
+	b = tlv.AppendUint64(b, fieldLife, uint64(s.life))
+	b = tlv.AppendUint64(b, fieldSeq, s.seq)
+	b = tlv.Append(b, fieldBuild, []byte(s.facts.Build[:min(len(s.facts.Build), maxBuild)]))
 	if !s.facts.Started.IsZero() {
-		b = appendNumber(b, fieldStarted, uint64(s.facts.Started.UnixMilli()))
+		b = tlv.AppendUint64(b, fieldStarted, uint64(s.facts.Started.UnixMilli()))
 	}
-	if s.facts.Serving {
-		b = appendField(b, fieldServing, nil)
-	}
+	b = tlv.AppendFlag(b, fieldServing, s.facts.Serving)
 	if s.facts.Capabilities != 0 {
-		b = appendNumber(b, fieldCapabilities, uint64(s.facts.Capabilities))
+		b = tlv.AppendUint64(b, fieldCapabilities, uint64(s.facts.Capabilities))
 	}
 	if s.facts.Life != 0 {
-		b = appendNumber(b, fieldProcess, s.facts.Life)
+		b = tlv.AppendUint64(b, fieldProcess, s.facts.Life)
 	}
 	if f := s.facts.flags(); f != 0 {
-		b = appendNumber(b, fieldFlags, f)
+		b = tlv.AppendUint64(b, fieldFlags, f)
 	}
 	links := 0
 	for _, l := range s.facts.Links {
-		if l.Name == "" || !isText([]byte(l.Name)) {
+		if l.Name == "" || !tlv.IsText([]byte(l.Name)) {
 			continue
 		}
-		field := appendField(nil, fieldLink, encodeLink(l))
+		field := tlv.Append(nil, fieldLink, encodeLink(l))
 		if links == maxLinks || len(b)+len(field) > maxState {
 			break
 		}
@@ -149,27 +135,25 @@ func encodeState(s state) []byte {
 }
 
 func encodeLink(l Link) []byte {
-	b := appendField(nil, linkName, []byte(l.Name[:min(len(l.Name), maxLinkName)]))
+	b := tlv.Append(nil, linkName, []byte(l.Name[:min(len(l.Name), maxLinkName)]))
 	if l.MAC != [6]byte{} {
-		b = appendField(b, linkMAC, l.MAC[:])
+		b = tlv.Append(b, linkMAC, l.MAC[:])
 	}
-	if l.Up {
-		b = appendField(b, linkUp, nil)
-	}
+	b = tlv.AppendFlag(b, linkUp, l.Up)
 	for _, p := range l.Prefixes[:min(len(l.Prefixes), maxPrefixes)] {
 		if p.IsValid() {
-			b = appendField(b, linkPrefix, append(p.Addr().AsSlice(), byte(p.Bits())))
+			b = tlv.Append(b, linkPrefix, append(p.Addr().AsSlice(), byte(p.Bits())))
 		}
 	}
 	if l.LinkLocal.IsValid() {
-		b = appendField(b, linkLinkLocal, l.LinkLocal.AsSlice())
+		b = tlv.Append(b, linkLinkLocal, l.LinkLocal.AsSlice())
 	}
 	if f := l.deaf(); f != 0 {
-		b = appendField(b, linkDeaf, []byte{f})
+		b = tlv.Append(b, linkDeaf, []byte{f})
 	}
 	for _, a := range l.Addresses[:min(len(l.Addresses), maxPrefixes)] {
 		if a.IsValid() {
-			b = appendField(b, linkAddress, a.AsSlice())
+			b = tlv.Append(b, linkAddress, a.AsSlice())
 		}
 	}
 	return b
@@ -178,16 +162,16 @@ func encodeLink(l Link) []byte {
 // packets returns frames that each fit into a packet and together carry an encoded state.
 func packets(s state, encoded []byte) [][]byte {
 	if len(encoded) <= maxPart {
-		return [][]byte{appendField([]byte{frameVersion}, typeState, encoded)}
+		return [][]byte{tlv.Append([]byte{frameVersion}, typeState, encoded)}
 	}
 	var frames [][]byte
 	chunks := slices.Collect(slices.Chunk(encoded, maxPart))
 	for i, chunk := range chunks {
-		head := appendField(nil, fieldNode, []byte(s.node))
+		head := tlv.Append(nil, fieldNode, []byte(s.node))
 		head = binary.BigEndian.AppendUint64(head, uint64(s.life))
 		head = binary.BigEndian.AppendUint64(head, s.seq)
 		head = append(head, byte(i), byte(len(chunks)))
-		frames = append(frames, appendField([]byte{frameVersion}, typePart, append(head, chunk...)))
+		frames = append(frames, tlv.Append([]byte{frameVersion}, typePart, append(head, chunk...)))
 	}
 	return frames
 }
@@ -196,25 +180,25 @@ func packets(s state, encoded []byte) [][]byte {
 func wholeFrame(encoded [][]byte) []byte {
 	b := []byte{frameVersion}
 	for _, e := range encoded {
-		b = appendField(b, typeState, e)
+		b = tlv.Append(b, typeState, e)
 	}
 	return b
 }
 
 func askFrame(node string) []byte {
-	return appendField([]byte{frameVersion}, typeAsk, []byte(node))
+	return tlv.Append([]byte{frameVersion}, typeAsk, []byte(node))
 }
 
 // decodeFrame returns the messages in a frame that are known here. Those before a fault are returned with it.
 func decodeFrame(b []byte) ([]message, error) {
 	if len(b) == 0 {
-		return nil, errTruncated
+		return nil, tlv.ErrTruncated
 	}
 	if b[0] != frameVersion {
 		return nil, errVersion
 	}
 	var messages []message
-	err := eachField(b[1:], func(typ uint64, value []byte) error {
+	err := tlv.Each(b[1:], func(typ uint64, value []byte) error {
 		switch typ {
 		case typeState:
 			s, err := decodeState(value)
@@ -229,7 +213,7 @@ func decodeFrame(b []byte) ([]message, error) {
 			}
 			messages = append(messages, message{part: &p})
 		case typeAsk:
-			node, err := decodeText(value, maxNode)
+			node, err := tlv.Text(value, maxNode)
 			if err != nil {
 				return fmt.Errorf("question: %w", err)
 			}
@@ -246,58 +230,30 @@ func decodeFrame(b []byte) ([]message, error) {
 	return messages, err
 }
 
-// eachField calls do for each field in b.
-func eachField(b []byte, do func(typ uint64, value []byte) error) error {
-	for len(b) > 0 {
-		typ, value, rest, err := cutField(b)
-		if err != nil {
-			return err
-		}
-		if err := do(typ, value); err != nil {
-			return err
-		}
-		b = rest
-	}
-	return nil
-}
-
-func cutField(b []byte) (typ uint64, value, rest []byte, err error) {
-	typ, n := binary.Uvarint(b)
-	if n <= 0 {
-		return 0, nil, nil, errTruncated
-	}
-	length, m := binary.Uvarint(b[n:])
-	if m <= 0 || length > uint64(len(b)-n-m) {
-		return 0, nil, nil, errTruncated
-	}
-	b = b[n+m:]
-	return typ, b[:length:length], b[length:], nil
-}
-
 func decodeState(b []byte) (state, error) {
 	var s state
 	if len(b) > maxState {
 		return s, fmt.Errorf("%d bytes, at most %d are taken", len(b), maxState)
 	}
-	err := eachField(b, func(typ uint64, value []byte) (err error) {
+	err := tlv.Each(b, func(typ uint64, value []byte) (err error) {
 		var n uint64
 		switch typ {
 		case fieldNode:
-			s.node, err = decodeText(value, maxNode)
+			s.node, err = tlv.Text(value, maxNode)
 		case fieldLife:
-			n, err = decodeNumber(value)
+			n, err = tlv.Uint64(value)
 			s.life = life(n)
 		case fieldSeq:
-			s.seq, err = decodeNumber(value)
+			s.seq, err = tlv.Uint64(value)
 		case fieldBuild:
-			s.facts.Build, err = decodeText(value, maxBuild)
+			s.facts.Build, err = tlv.Text(value, maxBuild)
 		case fieldStarted:
-			n, err = decodeNumber(value)
+			n, err = tlv.Uint64(value)
 			s.facts.Started = time.UnixMilli(int64(n)).UTC()
 		case fieldServing:
 			s.facts.Serving = true
 		case fieldCapabilities:
-			n, err = decodeNumber(value)
+			n, err = tlv.Uint64(value)
 			s.facts.Capabilities = Capabilities(n)
 		case fieldLink:
 			var l Link
@@ -307,9 +263,9 @@ func decodeState(b []byte) (state, error) {
 			l, err = decodeLink(value)
 			s.facts.Links = append(s.facts.Links, l)
 		case fieldProcess:
-			s.facts.Life, err = decodeNumber(value)
+			s.facts.Life, err = tlv.Uint64(value)
 		case fieldFlags:
-			n, err = decodeNumber(value)
+			n, err = tlv.Uint64(value)
 			s.facts.setFlags(n)
 		}
 		return err
@@ -325,10 +281,10 @@ func decodeState(b []byte) (state, error) {
 
 func decodeLink(b []byte) (Link, error) {
 	var l Link
-	err := eachField(b, func(typ uint64, value []byte) (err error) {
+	err := tlv.Each(b, func(typ uint64, value []byte) (err error) {
 		switch typ {
 		case linkName:
-			l.Name, err = decodeText(value, maxLinkName)
+			l.Name, err = tlv.Text(value, maxLinkName)
 		case linkMAC:
 			if len(value) != len(l.MAC) {
 				return fmt.Errorf("hardware address of %d bytes", len(value))
@@ -338,7 +294,7 @@ func decodeLink(b []byte) (Link, error) {
 			l.Up = true
 		case linkPrefix:
 			if len(value) == 0 {
-				return errTruncated
+				return tlv.ErrTruncated
 			}
 			if len(l.Prefixes) == maxPrefixes {
 				return fmt.Errorf("more than %d networks on a link", maxPrefixes)
@@ -357,7 +313,7 @@ func decodeLink(b []byte) (Link, error) {
 			l.LinkLocal = a
 		case linkDeaf:
 			if len(value) == 0 {
-				return errTruncated
+				return tlv.ErrTruncated
 			}
 			l.setDeaf(value[0])
 		case linkAddress:
@@ -380,11 +336,11 @@ func decodeLink(b []byte) (Link, error) {
 
 func decodePart(b []byte) (part, error) {
 	var p part
-	typ, node, rest, err := cutField(b)
+	typ, node, rest, err := tlv.Cut(b)
 	if err != nil || typ != fieldNode || len(rest) < 18 {
-		return p, errTruncated
+		return p, tlv.ErrTruncated
 	}
-	if p.node, err = decodeText(node, maxNode); err != nil {
+	if p.node, err = tlv.Text(node, maxNode); err != nil {
 		return p, err
 	}
 	p.life, p.seq = life(binary.BigEndian.Uint64(rest)), binary.BigEndian.Uint64(rest[8:])
@@ -396,7 +352,7 @@ func decodePart(b []byte) (part, error) {
 }
 
 func directFrame(m Message) []byte {
-	head := appendField(nil, fieldNode, []byte(m.From))
+	head := tlv.Append(nil, fieldNode, []byte(m.From))
 	head = binary.BigEndian.AppendUint64(head, m.Life)
 	head = binary.AppendUvarint(head, uint64(m.Kind))
 	b := make([]byte, 0, len(head)+len(m.Payload)+16)
@@ -407,16 +363,16 @@ func directFrame(m Message) []byte {
 }
 
 func decodeDirect(b []byte) (Message, error) {
-	typ, node, rest, err := cutField(b)
+	typ, node, rest, err := tlv.Cut(b)
 	if err != nil || typ != fieldNode || len(rest) < 8 {
-		return Message{}, errTruncated
+		return Message{}, tlv.ErrTruncated
 	}
 	m := Message{Life: binary.BigEndian.Uint64(rest)}
 	kind, n := binary.Uvarint(rest[8:])
 	if n <= 0 {
-		return Message{}, errTruncated
+		return Message{}, tlv.ErrTruncated
 	}
-	if m.From, err = decodeText(node, maxNode); err != nil {
+	if m.From, err = tlv.Text(node, maxNode); err != nil {
 		return Message{}, err
 	}
 	if m.From == "" || m.Life == 0 {
@@ -424,30 +380,4 @@ func decodeDirect(b []byte) (Message, error) {
 	}
 	m.Kind, m.Payload = Kind(kind), slices.Clone(rest[8+n:])
 	return m, nil
-}
-
-func decodeText(b []byte, longest int) (string, error) {
-	if len(b) > longest {
-		return "", fmt.Errorf("text of %d bytes, at most %d are taken", len(b), longest)
-	}
-	if !isText(b) {
-		return "", errors.New("text with control characters")
-	}
-	return string(b), nil
-}
-
-func isText(b []byte) bool {
-	for _, c := range b {
-		if c < ' ' || c == 0x7f {
-			return false
-		}
-	}
-	return true
-}
-
-func decodeNumber(b []byte) (uint64, error) {
-	if len(b) != 8 {
-		return 0, fmt.Errorf("number of %d bytes", len(b))
-	}
-	return binary.BigEndian.Uint64(b), nil
 }

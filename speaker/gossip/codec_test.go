@@ -10,6 +10,8 @@ import (
 	"time"
 
 	"pgregory.net/rapid"
+
+	"github.com/clarion-lb/clarion/speaker/tlv"
 )
 
 var genLink = rapid.Custom(func(t *rapid.T) Link {
@@ -124,13 +126,13 @@ func TestMessagesSurviveTheTrip(t *testing.T) {
 // A later version may say more: what this one does not know it skips, and keeps the rest.
 func TestTheUnknownIsSkipped(t *testing.T) {
 	s := state{node: "a", life: 1, seq: 2, facts: Facts{Serving: true, Links: []Link{{Name: "eth0", Up: true}}}}
-	link := appendField(encodeLink(s.facts.Links[0]), 99, []byte("a link's news"))
+	link := tlv.Append(encodeLink(s.facts.Links[0]), 99, []byte("a link's news"))
 	s.facts.Links = nil
-	encoded := appendField(encodeState(s), fieldLink, link)
-	encoded = appendField(encoded, 1000, []byte("a state's news"))
-	frame := appendField([]byte{frameVersion}, 77, []byte("a message of the future"))
-	frame = appendField(frame, typeState, encoded)
-	frame = appendField(frame, 78, nil)
+	encoded := tlv.Append(encodeState(s), fieldLink, link)
+	encoded = tlv.Append(encoded, 1000, []byte("a state's news"))
+	frame := tlv.Append([]byte{frameVersion}, 77, []byte("a message of the future"))
+	frame = tlv.Append(frame, typeState, encoded)
+	frame = tlv.Append(frame, 78, nil)
 
 	messages, err := decodeFrame(frame)
 	if err != nil || len(messages) != 1 {
@@ -150,18 +152,18 @@ func TestWhatIsRefused(t *testing.T) {
 	good := encodeState(state{node: "a", life: 1})
 	many := good
 	for i := range maxLinks + 1 {
-		many = appendField(many, fieldLink, appendField(nil, linkName, fmt.Append(nil, i)))
+		many = tlv.Append(many, fieldLink, tlv.Append(nil, linkName, fmt.Append(nil, i)))
 	}
-	manyPrefixes := appendField(nil, linkName, []byte("eth0"))
+	manyPrefixes := tlv.Append(nil, linkName, []byte("eth0"))
 	for range maxPrefixes + 1 {
-		manyPrefixes = appendField(manyPrefixes, linkPrefix, []byte{10, 0, 0, 0, 8})
+		manyPrefixes = tlv.Append(manyPrefixes, linkPrefix, []byte{10, 0, 0, 0, 8})
 	}
 	frame := func(messages ...byte) []byte { return append([]byte{frameVersion}, messages...) }
 	stateWith := func(field uint64, value []byte) []byte {
-		return appendField(frame(), typeState, appendField(bytes.Clone(good), field, value))
+		return tlv.Append(frame(), typeState, tlv.Append(bytes.Clone(good), field, value))
 	}
 	linkWith := func(field uint64, value []byte) []byte {
-		return stateWith(fieldLink, appendField(appendField(nil, linkName, []byte("eth0")), field, value))
+		return stateWith(fieldLink, tlv.Append(tlv.Append(nil, linkName, []byte("eth0")), field, value))
 	}
 	for _, row := range []struct {
 		name  string
@@ -174,31 +176,31 @@ func TestWhatIsRefused(t *testing.T) {
 		{"a length without a value", frame(1, 5), "truncated"},
 		{"a length beyond the end", frame(1, 5, 1, 2), "truncated"},
 		{"a length beyond all bounds", frame(1, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0x01), "truncated"},
-		{"a varint without end", frame(0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff), "truncated"},
-		{"a state without a node", appendField(frame(), typeState, encodeState(state{life: 1})), "no node"},
-		{"a state without a life", appendField(frame(), typeState, encodeState(state{node: "a"})), "no life"},
-		{"a sequence number that leaves no room", appendField(frame(), typeState, encodeState(state{node: "a", life: 1, seq: maxSeq + 1})), "sequence"},
+		{"a varint without end", frame(0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff), "64 bits"},
+		{"a state without a node", tlv.Append(frame(), typeState, encodeState(state{life: 1})), "no node"},
+		{"a state without a life", tlv.Append(frame(), typeState, encodeState(state{node: "a"})), "no life"},
+		{"a sequence number that leaves no room", tlv.Append(frame(), typeState, encodeState(state{node: "a", life: 1, seq: maxSeq + 1})), "sequence"},
 		{"a node's name that is too long", stateWith(fieldNode, bytes.Repeat([]byte("a"), 254)), "at most 253"},
 		{"a node's name with a line feed", stateWith(fieldNode, []byte("a\nb")), "control characters"},
 		{"a short number", stateWith(fieldSeq, []byte{1}), "number of 1 bytes"},
-		{"too many links", appendField(frame(), typeState, many), "more than 1024 links"},
+		{"too many links", tlv.Append(frame(), typeState, many), "more than 1024 links"},
 		{"too much", stateWith(1000, make([]byte, maxState)), "at most 64000"},
 		{"a link without a name", stateWith(fieldLink, nil), "without a name"},
-		{"a long link name", stateWith(fieldLink, appendField(nil, linkName, []byte("0123456789abcdef"))), "at most 15"},
+		{"a long link name", stateWith(fieldLink, tlv.Append(nil, linkName, []byte("0123456789abcdef"))), "at most 15"},
 		{"a short hardware address", linkWith(linkMAC, []byte{1}), "of 1 bytes"},
 		{"a network without bits", linkWith(linkPrefix, nil), "truncated"},
 		{"a network of no family", linkWith(linkPrefix, []byte{1, 2, 3, 8}), "none"},
 		{"a network with too many bits", linkWith(linkPrefix, []byte{10, 0, 0, 0, 33}), "none"},
 		{"too many networks", stateWith(fieldLink, manyPrefixes), "more than 64 networks"},
 		{"an address of no family", linkWith(linkLinkLocal, []byte{1}), "address of 1 bytes"},
-		{"a part without a head", appendField(frame(), typePart, []byte{fieldNode, 1, 'a'}), "truncated"},
-		{"a part beyond the last", appendField(frame(), typePart, append([]byte{fieldNode, 1, 'a', 7: 1, 18: 0}, 3, 3)), "out of bounds"},
-		{"a message without a life", appendField(frame(), typeDirect, []byte{fieldNode, 1, 'a', 1, 2, 3}), "truncated"},
-		{"a message of no life", appendField(frame(), typeDirect, append([]byte{fieldNode, 1, 'a'}, make([]byte, 9)...)), "no life"},
-		{"a message without a kind", appendField(frame(), typeDirect, []byte{fieldNode, 1, 'a', 0, 0, 0, 0, 0, 0, 0, 1}), "truncated"},
-		{"a message of nobody", appendField(frame(), typeDirect, []byte{fieldNode, 0, 0, 0, 0, 0, 0, 0, 0, 1, 7}), "no node"},
+		{"a part without a head", tlv.Append(frame(), typePart, []byte{fieldNode, 1, 'a'}), "truncated"},
+		{"a part beyond the last", tlv.Append(frame(), typePart, append([]byte{fieldNode, 1, 'a', 7: 1, 18: 0}, 3, 3)), "out of bounds"},
+		{"a message without a life", tlv.Append(frame(), typeDirect, []byte{fieldNode, 1, 'a', 1, 2, 3}), "truncated"},
+		{"a message of no life", tlv.Append(frame(), typeDirect, append([]byte{fieldNode, 1, 'a'}, make([]byte, 9)...)), "no life"},
+		{"a message without a kind", tlv.Append(frame(), typeDirect, []byte{fieldNode, 1, 'a', 0, 0, 0, 0, 0, 0, 0, 1}), "truncated"},
+		{"a message of nobody", tlv.Append(frame(), typeDirect, []byte{fieldNode, 0, 0, 0, 0, 0, 0, 0, 0, 1, 7}), "no node"},
 		{"a link's deafness that says nothing", linkWith(linkDeaf, nil), "truncated"},
-		{"a question from a name that is none", appendField(frame(), typeAsk, []byte{0}), "control characters"},
+		{"a question from a name that is none", tlv.Append(frame(), typeAsk, []byte{0}), "control characters"},
 	} {
 		t.Run(row.name, func(t *testing.T) {
 			messages, err := decodeFrame(row.frame)

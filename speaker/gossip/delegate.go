@@ -11,6 +11,8 @@ import (
 	"time"
 
 	"github.com/hashicorp/memberlist"
+
+	"github.com/clarion-lb/clarion/speaker/tlv"
 )
 
 // delegate is a session as memberlist calls it: from goroutines of its own, some of them holding its
@@ -87,7 +89,7 @@ func (d *delegate) GetBroadcasts(overhead, limit int) [][]byte {
 func (d *delegate) NotifyAlive(n *memberlist.Node) error {
 	addr, ok := netip.AddrFromSlice(n.Addr)
 	switch {
-	case n.Name == "" || len(n.Name) > maxNode || !isText([]byte(n.Name)):
+	case n.Name == "" || len(n.Name) > maxNode || !tlv.IsText([]byte(n.Name)):
 		return errors.New("its name is not a node's")
 	case !ok || addr.IsUnspecified() || n.Port == 0:
 		return errors.New("it has no address")

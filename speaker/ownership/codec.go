@@ -4,14 +4,16 @@ import (
 	"encoding/binary"
 	"errors"
 	"net/netip"
+
+	"github.com/clarion-lb/clarion/speaker/tlv"
 )
 
 // The format, which speaker/gossip carries as it is:
 //
 //	message = version type field*
-//	field   = type length value     what a receiver does not know, it skips by its length
+//	(a field is speaker/tlv's: what a receiver does not know, it skips by its length)
 //
-// version is a byte; types, lengths and numbers are unsigned varints. Values that are structures begin with what this
+// version is a byte; type and numbers are unsigned varints. Values that are structures begin with what this
 // version knows, and what follows is skipped: that is how they grow. A receiver takes messages of its own version; an
 // addition is a new field or a new type, not a new version. Decoding survives any input, and allocates in proportion to it.
 
@@ -56,18 +58,17 @@ const (
 
 var (
 	// ErrUnknown is returned for messages of a type that this version does not know. They are to be skipped.
-	ErrUnknown   = errors.New("message of an unknown type")
-	errVersion   = errors.New("message of a version that is not spoken here")
-	errTruncated = errors.New("truncated message")
-	errValue     = errors.New("message with an impossible value")
+	ErrUnknown = errors.New("message of an unknown type")
+	errVersion = errors.New("message of a version that is not spoken here")
+	errValue   = errors.New("message with an impossible value")
 )
 
 // Append appends the message's encoding to b.
 func (c *Claims) Append(b []byte) []byte {
 	b = append(b, formatVersion, typeClaims)
-	b = appendField(b, fieldNode, []byte(c.Node))
-	b = appendNumber(b, fieldBase, c.Base)
-	b = appendField(b, fieldTo, appendVersion(nil, c.To))
+	b = tlv.Append(b, fieldNode, []byte(c.Node))
+	b = tlv.AppendNumber(b, fieldBase, c.Base)
+	b = tlv.Append(b, fieldTo, appendVersion(nil, c.To))
 	var value []byte
 	for _, ch := range c.Changes {
 		value = appendUnit(value[:0], ch.Unit)
@@ -80,7 +81,7 @@ func (c *Claims) Append(b []byte) []byte {
 			flags |= flagHeld
 		}
 		value = append(value, byte(ch.Claim.Cause), flags)
-		b = appendField(b, fieldChange, value)
+		b = tlv.Append(b, fieldChange, value)
 	}
 	return b
 }
@@ -88,16 +89,16 @@ func (c *Claims) Append(b []byte) []byte {
 // Append appends the message's encoding to b.
 func (d *Digest) Append(b []byte) []byte {
 	b = append(b, formatVersion, typeDigest)
-	b = appendNumber(b, fieldAsk, d.Ask)
-	b = appendNumber(b, fieldReply, d.Reply)
-	b = appendFlag(b, fieldServing, d.Serving)
-	b = appendNumber(b, fieldSum, d.Sum)
-	b = appendFlag(b, fieldFull, d.Full)
+	b = tlv.AppendNumber(b, fieldAsk, d.Ask)
+	b = tlv.AppendNumber(b, fieldReply, d.Reply)
+	b = tlv.AppendFlag(b, fieldServing, d.Serving)
+	b = tlv.AppendNumber(b, fieldSum, d.Sum)
+	b = tlv.AppendFlag(b, fieldFull, d.Full)
 	var value []byte
 	for _, s := range d.Sets {
 		value = appendVersion(value[:0], s.Version)
 		value = append(value, s.Node...)
-		b = appendField(b, fieldSet, value)
+		b = tlv.Append(b, fieldSet, value)
 	}
 	return b
 }
@@ -105,12 +106,12 @@ func (d *Digest) Append(b []byte) []byte {
 // Append appends the message's encoding to b.
 func (o *Offer) Append(b []byte) []byte {
 	b = append(b, formatVersion, typeOffer)
-	b = appendNumber(b, fieldCause, uint64(o.Cause))
+	b = tlv.AppendNumber(b, fieldCause, uint64(o.Cause))
 	var value []byte
 	for _, u := range o.Units {
 		value = appendUnit(value[:0], u.Unit)
 		value = binary.AppendUvarint(value, u.Term)
-		b = appendField(b, fieldUnit, value)
+		b = tlv.Append(b, fieldUnit, value)
 	}
 	return b
 }
@@ -119,7 +120,7 @@ func (o *Offer) Append(b []byte) []byte {
 func (r *Refusal) Append(b []byte) []byte {
 	b = append(b, formatVersion, typeRefusal)
 	for _, u := range r.Units {
-		b = appendField(b, fieldUnit, appendUnit(nil, u))
+		b = tlv.Append(b, fieldUnit, appendUnit(nil, u))
 	}
 	return b
 }
@@ -127,12 +128,12 @@ func (r *Refusal) Append(b []byte) []byte {
 // Decode returns the message that b is the encoding of. It survives any input.
 func Decode(b []byte) (Message, error) {
 	if len(b) < 2 {
-		return nil, errTruncated
+		return nil, tlv.ErrTruncated
 	}
 	if b[0] != formatVersion {
 		return nil, errVersion
 	}
-	kind, b, err := number(b[1:])
+	kind, b, err := tlv.CutNumber(b[1:])
 	if err != nil {
 		return nil, err
 	}
@@ -152,21 +153,8 @@ func Decode(b []byte) (Message, error) {
 	default:
 		return nil, ErrUnknown
 	}
-	for len(b) > 0 {
-		var kind, length uint64
-		if kind, b, err = number(b); err != nil {
-			return nil, err
-		}
-		if length, b, err = number(b); err != nil {
-			return nil, err
-		}
-		if length > uint64(len(b)) {
-			return nil, errTruncated
-		}
-		if err := m.field(kind, b[:length]); err != nil {
-			return nil, err
-		}
-		b = b[length:]
+	if err := tlv.Each(b, m.field); err != nil {
+		return nil, err
 	}
 	if c, ok := m.(*Claims); ok && (c.Node == "" || c.To.Epoch == 0 || c.To.Number == 0 || c.Base >= c.To.Number) {
 		return nil, errValue
@@ -179,7 +167,7 @@ func (c *Claims) field(kind uint64, b []byte) (err error) {
 	case fieldNode:
 		c.Node, err = text(b, maxNode)
 	case fieldBase:
-		c.Base, _, err = number(b)
+		c.Base, _, err = tlv.CutNumber(b)
 	case fieldTo:
 		c.To, _, err = version(b)
 	case fieldChange:
@@ -187,11 +175,11 @@ func (c *Claims) field(kind uint64, b []byte) (err error) {
 		if ch.Unit, b, err = decodeUnit(b); err != nil {
 			return err
 		}
-		if ch.Claim.Term, b, err = number(b); err != nil {
+		if ch.Claim.Term, b, err = tlv.CutNumber(b); err != nil {
 			return err
 		}
 		if len(b) < 2 {
-			return errTruncated
+			return tlv.ErrTruncated
 		}
 		if ch.Claim.Term > maxTerm {
 			return errValue
@@ -209,13 +197,13 @@ func (c *Claims) field(kind uint64, b []byte) (err error) {
 func (d *Digest) field(kind uint64, b []byte) (err error) {
 	switch kind {
 	case fieldAsk:
-		d.Ask, _, err = number(b)
+		d.Ask, _, err = tlv.CutNumber(b)
 	case fieldReply:
-		d.Reply, _, err = number(b)
+		d.Reply, _, err = tlv.CutNumber(b)
 	case fieldServing:
 		d.Serving = true
 	case fieldSum:
-		d.Sum, _, err = number(b)
+		d.Sum, _, err = tlv.CutNumber(b)
 	case fieldFull:
 		d.Full = true
 	case fieldSet:
@@ -235,7 +223,7 @@ func (o *Offer) field(kind uint64, b []byte) (err error) {
 	switch kind {
 	case fieldCause:
 		var n uint64
-		n, _, err = number(b)
+		n, _, err = tlv.CutNumber(b)
 		if n > 255 {
 			return errValue
 		}
@@ -245,7 +233,7 @@ func (o *Offer) field(kind uint64, b []byte) (err error) {
 		if u.Unit, b, err = decodeUnit(b); err != nil {
 			return err
 		}
-		if u.Term, _, err = number(b); err != nil {
+		if u.Term, _, err = tlv.CutNumber(b); err != nil {
 			return err
 		}
 		o.Units = append(o.Units, u)
@@ -265,32 +253,6 @@ func (r *Refusal) field(kind uint64, b []byte) error {
 // maxTerm leaves room to count on. Terms go up by one with a move; whoever says more than this talks nonsense.
 const maxTerm = 1 << 56
 
-func appendField(b []byte, kind uint64, value []byte) []byte {
-	b = binary.AppendUvarint(b, kind)
-	b = binary.AppendUvarint(b, uint64(len(value)))
-	return append(b, value...)
-}
-
-func appendNumber(b []byte, kind, n uint64) []byte {
-	if n == 0 {
-		return b
-	}
-	var value [binary.MaxVarintLen64]byte
-	return appendField(b, kind, binary.AppendUvarint(value[:0], n))
-}
-
-func appendFlag(b []byte, kind uint64, set bool) []byte {
-	if !set {
-		return b
-	}
-	return appendField(b, kind, nil)
-}
-
-func appendText(b []byte, s string) []byte {
-	b = binary.AppendUvarint(b, uint64(len(s)))
-	return append(b, s...)
-}
-
 func appendVersion(b []byte, v Version) []byte {
 	b = binary.AppendUvarint(b, v.Epoch)
 	b = binary.BigEndian.AppendUint64(b, v.Life)
@@ -301,28 +263,19 @@ func appendUnit(b []byte, u Unit) []byte {
 	address := u.Address.AsSlice()
 	b = append(b, byte(len(address)))
 	b = append(b, address...)
-	b = appendText(b, u.Address.Zone())
-	b = appendText(b, string(u.Segment))
+	b = tlv.AppendText(b, u.Address.Zone())
+	b = tlv.AppendText(b, string(u.Segment))
 	return append(b, u.Share)
 }
 
-func number(b []byte) (uint64, []byte, error) {
-	n, size := binary.Uvarint(b)
-	if size <= 0 {
-		return 0, nil, errTruncated
-	}
-	return n, b[size:], nil
-}
-
 func version(b []byte) (v Version, rest []byte, err error) {
-	if v.Epoch, b, err = number(b); err != nil {
+	if v.Epoch, b, err = tlv.CutNumber(b); err != nil {
 		return Version{}, nil, err
 	}
-	if len(b) < 8 {
-		return Version{}, nil, errTruncated
+	if v.Life, b, err = tlv.CutUint64(b); err != nil {
+		return Version{}, nil, err
 	}
-	v.Life, b = binary.BigEndian.Uint64(b), b[8:]
-	if v.Number, b, err = number(b); err != nil {
+	if v.Number, b, err = tlv.CutNumber(b); err != nil {
 		return Version{}, nil, err
 	}
 	if v.Epoch > maxTerm || v.Number > maxTerm {
@@ -331,54 +284,39 @@ func version(b []byte) (v Version, rest []byte, err error) {
 	return v, b, nil
 }
 
-// text returns all of b as a text that is neither empty nor too long.
-func text(b []byte, most int) (string, error) {
-	if len(b) == 0 || len(b) > most {
+// text reads a value that is a text which is neither empty nor too long.
+func text(b []byte, longest int) (string, error) {
+	if len(b) == 0 {
 		return "", errValue
 	}
-	return string(b), nil
-}
-
-// shortText returns the text at the beginning of b, which tells its length.
-func shortText(b []byte, most uint64) (string, []byte, error) {
-	n, b, err := number(b)
-	if err != nil {
-		return "", nil, err
-	}
-	if n > most {
-		return "", nil, errValue
-	}
-	if n > uint64(len(b)) {
-		return "", nil, errTruncated
-	}
-	return string(b[:n]), b[n:], nil
+	return tlv.Text(b, longest)
 }
 
 func decodeUnit(b []byte) (Unit, []byte, error) {
 	if len(b) == 0 {
-		return Unit{}, nil, errTruncated
+		return Unit{}, nil, tlv.ErrTruncated
 	}
 	size := int(b[0])
 	if size != 4 && size != 16 {
 		return Unit{}, nil, errValue
 	}
 	if len(b) < 1+size {
-		return Unit{}, nil, errTruncated
+		return Unit{}, nil, tlv.ErrTruncated
 	}
 	address, _ := netip.AddrFromSlice(b[1 : 1+size])
-	zone, b, err := shortText(b[1+size:], maxZone)
+	zone, b, err := tlv.CutText(b[1+size:], maxZone)
 	if err != nil {
 		return Unit{}, nil, err
 	}
 	if zone != "" && size == 4 {
 		return Unit{}, nil, errValue
 	}
-	segment, b, err := shortText(b, maxSegment)
+	segment, b, err := tlv.CutText(b, maxSegment)
 	if err != nil {
 		return Unit{}, nil, err
 	}
 	if len(b) == 0 {
-		return Unit{}, nil, errTruncated
+		return Unit{}, nil, tlv.ErrTruncated
 	}
 	return Unit{Address: address.WithZone(zone), Segment: Segment(segment), Share: b[0]}, b[1:], nil
 }

@@ -7,6 +7,8 @@ import (
 	"net/netip"
 	"reflect"
 	"testing"
+
+	"github.com/clarion-lb/clarion/speaker/tlv"
 )
 
 var someMessages = []Message{
@@ -49,7 +51,7 @@ func TestMessagesLookTheSameInEveryVersion(t *testing.T) {
 
 func TestWhatANewerVersionAddsIsSkipped(t *testing.T) {
 	for _, m := range someMessages {
-		got, err := Decode(appendField(m.Append(nil), 1000, []byte("new")))
+		got, err := Decode(tlv.Append(m.Append(nil), 1000, []byte("new")))
 		if err != nil || !reflect.DeepEqual(got, m) {
 			t.Errorf("%+v with a field more came back as %+v, %v", m, got, err)
 		}
@@ -60,7 +62,7 @@ func TestWhatANewerVersionAddsIsSkipped(t *testing.T) {
 	longer := appendUnit(nil, Unit{Address: netip.MustParseAddr("192.0.2.1")})
 	longer = append(longer, 1, byte(CauseLoss), 0, 'm', 'o', 'r', 'e')
 	b := (&Claims{Node: "a", To: Version{1, 1, 1}}).Append(nil)
-	if got, err := Decode(appendField(b, fieldChange, longer)); err != nil || got.(*Claims).Changes[0].Claim.Term != 1 {
+	if got, err := Decode(tlv.Append(b, fieldChange, longer)); err != nil || got.(*Claims).Changes[0].Claim.Term != 1 {
 		t.Errorf("a longer change: %+v, %v", got, err)
 	}
 }
@@ -74,8 +76,8 @@ func TestNonsenseIsRefused(t *testing.T) {
 		"a field that is cut":     {formatVersion, typeDigest, fieldSet, 200, 1, 2},
 		"claims of nobody":        {formatVersion, typeClaims},
 		"claims without a change": (&Claims{Node: "a", Base: 5, To: Version{1, 1, 5}}).Append(nil),
-		"an address of 5 bytes":   appendField(claims, fieldChange, []byte{5, 1, 2, 3, 4, 5, 0, 0, 0, 1, 1, 0}),
-		"a zone of IPv4":          appendField(claims, fieldChange, []byte{4, 1, 2, 3, 4, 1, 'a', 0, 0, 1, 1, 0}),
+		"an address of 5 bytes":   tlv.Append(claims, fieldChange, []byte{5, 1, 2, 3, 4, 5, 0, 0, 0, 1, 1, 0}),
+		"a zone of IPv4":          tlv.Append(claims, fieldChange, []byte{4, 1, 2, 3, 4, 1, 'a', 0, 0, 1, 1, 0}),
 		"a term beyond counting":  (&Claims{Node: "a", To: Version{1, 1, 1}, Changes: []Change{{Unit{Address: netip.MustParseAddr("192.0.2.1")}, Claim{Term: maxTerm + 1}}}}).Append(nil),
 		"a set of nobody":         (&Digest{Sets: []SetVersion{{"", Version{1, 1, 1}}}}).Append(nil),
 	} {

@@ -4,12 +4,14 @@ import (
 	"encoding/binary"
 	"testing"
 	"time"
+
+	"github.com/clarion-lb/clarion/speaker/tlv"
 )
 
 // A member that has the key but talks nonsense must not bring down the others, nor confuse their books.
 func FuzzHear(f *testing.F) {
 	for _, m := range someMessages {
-		f.Add(appendText(nil, string(m.Append(nil))))
+		f.Add(tlv.AppendText(nil, string(m.Append(nil))))
 	}
 	var all []byte
 	for _, m := range append(someMessages,
@@ -18,7 +20,7 @@ func FuzzHear(f *testing.F) {
 		&Offer{Cause: 200, Units: []OfferedUnit{{unitAt("192.0.2.2"), 1}, {unitAt("192.0.2.99"), 1}}},
 		&Claims{Node: "node-1", Base: 1, To: Version{Epoch: 1, Life: 9, Number: 2}, Changes: []Change{{unitAt("192.0.2.3"), Claim{Term: maxTerm}}}},
 		&Refusal{Units: []Unit{unitAt("192.0.2.2")}}) {
-		all = appendText(all, string(m.Append(nil)))
+		all = tlv.AppendText(all, string(m.Append(nil)))
 	}
 	f.Add(all)
 	f.Fuzz(func(t *testing.T, b []byte) {
