@@ -122,3 +122,20 @@ func TestTheNextStepIsThatOfTheReason(t *testing.T) {
 		t.Errorf("%+v", well)
 	}
 }
+
+func TestASimulationIsToldForPeople(t *testing.T) {
+	s, err := simulated(t.Context(), fakeSpeakers{"b": {}}, inspect.Loss, "a")
+	if err != nil {
+		t.Fatal(err)
+	}
+	var b strings.Builder
+	if err := prediction(s).Print(&b, view.Style{}); err != nil {
+		t.Fatal(err)
+	}
+	for _, want := range []string{"192.0.2.1   default/web     c", "192.0.2.2   default/local   nobody", "default/local would be announced nowhere: no endpoint",
+		"If node a were lost", "new owners: c 1; announced nowhere: 1 Services. Worked out by the speaker of node b"} {
+		if !strings.Contains(b.String(), want) {
+			t.Errorf("no %q:\n%s", want, b.String())
+		}
+	}
+}

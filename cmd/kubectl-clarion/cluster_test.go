@@ -2,6 +2,7 @@ package main
 
 import (
 	"context"
+	"encoding/json"
 	"errors"
 	"os"
 	"path/filepath"
@@ -9,6 +10,7 @@ import (
 	"testing"
 	"time"
 
+	"github.com/spf13/cobra"
 	corev1 "k8s.io/api/core/v1"
 	eventsv1 "k8s.io/api/events/v1"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
@@ -19,6 +21,13 @@ import (
 
 	"github.com/clarion-lb/clarion/api/v1beta1"
 )
+
+// plugin is the root of all commands.
+func plugin(t *testing.T) *cobra.Command {
+	t.Helper()
+	streams, _, _, _ := genericiooptions.NewTestIOStreams()
+	return command(streams)
+}
 
 // TestOnARealAPIServer runs the commands as two people: one who may do everything, and one who may view a namespace.
 func TestOnARealAPIServer(t *testing.T) {
@@ -80,6 +89,39 @@ func TestOnARealAPIServer(t *testing.T) {
 		}
 		if _, _, err := run(t, "", "pools", "-o", "xml", "--kubeconfig", admin); err == nil || !strings.Contains(err.Error(), "wide, json or yaml") {
 			t.Errorf("-o xml: %v", err)
+		}
+	})
+	t.Run("every view is to be had for programs, and without colours", func(t *testing.T) {
+		for _, command := range []string{"status", "pools", "speakers", "peers", "doctor", "version", "history default/web", "explain service default/web"} {
+			for _, format := range []string{"json", "yaml", "wide", ""} {
+				out, _, err := run(t, "", append(strings.Fields(command), "-o", format, "--kubeconfig", admin)...)
+				if err != nil && !errors.Is(err, errUnhealthy) || strings.Contains(out, "\x1b") || out == "" {
+					t.Errorf("%s -o %s: %v\n%q", command, format, err, out)
+				}
+				if format == "json" && !json.Valid([]byte(out)) {
+					t.Errorf("%s -o json is none:\n%s", command, out)
+				}
+			}
+			var watch, output bool
+			c, _, err := plugin(t).Find(strings.Fields(command))
+			if err == nil {
+				watch, output = c.Flags().Lookup("watch") != nil, c.Flags().Lookup("output") != nil
+			}
+			if !watch || !output {
+				t.Errorf("%s lacks --watch or --output: %v", command, err)
+			}
+		}
+		for args, want := range map[string]string{"explain service": "default/web", "history": "default/web", "simulate drain": "", "pools -o": "yaml", "": "simulate"} {
+			words := append(append([]string{"__complete", "--kubeconfig", admin}, strings.Fields(args)...), "")
+			if out, _, err := run(t, "", words...); err != nil || !strings.Contains(out, want) || strings.Contains(out, "ShellCompDirectiveError") {
+				t.Errorf("completing %q: %v\n%s", args, err, out)
+			}
+		}
+		if _, _, err := run(t, "", "simulate", "drain", "a", "--kubeconfig", admin); err == nil || !strings.Contains(err.Error(), "no speaker runs in namespace clarion-system") {
+			t.Errorf("a simulation without speakers: %v", err)
+		}
+		if _, _, err := run(t, "", "simulate", "loss", "a", "--kubeconfig", nobody); err == nil || !strings.Contains(err.Error(), "you may not list Pods") {
+			t.Errorf("a simulation by who may nothing: %v", err)
 		}
 	})
 	t.Run("status and doctor tell what they could not see", func(t *testing.T) {

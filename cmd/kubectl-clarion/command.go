@@ -30,6 +30,10 @@ Why has this Service no address, or why is it not announced:
 
   kubectl clarion explain service NAMESPACE/NAME
 
+Who would take the addresses of a node:
+
+  kubectl clarion simulate drain NODE
+
 What MetalLB's configuration is in Clarion's words:
 
   kubectl clarion migrate metallb`,
@@ -43,7 +47,7 @@ What MetalLB's configuration is in Clarion's words:
 	c.SetErr(streams.ErrOut)
 	p.config.AddFlags(c.PersistentFlags())
 	c.PersistentFlags().StringVar(&p.installedIn, "clarion-namespace", "clarion-system", "Namespace that Clarion is installed in.")
-	c.AddCommand(p.status(), p.explain(), p.history(), p.pools(), p.speakers(), p.peers(), p.doctor(), p.keys(), p.migrate())
+	c.AddCommand(p.status(), p.explain(), p.history(), p.pools(), p.speakers(), p.peers(), p.simulate(), p.doctor(), p.keys(), p.migrate(), p.version())
 	return c
 }
 

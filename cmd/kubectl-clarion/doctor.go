@@ -4,20 +4,27 @@ import (
 	"context"
 	"fmt"
 	"io"
+	"slices"
 	"strings"
+	"time"
 
 	"github.com/spf13/cobra"
 	appsv1 "k8s.io/api/apps/v1"
+	authorizationv1 "k8s.io/api/authorization/v1"
 	corev1 "k8s.io/api/core/v1"
 	networkingv1 "k8s.io/api/networking/v1"
 	apierrors "k8s.io/apimachinery/pkg/api/errors"
 	"k8s.io/apimachinery/pkg/api/meta"
 	"k8s.io/client-go/discovery"
+	"k8s.io/client-go/rest"
 	"sigs.k8s.io/controller-runtime/pkg/client"
+	"sigs.k8s.io/yaml"
 
 	"github.com/clarion-lb/clarion/api/v1beta1"
 	"github.com/clarion-lb/clarion/cmd/kubectl-clarion/doctor"
+	"github.com/clarion-lb/clarion/cmd/kubectl-clarion/live"
 	"github.com/clarion-lb/clarion/cmd/kubectl-clarion/view"
+	"github.com/clarion-lb/clarion/speaker/inspect"
 )
 
 func (p *program) doctor() *cobra.Command {
@@ -150,5 +157,143 @@ func (p *program) facts(ctx context.Context) (doctor.Facts, error) {
 	if saw("Secret "+p.installedIn+"/"+gossipSecret, c.Get(ctx, client.ObjectKey{Namespace: p.installedIn, Name: gossipSecret}, &gossip)) {
 		f.Gossip = &gossip
 	}
+	var l2 v1beta1.L2AdvertisementList
+	if saw("L2Advertisements", c.List(ctx, &l2)) {
+		f.L2Advertisements = append([]v1beta1.L2Advertisement{}, l2.Items...)
+	}
+	var bgp v1beta1.BGPAdvertisementList
+	if saw("BGPAdvertisements", c.List(ctx, &bgp)) {
+		f.BGPAdvertisements = append([]v1beta1.BGPAdvertisement{}, bgp.Items...)
+	}
+	var pods corev1.PodList
+	if saw("Pods in namespace "+p.installedIn, c.List(ctx, &pods, client.InNamespace(p.installedIn))) {
+		f.Pods = append([]corev1.Pod{}, pods.Items...)
+	}
+	var events corev1.EventList
+	if saw("events in namespace "+p.installedIn, c.List(ctx, &events, client.InNamespace(p.installedIn))) {
+		f.Refusals = refusals(events.Items, time.Now())
+	}
+	var kubeadm corev1.ConfigMap
+	if saw("ConfigMap kube-system/kubeadm-config", c.Get(ctx, client.ObjectKey{Namespace: "kube-system", Name: "kubeadm-config"}, &kubeadm)) {
+		f.KubeadmNetworking = networking(kubeadm.Data["ClusterConfiguration"])
+	}
+	f.NoStandIn, f.IgnoreExcludeLabel = flagsOf(f.DaemonSets, p.installedIn)
+	if failed == nil && f.InstalledIn != nil {
+		lacking, err := p.lacking(ctx, c)
+		if saw("whether Clarion has its rights (create subjectaccessreviews)", err) {
+			f.Lacking = lacking
+		}
+		p.seeHosts(ctx, config, c, &f)
+	}
 	return f, failed
+}
+
+// seeHosts has the speakers tell of their hosts.
+func (p *program) seeHosts(ctx context.Context, config *rest.Config, c client.Client, f *doctor.Facts) {
+	speakers, err := live.Find(ctx, config, c, p.installedIn)
+	if err != nil {
+		return // which other checks tell
+	}
+	reports, failed := speakers.InspectAll(ctx)
+	if len(reports) > 0 {
+		f.Hosts = map[string]inspect.Host{}
+	}
+	for node, r := range reports {
+		f.Hosts[node] = r.Host
+	}
+	f.HostsUnseen = failed
+	for _, err := range failed {
+		if len(reports) == 0 && strings.Contains(err.Error(), "forbidden") {
+			f.Unseen, f.HostsUnseen = append(f.Unseen, "you may not forward ports to Pods in namespace "+p.installedIn), nil
+			return
+		}
+	}
+}
+
+// refusals are what the events of late say of Pods that were not made.
+func refusals(events []corev1.Event, now time.Time) (out []string) {
+	const late = 10 * time.Minute
+	for _, e := range events {
+		at := e.LastTimestamp.Time
+		if at.IsZero() {
+			at = e.EventTime.Time
+		}
+		if e.Reason == "FailedCreate" && now.Sub(at) < late && !slices.Contains(out, e.Message) {
+			out = append(out, e.Message)
+		}
+	}
+	return out
+}
+
+// networking reads kubeadm's configuration; nil where it can't be read.
+func networking(text string) map[string]string {
+	var c struct {
+		Networking struct {
+			PodSubnet     string `json:"podSubnet"`
+			ServiceSubnet string `json:"serviceSubnet"`
+		} `json:"networking"`
+	}
+	if text == "" || yaml.Unmarshal([]byte(text), &c) != nil {
+		return nil
+	}
+	return map[string]string{"the Pods' network (kubeadm)": c.Networking.PodSubnet, "the cluster IPs (kubeadm)": c.Networking.ServiceSubnet}
+}
+
+// flagsOf reads what matters of the speakers' command line.
+func flagsOf(all []appsv1.DaemonSet, namespace string) (noStandIn, ignoreExcludeLabel bool) {
+	for _, d := range all {
+		if d.Namespace != namespace || d.Name != "clarion-speaker" {
+			continue
+		}
+		for _, c := range d.Spec.Template.Spec.Containers {
+			noStandIn = noStandIn || slices.Contains(c.Args, "--stand-in=false")
+			ignoreExcludeLabel = ignoreExcludeLabel || slices.Contains(c.Args, "--ignore-exclude-label") || slices.Contains(c.Args, "--ignore-exclude-label=true")
+		}
+	}
+	return noStandIn, ignoreExcludeLabel
+}
+
+// lacking asks the API server what Clarion's programs may not do that they need to.
+func (p *program) lacking(ctx context.Context, c client.Client) ([]string, error) {
+	type right struct{ account, verb, group, resource, subresource, name, namespace string }
+	need := []right{
+		{"clarion-controller", "watch", "", "services", "", "", ""}, {"clarion-controller", "patch", "", "services", "status", "", ""},
+		{"clarion-controller", "watch", "", "nodes", "", "", ""}, {"clarion-controller", "watch", v1beta1.Group, "ipaddresspools", "", "", ""},
+		{"clarion-controller", "patch", v1beta1.Group, "ipaddresspools", "status", "", ""}, {"clarion-controller", "update", "coordination.k8s.io", "leases", "", "clarion-controller", p.installedIn},
+		{"clarion-speaker", "watch", "", "services", "", "", ""}, {"clarion-speaker", "patch", "", "services", "status", "", ""},
+		{"clarion-speaker", "watch", "discovery.k8s.io", "endpointslices", "", "", ""}, {"clarion-speaker", "watch", v1beta1.Group, "l2advertisements", "", "", ""},
+		{"clarion-speaker", "patch", v1beta1.Group, "speakers", "status", "", ""}, {"clarion-speaker", "watch", "", "secrets", "", gossipSecret, p.installedIn},
+	}
+	var peers v1beta1.BGPPeerList
+	var out []string
+	if err := c.List(ctx, &peers); err == nil {
+		for _, peer := range peers.Items {
+			if ref := peer.Spec.PasswordSecret; ref != nil {
+				need = append(need, right{"clarion-speaker", "watch", "", "secrets", "", string(ref.Name), p.installedIn})
+				var secret corev1.Secret
+				if err := c.Get(ctx, client.ObjectKey{Namespace: p.installedIn, Name: string(ref.Name)}, &secret); apierrors.IsNotFound(err) {
+					out = append(out, fmt.Sprintf("BGPPeer %s wants its password from Secret %s/%s, which does not exist", peer.Name, p.installedIn, ref.Name))
+				}
+			}
+		}
+	}
+	for _, r := range need {
+		review := &authorizationv1.SubjectAccessReview{Spec: authorizationv1.SubjectAccessReviewSpec{
+			User:   "system:serviceaccount:" + p.installedIn + ":" + r.account,
+			Groups: []string{"system:serviceaccounts", "system:serviceaccounts:" + p.installedIn, "system:authenticated"},
+			ResourceAttributes: &authorizationv1.ResourceAttributes{Verb: r.verb, Group: r.group, Resource: r.resource, Subresource: r.subresource,
+				Name: r.name, Namespace: r.namespace},
+		}}
+		if err := c.Create(ctx, review); err != nil {
+			return out, err
+		}
+		if !review.Status.Allowed {
+			what := strings.TrimSuffix(r.resource+"/"+r.subresource, "/")
+			if r.name != "" {
+				what += " " + r.namespace + "/" + r.name
+			}
+			out = append(out, fmt.Sprintf("ServiceAccount %s/%s may not %s %s", p.installedIn, r.account, r.verb, what))
+		}
+	}
+	return out, nil
 }

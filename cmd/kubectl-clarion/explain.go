@@ -59,7 +59,7 @@ node announces each address and since when, why each other node does not, the se
 
 It runs the controller's own decision on what you may read, and asks the speakers by port-forward; what you may not read or reach it says. The exit code
 is 1 where the Service lacks an address or is not announced.`,
-		Args: cobra.ExactArgs(1),
+		Args: cobra.ExactArgs(1), ValidArgsFunction: p.services,
 		RunE: func(c *cobra.Command, args []string) error {
 			namespace, name, err := p.service(args[0])
 			if err != nil {
@@ -97,9 +97,11 @@ is 1 where the Service lacks an address or is not announced.`,
 
 // explanation is what there is to say of a Service.
 type explanation struct {
-	Service   string
-	Served    bool
-	Asks      string `json:",omitempty"`
+	Service string
+	Served  bool
+	Asks    string `json:",omitempty"`
+	// Ignored are annotations that look like ours and mean nothing.
+	Ignored   []string `json:",omitempty"`
 	Addresses []string
 	Assigned  *metav1.Condition `json:",omitempty"`
 	Announced *metav1.Condition `json:",omitempty"`
@@ -190,6 +192,12 @@ func (e *explanation) fill(service *corev1.Service, seen controller.Seen) {
 		}
 		return
 	}
+	for name := range service.Annotations {
+		if meant := v1beta1.Misspelt(name); meant != "" {
+			e.Ignored = append(e.Ignored, "the annotation "+name+" means nothing: write "+meant)
+		}
+	}
+	slices.Sort(e.Ignored)
 	if asked, err := v1beta1.ParseRequest(service.Annotations, service.Spec.LoadBalancerIP); err == nil {
 		e.Asks = asks(asked)
 	}
@@ -290,6 +298,9 @@ func (e explanation) Print(w io.Writer, s view.Style) error {
 		row(name, mood, fmt.Sprintf("%s, %s: %s", c.Status, c.Reason, c.Message))
 	}
 	row("Asks for", view.Plain, e.Asks)
+	for _, text := range e.Ignored {
+		row("Not understood", view.Doubtful, text)
+	}
 	addresses := strings.Join(e.Addresses, ", ")
 	if addresses == "" {
 		addresses = "none"

@@ -23,7 +23,7 @@ func (p *program) history() *cobra.Command {
 		Short: "Show what happened to a Service's addresses, and why",
 		Long: `Show what happened to a Service's addresses, and why: given, moved, refused, announced from where. It is told by events, which the API server keeps for an hour
 by default.`,
-		Args: cobra.ExactArgs(1),
+		Args: cobra.ExactArgs(1), ValidArgsFunction: p.services,
 		RunE: func(c *cobra.Command, args []string) error {
 			namespace, name, err := p.service(args[0])
 			if err != nil {

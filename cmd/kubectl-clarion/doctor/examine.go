@@ -9,6 +9,7 @@ import (
 	"k8s.io/apimachinery/pkg/version"
 
 	"github.com/clarion-lb/clarion/api/v1beta1"
+	"github.com/clarion-lb/clarion/speaker/inspect"
 )
 
 // Facts are what was seen of a cluster. What is nil was not seen.
@@ -33,6 +34,20 @@ type Facts struct {
 	KubeProxy *corev1.ConfigMap
 	// Gossip is the Secret with the gossip keys, of which only the presence of data is looked at.
 	Gossip *corev1.Secret
+	// Pods are those in Namespace, and Refusals what the events there say of Pods that were refused.
+	Pods     []corev1.Pod
+	Refusals []string
+	// Lacking are rights that Clarion's ServiceAccounts, or its BGP sessions, need and lack, in words.
+	Lacking           []string
+	L2Advertisements  []v1beta1.L2Advertisement
+	BGPAdvertisements []v1beta1.BGPAdvertisement
+	// Hosts are the nodes' kernels as the speakers show them, and HostsUnseen why some did not.
+	Hosts       map[string]inspect.Host
+	HostsUnseen map[string]error
+	// NoStandIn and IgnoreExcludeLabel are the speakers' flags of these names.
+	NoStandIn, IgnoreExcludeLabel bool
+	// KubeadmNetworking is what kubeadm was told of Pods' and Services' networks, by what they are; nil where that is not known.
+	KubeadmNetworking map[string]string
 	// Unseen are things that the caller may not read.
 	Unseen []string
 }
@@ -75,13 +90,21 @@ func Examine(f Facts) []Result {
 		{"Kubernetes version", kubernetesVersion},
 		{"CRDs", resources},
 		{"Pod Security", podSecurity},
+		{"RBAC", rights},
 		{"other load balancers", otherProviders},
 		{"kube-proxy", kubeProxy},
 		{"controller", controller},
 		{"speakers", speakers},
+		{"Pods", func(f Facts) []Result { return append(refused(f), failing(f)...) }},
+		{"ports of the nodes", ports},
 		{"gossip keys", gossipKeys},
 		{"nodes that may announce", excluded},
+		{"nodes' kernels", hosts},
+		{"on the wire", onWire},
 		{"pools and the cluster's own networks", overlaps},
+		{"pools and advertisements", onLink},
+		{"Services", refusedServices},
+		{"annotations", misspelt},
 		{"NodePorts", nodePorts},
 	} {
 		results := c.run(f)

@@ -1,6 +1,7 @@
 package doctor
 
 import (
+	"net/netip"
 	"strings"
 	"testing"
 
@@ -11,6 +12,7 @@ import (
 	"k8s.io/apimachinery/pkg/version"
 
 	"github.com/clarion-lb/clarion/api/v1beta1"
+	"github.com/clarion-lb/clarion/speaker/inspect"
 )
 
 const ours = "clarion-system"
@@ -46,7 +48,40 @@ func well() Facts {
 		ServiceCIDRs: []networkingv1.ServiceCIDR{{ObjectMeta: metav1.ObjectMeta{Name: "kubernetes"}, Spec: networkingv1.ServiceCIDRSpec{CIDRs: []string{"10.96.0.0/12"}}}},
 		InstalledIn:  &corev1.Namespace{ObjectMeta: metav1.ObjectMeta{Name: ours, Labels: map[string]string{"pod-security.kubernetes.io/enforce": "privileged"}}},
 		Gossip:       &corev1.Secret{Data: map[string][]byte{"keys": []byte("x")}},
+
+		Pods:              []corev1.Pod{},
+		L2Advertisements:  []v1beta1.L2Advertisement{{ObjectMeta: metav1.ObjectMeta{Name: "all"}}},
+		BGPAdvertisements: []v1beta1.BGPAdvertisement{},
+		Speakers:          []v1beta1.Speaker{{Status: v1beta1.SpeakerStatus{Network: &v1beta1.SpeakerNetwork{OnLink: []string{"192.0.2.0/24"}}}}},
+		Hosts:             map[string]inspect.Host{"a": host(nil), "b": host(nil)},
 	}
+}
+
+// host is a node on a LAN and on a second network; change makes it another.
+func host(change func(*inspect.Host)) inspect.Host {
+	h := inspect.Host{OptmemMax: 131072, DefaultVia: []string{"eth0"}, Links: []inspect.Link{
+		{Name: "eth0", Up: true, Prefixes: []netip.Prefix{netip.MustParsePrefix("192.0.2.0/24")}, RPFilter: strict},
+		{Name: "eth1", Up: true, Prefixes: []netip.Prefix{netip.MustParsePrefix("198.51.100.0/24")}, RPFilter: 2},
+	}}
+	if change != nil {
+		change(&h)
+	}
+	return h
+}
+
+// announces is a Service of which a speaker says something.
+func announces(reason v1beta1.Reason, message string) corev1.Service {
+	s := corev1.Service{ObjectMeta: metav1.ObjectMeta{Namespace: "default", Name: "web"}, Spec: corev1.ServiceSpec{Type: corev1.ServiceTypeLoadBalancer}}
+	s.Status.Conditions = []metav1.Condition{{Type: string(v1beta1.ConditionAnnounced), Status: metav1.ConditionFalse, Reason: string(reason), Message: message}}
+	return s
+}
+
+// crashed is a Pod whose last words are these.
+func crashed(words string) corev1.Pod {
+	p := corev1.Pod{ObjectMeta: metav1.ObjectMeta{Name: "clarion-speaker-x"}, Spec: corev1.PodSpec{NodeName: "a"}}
+	p.Status.ContainerStatuses = []corev1.ContainerStatus{{State: corev1.ContainerState{Waiting: &corev1.ContainerStateWaiting{Reason: "CrashLoopBackOff"}},
+		LastTerminationState: corev1.ContainerState{Terminated: &corev1.ContainerStateTerminated{ExitCode: 1, Reason: "Error", Message: "started\n" + words + "\n"}}}}
+	return p
 }
 
 func TestNothingIsFoundWhereNothingIsWrong(t *testing.T) {
@@ -73,7 +108,7 @@ func TestEachTroubleIsNamedWithItsRemedy(t *testing.T) {
 		"no CRDs":                       {func(f *Facts) { f.Resources = []string{} }, Failure, "none of Clarion's CRDs", "deploy/clarion.yaml"},
 		"a CRD is missing":              {func(f *Facts) { f.Resources = kinds[1:] }, Failure, "ipaddresspools", "version that runs"},
 		"Pod Security refuses the Pods": {func(f *Facts) { f.InstalledIn.Labels["pod-security.kubernetes.io/enforce"] = "baseline" }, Failure, "baseline", "kubectl label"},
-		"Pod Security says nothing":     {func(f *Facts) { f.InstalledIn.Labels = nil }, Warning, "no Pod Security label", "kubectl label"},
+		"Pod Security says nothing":     {func(f *Facts) { f.InstalledIn.Labels, f.DaemonSets = nil, []appsv1.DaemonSet{} }, Warning, "no Pod Security label", "kubectl label"},
 		"MetalLB runs, too": {func(f *Facts) {
 			f.DaemonSets = append(f.DaemonSets, daemonSet("metallb-system", "speaker", "quay.example/metallb/speaker:v1", 2, 2, 2))
 		}, Warning, "MetalLB runs here too (DaemonSet metallb-system/speaker)", "--serve-unclassed-services=false"},
@@ -86,14 +121,58 @@ func TestEachTroubleIsNamedWithItsRemedy(t *testing.T) {
 		"Pods of speakers are refused": {func(f *Facts) {
 			f.DaemonSets[0].Status.CurrentNumberScheduled = 0
 		}, Failure, "Pods on 0 of 2", "events of the DaemonSet"},
-		"a speaker is not ready":            {func(f *Facts) { f.DaemonSets[0].Status.NumberReady = 1 }, Failure, "1 of 2 speakers", "log"},
-		"the DaemonSet leaves out nodes":    {func(f *Facts) { f.DaemonSets[0].Status.DesiredNumberScheduled = 1 }, Warning, "1 of 2 nodes", "nodeSelector"},
-		"no gossip keys":                    {func(f *Facts) { f.Gossip.Data = nil }, Failure, "has no keys", "leader"},
-		"every node is excluded":            {func(f *Facts) { f.Nodes[0].Labels, f.Nodes[1].Labels = exclude, exclude }, Failure, "every node", "--ignore-exclude-label"},
-		"a pool has the Pods' addresses":    {func(f *Facts) { f.Pools = []v1beta1.IPAddressPool{pool("10.244.0.0/16")} }, Failure, "10.244.0.0/24", "nothing in the cluster uses"},
-		"a pool has cluster IPs":            {func(f *Facts) { f.Pools = []v1beta1.IPAddressPool{pool("10.96.0.10")} }, Failure, "ServiceCIDR kubernetes", "nothing in the cluster uses"},
-		"a pool has a node's address":       {func(f *Facts) { f.Pools = []v1beta1.IPAddressPool{pool("192.0.2.0/24")} }, Warning, "node a", "never given out"},
-		"a pool can't be read":              {func(f *Facts) { f.Pools = []v1beta1.IPAddressPool{pool("192.0.2.9-192.0.2.1")} }, Failure, "can't be used", "describe"},
+		"a speaker is not ready":         {func(f *Facts) { f.DaemonSets[0].Status.NumberReady = 1 }, Failure, "1 of 2 speakers", "log"},
+		"the DaemonSet leaves out nodes": {func(f *Facts) { f.DaemonSets[0].Status.DesiredNumberScheduled = 1 }, Warning, "1 of 2 nodes", "nodeSelector"},
+		"no gossip keys":                 {func(f *Facts) { f.Gossip.Data = nil }, Failure, "has no keys", "leader"},
+		"every node is excluded":         {func(f *Facts) { f.Nodes[0].Labels, f.Nodes[1].Labels = exclude, exclude }, Failure, "every node", "--ignore-exclude-label"},
+		"a pool has the Pods' addresses": {func(f *Facts) { f.Pools = []v1beta1.IPAddressPool{pool("10.244.0.0/16")} }, Failure, "10.244.0.0/24", "nothing in the cluster uses"},
+		"a pool has cluster IPs":         {func(f *Facts) { f.Pools = []v1beta1.IPAddressPool{pool("10.96.0.10")} }, Failure, "ServiceCIDR kubernetes", "nothing in the cluster uses"},
+		"a pool has a node's address":    {func(f *Facts) { f.Pools = []v1beta1.IPAddressPool{pool("192.0.2.0/24")} }, Warning, "node a", "never given out"},
+		"a pool can't be read":           {func(f *Facts) { f.Pools = []v1beta1.IPAddressPool{pool("192.0.2.9-192.0.2.1")} }, Failure, "can't be used", "describe"},
+		"IPVS, and the kernel answers":   {func(f *Facts) { f.Hosts["b"] = host(func(h *inspect.Host) { h.IPVS = true }) }, Failure, "b: kube-proxy is in IPVS mode and arp_ignore of eth0 is 0", "strictARP"},
+		"IPVS where the kernel is told not to": {func(f *Facts) {
+			f.Hosts["b"] = host(func(h *inspect.Host) { h.IPVS, h.Links[0].ARPIgnore, h.Links[1].ARPIgnore = true, 1, 1 })
+		}, OK, "", ""},
+		"rp_filter drops what comes by another link": {func(f *Facts) { f.Hosts["a"] = host(func(h *inspect.Host) { h.Links[1].RPFilter = strict }) }, Warning, "rp_filter of eth1 is strict", "rp_filter=2"},
+		"proxy ARP":           {func(f *Facts) { f.Hosts["a"] = host(func(h *inspect.Host) { h.Links[0].ProxyARP = true }) }, Warning, "proxy ARP is on on eth0", "proxy_arp=0"},
+		"no room for filters": {func(f *Facts) { f.Hosts["a"] = host(func(h *inspect.Host) { h.OptmemMax = 4096 }) }, Warning, "optmem_max is 4096", "optmem_max=131072"},
+		"another kernel answers": {func(f *Facts) {
+			f.Services = []corev1.Service{announces(v1beta1.ReasonKubeProxyAnswersARP, "the kernel of …")}
+		}, Failure, "default/web", "strictARP"},
+		"a host has the address":    {func(f *Facts) { f.Services = []corev1.Service{announces(v1beta1.ReasonAddressConflict, "MAC 02:…")} }, Failure, "MAC 02", "proxy ARP"},
+		"switches that inspect ARP": {func(f *Facts) { f.Speakers = append(f.Speakers, f.Speakers[0]) }, OK, "stand-ins are on", ""},
+		"the capability is missing": {func(f *Facts) { f.Pods = []corev1.Pod{crashed("clarion-speaker: NET_RAW is missing")} }, Failure, "NET_RAW is missing", "runAsRoot"},
+		"a port is taken": {func(f *Facts) {
+			f.Pods = []corev1.Pod{crashed("listen tcp 127.0.0.1:7958: bind: address already in use")}
+		}, Failure, "7958", "another"},
+		"words that say nothing to us": {func(f *Facts) { f.Pods = []corev1.Pod{crashed("the moon is full")} }, Failure, "the moon is full", "logs clarion-speaker-x --previous"},
+		"Pods are refused by an event": {func(f *Facts) { f.Refusals = []string{`violates PodSecurity "restricted:latest"`} }, Failure, "restricted", "kubectl label"},
+		"a port is somebody else's": {func(f *Facts) {
+			d := daemonSet("monitoring", "exporter", "x", 2, 2, 2)
+			d.Spec.Template.Spec.HostNetwork, d.Spec.Template.Spec.Containers[0].Ports = true, []corev1.ContainerPort{{ContainerPort: 7957}}
+			f.DaemonSets = append(f.DaemonSets, d)
+		}, Failure, "monitoring/exporter has port 7957", "another port"},
+		"a right is missing":   {func(f *Facts) { f.Lacking = []string{"ServiceAccount x may not watch services"} }, Failure, "may not watch services", "Apply the manifest"},
+		"a pool is on no link": {func(f *Facts) { f.Pools = []v1beta1.IPAddressPool{pool("203.0.113.0/28")} }, Failure, "203.0.113.0-203.0.113.15", "by BGP"},
+		"a pool on no link that is advertised by BGP, too": {func(f *Facts) {
+			f.Pools, f.BGPAdvertisements = []v1beta1.IPAddressPool{pool("203.0.113.0/28")}, []v1beta1.BGPAdvertisement{{}}
+		}, Warning, "no node is on a network", "by BGP"},
+		"no advertisement covers a pool": {func(f *Facts) { f.L2Advertisements[0].Spec.IPAddressPools = []v1beta1.ObjectName{"other"} }, Failure, "no advertisement covers pool lan", "L2Advertisement"},
+		"a typo in an annotation": {func(f *Facts) {
+			s := announces(v1beta1.ReasonAnnounced, "")
+			s.Annotations = map[string]string{"clarion.dev/adress-pool": "lan"}
+			f.Services = []corev1.Service{s}
+		}, Warning, "clarion.dev/adress-pool, which means nothing", "clarion.dev/address-pool"},
+		"kubeadm's networks": {func(f *Facts) {
+			f.KubeadmNetworking, f.Pools = networkingOf("198.18.0.0/16"), []v1beta1.IPAddressPool{pool("198.18.5.0/24", "192.0.2.128/25")}
+		}, Failure, "198.18.0.0/16", "nothing in the cluster uses"},
+		"cluster IPs where there are no ServiceCIDRs": {func(f *Facts) {
+			f.ServiceCIDRs, f.Pools = nil, []v1beta1.IPAddressPool{pool("192.0.2.128/25")}
+			f.Services = []corev1.Service{{Spec: corev1.ServiceSpec{ClusterIPs: []string{"192.0.2.200"}}}}
+		}, Failure, "cluster IPs", "nothing in the cluster uses"},
+		"the speakers ignore the label": {func(f *Facts) {
+			f.Nodes[0].Labels, f.Nodes[1].Labels, f.IgnoreExcludeLabel = exclude, exclude, true
+		}, OK, "told to ignore", ""},
 		"the speaker says why it can't run": {func(f *Facts) { f.Speakers = []v1beta1.Speaker{unready()} }, Failure, "NoLink: eth0 is down", "describe speaker a"},
 	} {
 		t.Run(name, func(t *testing.T) {
@@ -111,6 +190,10 @@ func TestEachTroubleIsNamedWithItsRemedy(t *testing.T) {
 			t.Errorf("no %q with %q in %+v", test.found, test.do, results)
 		})
 	}
+}
+
+func networkingOf(pods string) map[string]string {
+	return map[string]string{"the Pods' network (kubeadm)": pods}
 }
 
 func unready() v1beta1.Speaker {

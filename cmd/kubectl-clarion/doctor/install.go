@@ -7,6 +7,7 @@ import (
 	"strings"
 
 	appsv1 "k8s.io/api/apps/v1"
+	corev1 "k8s.io/api/core/v1"
 	"k8s.io/apimachinery/pkg/api/meta"
 
 	"github.com/clarion-lb/clarion/api/v1beta1"
@@ -53,6 +54,10 @@ func podSecurity(f Facts) []Result {
 	level := f.InstalledIn.Labels["pod-security.kubernetes.io/enforce"]
 	if level == "privileged" {
 		return nil
+	}
+	if ds := find(f.DaemonSets, func(d *appsv1.DaemonSet) bool { return d.Namespace == f.Namespace && d.Name == "clarion-speaker" }); level == "" &&
+		ds != nil && ds.Status.NumberReady > 0 {
+		return nil // nobody refuses them
 	}
 	if level == "" {
 		return []Result{result(Warning, enforce(f), "namespace %s has no Pod Security label: where the cluster enforces a level by default, the speakers' Pods are refused (they use the host's network and NET_RAW)", f.Namespace)}
@@ -111,7 +116,7 @@ func speakers(f Facts) []Result {
 	}
 	if n := len(f.Nodes); n > 0 && ds.Status.DesiredNumberScheduled > 0 && int(ds.Status.DesiredNumberScheduled) < n {
 		out = append(out, result(Warning, "Take away the DaemonSet's nodeSelector, or add tolerations, if those nodes are to announce.",
-			"clarion-speaker is to run on %d of %d nodes", ds.Status.DesiredNumberScheduled, n))
+			"clarion-speaker is to run on %d of %d nodes%s", ds.Status.DesiredNumberScheduled, n, without(f)))
 	}
 	for _, s := range f.Speakers {
 		if c := meta.FindStatusCondition(s.Status.Conditions, string(v1beta1.ConditionReady)); c != nil && c.Status != "True" {
@@ -119,6 +124,25 @@ func speakers(f Facts) []Result {
 		}
 	}
 	return out
+}
+
+// without names the nodes that have no Pod of the speaker.
+func without(f Facts) string {
+	if f.Pods == nil {
+		return ""
+	}
+	var names []string
+	for _, n := range f.Nodes {
+		if !slices.ContainsFunc(f.Pods, func(p corev1.Pod) bool {
+			return p.Spec.NodeName == n.Name && p.Labels["app.kubernetes.io/component"] == "speaker"
+		}) {
+			names = append(names, n.Name)
+		}
+	}
+	if len(names) == 0 {
+		return ""
+	}
+	return ": not on " + strings.Join(names[:min(len(names), 5)], ", ")
 }
 
 func gossipKeys(f Facts) []Result {

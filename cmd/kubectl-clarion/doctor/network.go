@@ -86,6 +86,9 @@ func excluded(f Facts) []Result {
 			n++
 		}
 	}
+	if f.IgnoreExcludeLabel && n > 0 {
+		return []Result{result(OK, "", "%d of %d nodes have the label that excludes, which the speakers are told to ignore", n, len(f.Nodes))}
+	}
 	switch n {
 	case 0:
 		return nil
@@ -119,6 +122,20 @@ func networks(f Facts) []network {
 			}
 		}
 	}
+	for what, cidrs := range f.KubeadmNetworking {
+		for _, cidr := range strings.Split(cidrs, ",") {
+			add(what, strings.TrimSpace(cidr))
+		}
+	}
+	if len(f.ServiceCIDRs) == 0 { // which API servers before 1.33 do not have
+		for _, s := range f.Services {
+			for _, ip := range s.Spec.ClusterIPs {
+				if a, err := netip.ParseAddr(ip); err == nil {
+					out = append(out, network{"cluster IPs", netip.PrefixFrom(a, a.BitLen())})
+				}
+			}
+		}
+	}
 	for _, s := range f.ServiceCIDRs {
 		for _, cidr := range s.Spec.CIDRs {
 			add("cluster IPs (ServiceCIDR "+s.Name+")", cidr)
@@ -130,6 +147,7 @@ func networks(f Facts) []network {
 func overlaps(f Facts) []Result {
 	var out []Result
 	own := networks(f)
+	slices.SortStableFunc(own, func(a, b network) int { return strings.Compare(a.what, b.what) })
 	for _, pool := range f.Pools {
 		parsed, err := v1beta1.ParsePool(&pool.Spec)
 		if err != nil {
@@ -144,7 +162,7 @@ func overlaps(f Facts) []Result {
 			}
 			told = append(told, n.what)
 			grade, do := Failure, "Choose addresses that nothing in the cluster uses."
-			if n.prefix.IsSingleIP() {
+			if n.prefix.IsSingleIP() && n.what != "cluster IPs" {
 				grade, do = Warning, "Nothing must be done: the address is never given out. Excluding it (excludeAddresses) says so to readers."
 			}
 			out = append(out, result(grade, do, "pool %s overlaps %s, %s", pool.Name, n.prefix, n.what))

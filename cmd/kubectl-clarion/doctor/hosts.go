@@ -1,0 +1,200 @@
+package doctor
+
+import (
+	"fmt"
+	"maps"
+	"net/netip"
+	"slices"
+	"strings"
+
+	"go4.org/netipx"
+	corev1 "k8s.io/api/core/v1"
+	"k8s.io/apimachinery/pkg/api/meta"
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+
+	"github.com/clarion-lb/clarion/api/v1beta1"
+	"github.com/clarion-lb/clarion/speaker/inspect"
+)
+
+// leastOptmem is the least net.core.optmem_max that the packet filters and multicast groups of the sockets are sure to fit into.
+const leastOptmem = 8192
+
+// hosts looks at the kernels' settings, as the speakers show them.
+func hosts(f Facts) []Result {
+	var out []Result
+	if f.Hosts == nil {
+		return notSeen("the nodes' kernels (the speakers tell, by port-forward)")
+	}
+	// Nodes are alike mostly: one line for each trouble, with the nodes that have it.
+	troubles := map[Result][]string{}
+	add := func(node string, r Result) { troubles[r] = append(troubles[r], node) }
+	for _, node := range slices.Sorted(maps.Keys(f.Hosts)) {
+		h := f.Hosts[node]
+		for _, l := range h.Links {
+			if !l.Up {
+				continue
+			}
+			if h.IPVS && l.ARPIgnore == 0 {
+				add(node, result(Failure, "Set ipvs.strictARP: true in kube-proxy's configuration and restart it, or net.ipv4.conf.all.arp_ignore=1 and arp_announce=2.",
+					"kube-proxy is in IPVS mode and arp_ignore of %s is 0: the kernel answers ARP for every Service's address, whoever is to", l.Name))
+			}
+			if l.ProxyARP {
+				add(node, result(Warning, fmt.Sprintf("sysctl net.ipv4.conf.%s.proxy_arp=0, unless something needs it.", l.Name),
+					"proxy ARP is on on %s: the kernel answers for addresses that it has a route to by another interface, and so may answer for a Service's", l.Name))
+			}
+			if l.ProxyNDP {
+				add(node, result(Warning, fmt.Sprintf("See that none is a pool's: ip -6 neigh show proxy dev %s.", l.Name), "proxy NDP is on on %s: the kernel answers for the addresses in its list", l.Name))
+			}
+			if l.RPFilter == strict && hasIPv4(l) && len(h.DefaultVia) > 0 && !slices.Contains(h.DefaultVia, l.Name) {
+				add(node, result(Warning, fmt.Sprintf("sysctl net.ipv4.conf.%s.rp_filter=2 (and all.rp_filter not 1), or a route back by %s.", l.Name, l.Name),
+					"rp_filter of %s is strict and the default route is by %s: requests that come by %s from other networks are dropped", l.Name, strings.Join(h.DefaultVia, ", "), l.Name))
+			}
+		}
+		if h.OptmemMax > 0 && h.OptmemMax < leastOptmem {
+			add(node, result(Warning, "sysctl net.core.optmem_max=131072.", "net.core.optmem_max is %d: the sockets that answer may not get the memory for their filters and groups", h.OptmemMax))
+		}
+	}
+	for r, nodes := range troubles {
+		where := strings.Join(nodes[:min(len(nodes), 3)], ", ")
+		if len(nodes) > 3 {
+			where += fmt.Sprintf(" and %d more nodes", len(nodes)-3)
+		}
+		r.Found = where + ": " + r.Found
+		out = append(out, r)
+	}
+	slices.SortFunc(out, func(a, b Result) int { return strings.Compare(a.Found, b.Found) })
+	for _, node := range slices.Sorted(maps.Keys(f.HostsUnseen)) {
+		out = append(out, result(Unknown, "", "%v", f.HostsUnseen[node]))
+	}
+	return out
+}
+
+// strict is rp_filter's value for RFC 3704's strict mode.
+const strict = 1
+
+func hasIPv4(l inspect.Link) bool {
+	return slices.ContainsFunc(l.Prefixes, func(p netip.Prefix) bool { return p.Addr().Is4() })
+}
+
+// onWire tells what the speakers have met on the wire, as they say on Services.
+func onWire(f Facts) []Result {
+	var out []Result
+	for _, s := range f.Services {
+		c := meta.FindStatusCondition(s.Status.Conditions, string(v1beta1.ConditionAnnounced))
+		if c == nil {
+			continue
+		}
+		name := s.Namespace + "/" + s.Name
+		switch v1beta1.Reason(c.Reason) {
+		case v1beta1.ReasonKubeProxyAnswersARP:
+			out = append(out, result(Failure, "Set ipvs.strictARP: true in kube-proxy's configuration and restart it.", "Service %s: %s", name, c.Message))
+		case v1beta1.ReasonAddressConflict:
+			out = append(out, result(Failure, "Find the host by its MAC. If it is a router: it does proxy ARP for the pool's network, which is to be switched off there. Else give it another address, or exclude this one.",
+				"Service %s: %s", name, c.Message))
+		}
+	}
+	if len(f.Speakers) > 1 && !f.NoStandIn {
+		out = append(out, result(OK, "", "stand-ins are on: where switches inspect ARP (DAI) or pin MACs to ports, run the speakers with --stand-in=false, as what they send with another node's MAC is dropped there; that can't be seen from here"))
+	}
+	return out
+}
+
+// onLink finds pools whose addresses no node could answer for at layer 2.
+func onLink(f Facts) []Result {
+	if f.L2Advertisements == nil || f.Speakers == nil {
+		return notSeen("L2Advertisements and Speakers")
+	}
+	var networks []netip.Prefix
+	told := 0
+	for _, s := range f.Speakers {
+		if s.Status.Network == nil {
+			continue
+		}
+		told++
+		for _, text := range s.Status.Network.OnLink {
+			if p, err := netip.ParsePrefix(text); err == nil {
+				networks = append(networks, p)
+			}
+		}
+	}
+	if told == 0 {
+		return nil // there is no speaker yet
+	}
+	var out []Result
+	for _, pool := range f.Pools {
+		parsed, err := v1beta1.ParsePool(&pool.Spec)
+		if err != nil {
+			continue // told by another check
+		}
+		layer2, named, routed := false, false, false
+		for _, ad := range f.L2Advertisements {
+			if s, err := ad.Spec.Selection(); err == nil && s.Pool(pool.Name, pool.Labels) {
+				layer2, named = true, named || len(ad.Spec.Interfaces) > 0
+			}
+		}
+		for _, ad := range f.BGPAdvertisements {
+			if s, err := ad.Spec.Selection(); err == nil && s.Pool(pool.Name, pool.Labels) {
+				routed = true
+			}
+		}
+		if !layer2 && !routed && f.BGPAdvertisements != nil {
+			out = append(out, result(Failure, "Create an L2Advertisement or a BGPAdvertisement that covers it.", "no advertisement covers pool %s: its addresses are assigned and not announced", pool.Name))
+		}
+		if !layer2 || named {
+			continue
+		}
+		var off []string
+		for _, r := range parsed.Addresses {
+			if !slices.ContainsFunc(networks, func(n netip.Prefix) bool { return netipx.RangeOfPrefix(n).Overlaps(r) }) {
+				off = append(off, r.String())
+			}
+		}
+		if len(off) > 0 {
+			grade := Failure
+			if routed {
+				grade = Warning
+			}
+			out = append(out, result(grade, "Choose addresses of a network that the nodes are on; or advertise the pool by BGP; or name the interfaces to answer on in the L2Advertisement, and have the router send the addresses there.",
+				"pool %s: no node is on a network that has %s, so nobody answers for them at layer 2", pool.Name, strings.Join(off[:min(len(off), 3)], ", ")))
+		}
+	}
+	return out
+}
+
+// misspelt tells of annotations that look like ours and are none: a typo.
+func misspelt(f Facts) []Result {
+	var out []Result
+	for _, s := range f.Services {
+		if s.Spec.Type != corev1.ServiceTypeLoadBalancer {
+			continue
+		}
+		for name := range s.Annotations {
+			if near := v1beta1.Misspelt(name); near != "" {
+				out = append(out, result(Warning, "Write "+near+".", "Service %s/%s has the annotation %s, which means nothing", s.Namespace, s.Name, name))
+			}
+		}
+	}
+	slices.SortFunc(out, func(a, b Result) int { return strings.Compare(a.Found, b.Found) })
+	return out
+}
+
+// refusedServices sums up what Services lack.
+func refusedServices(f Facts) []Result {
+	count := map[string]int{}
+	example := map[string]string{}
+	for _, s := range f.Services {
+		c := meta.FindStatusCondition(s.Status.Conditions, string(v1beta1.ConditionAddressAssigned))
+		if c == nil || c.Status != metav1.ConditionFalse {
+			continue
+		}
+		count[c.Reason]++
+		if name := s.Namespace + "/" + s.Name; example[c.Reason] == "" || name < example[c.Reason] {
+			example[c.Reason] = name
+		}
+	}
+	var out []Result
+	for _, reason := range slices.Sorted(maps.Keys(count)) {
+		out = append(out, result(Warning, "kubectl clarion explain service "+example[reason], "%d Services have no address, or not the one they ask for: %s", count[reason], reason))
+	}
+	return out
+}

@@ -1,0 +1,122 @@
+package doctor
+
+import (
+	"fmt"
+	"slices"
+	"strings"
+
+	corev1 "k8s.io/api/core/v1"
+)
+
+// hostPorts are the ports of Clarion's that are the node's own, with what each is for.
+var hostPorts = []struct {
+	port int32
+	what string
+}{{7956, "gossip"}, {7957, "metrics"}, {7958, "health"}}
+
+// failing tells why Pods of Clarion's do not run, in their own last words: a capability that is missing, a port that is taken.
+func failing(f Facts) []Result {
+	var out []Result
+	for _, p := range f.Pods {
+		for _, s := range append(slices.Clone(p.Status.InitContainerStatuses), p.Status.ContainerStatuses...) {
+			if s.Ready {
+				continue
+			}
+			why := ""
+			if w := s.State.Waiting; w != nil {
+				why = strings.TrimSuffix(w.Reason+": "+w.Message, ": ")
+			}
+			for _, t := range []*corev1.ContainerStateTerminated{s.State.Terminated, s.LastTerminationState.Terminated} {
+				if t != nil && strings.TrimSpace(t.Message) != "" {
+					why = lastLine(t.Message)
+					break
+				} else if t != nil && why == "" {
+					why = fmt.Sprintf("%s (exit code %d)", t.Reason, t.ExitCode)
+				}
+			}
+			if why != "" {
+				out = append(out, result(Failure, remedyFor(why, f.Namespace, p.Name), "Pod %s on node %s does not run: %s", p.Name, p.Spec.NodeName, why))
+			}
+		}
+	}
+	return out
+}
+
+func lastLine(text string) string {
+	lines := strings.Split(strings.TrimSpace(text), "\n")
+	return strings.TrimSpace(lines[len(lines)-1])
+}
+
+// remedyFor tells what to do about the words of a program that could not start.
+func remedyFor(why, namespace, pod string) string {
+	low := strings.ToLower(why)
+	has := func(parts ...string) bool {
+		return slices.ContainsFunc(parts, func(p string) bool { return strings.Contains(low, p) })
+	}
+	switch {
+	case has("net_raw", "operation not permitted"):
+		return "Something takes NET_RAW away (a runtime's or a policy's list of capabilities, or an image copied without its file capabilities): allow it, or run the speaker as uid 0 with NET_RAW alone (chart: speaker.runAsRoot)."
+	case has("address already in use"):
+		return "Another program on the node has the port: stop it, or give Clarion another (chart: speaker.gossipPort, …; --gossip-port, --metrics-bind-address, --health-bind-address)."
+	case has("imagepull", "errimage", "image"):
+		return "The node can't get the image: see its name, and whether the registry can be reached or the image was loaded there."
+	case has("oomkilled"):
+		return "Raise the memory limit."
+	}
+	return fmt.Sprintf("kubectl -n %s logs %s --previous", namespace, pod)
+}
+
+// refused tells of Pods that were not even made.
+func refused(f Facts) []Result {
+	var out []Result
+	for _, e := range f.Refusals {
+		do := "Do what the message asks for."
+		if strings.Contains(e, "PodSecurity") {
+			do = enforce(f)
+		}
+		out = append(out, result(Failure, do, "Pods are refused: %s", e))
+	}
+	return out
+}
+
+// ports finds who else wants the ports of the nodes that Clarion needs.
+func ports(f Facts) []Result {
+	if f.DaemonSets == nil || f.Deployments == nil {
+		return notSeen("other programs")
+	}
+	var out []Result
+	look := func(kind, namespace, name string, pod corev1.PodSpec) {
+		if namespace == f.Namespace && strings.HasPrefix(name, "clarion-") {
+			return
+		}
+		for _, c := range pod.Containers {
+			for _, p := range c.Ports {
+				port := p.HostPort
+				if pod.HostNetwork {
+					port = p.ContainerPort
+				}
+				for _, ours := range hostPorts {
+					if port == ours.port {
+						out = append(out, result(Failure, "Give one of them another port.", "%s %s/%s has port %d of the nodes, which is Clarion's for %s", kind, namespace, name, port, ours.what))
+					}
+				}
+			}
+		}
+	}
+	for _, d := range f.DaemonSets {
+		look("DaemonSet", d.Namespace, d.Name, d.Spec.Template.Spec)
+	}
+	for _, d := range f.Deployments {
+		look("Deployment", d.Namespace, d.Name, d.Spec.Template.Spec)
+	}
+	return out
+}
+
+// rights tells what the programs may not do that they need to.
+func rights(f Facts) []Result {
+	var out []Result
+	for _, r := range f.Lacking {
+		out = append(out, result(Failure, "Apply the manifest or chart of the version that runs; of a Secret that a BGPPeer names see docs/how-to/bgp.md.", "%s", r))
+	}
+	return out
+}
