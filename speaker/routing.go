@@ -44,6 +44,7 @@ type routing struct {
 	faded     map[string]faded
 	inForce   map[string]usedPassword
 	far       map[string]netip.Addr // the other ends of unnumbered sessions, as last seen
+	near      map[string]netip.Addr // this end of sessions from an interface's address, as last seen
 	distant   map[string]bool       // routers that are several hops away
 	problems  map[string]string     // why there is no session with a wanted peer, by its name
 	states    map[string]bool       // which sessions were established when last looked at
@@ -51,6 +52,7 @@ type routing struct {
 	routerID netip.Addr
 	desired  bgp.Desired
 	sessions []bfd.Session
+	strict   map[string]bool // peers whose sessions wait for BFD
 }
 
 type usedPassword struct {
@@ -87,7 +89,7 @@ func newRouting(self string, ignoreExcludeLabel bool) *routing {
 		routers: map[string]*router{}, ads: map[string]*routes.Advertisement{}, communities: map[string]*routes.Community{},
 		profiles: map[string]*profile{}, passwords: map[string]password{}, pools: map[string]*netipx.IPSet{},
 		table: routes.New(), decisions: map[netip.Addr]routes.Decision{}, able: map[netip.Addr]bool{}, gains: newGains(), faded: map[string]faded{},
-		inForce: map[string]usedPassword{}, far: map[string]netip.Addr{}, distant: map[string]bool{},
+		inForce: map[string]usedPassword{}, far: map[string]netip.Addr{}, near: map[string]netip.Addr{}, distant: map[string]bool{},
 		problems: map[string]string{}, states: map[string]bool{},
 	}
 }
@@ -151,6 +153,7 @@ func (r *routing) step(now time.Time, v routingView) routed {
 	}
 	desired, sessions := bgp.Desired{RouterID: r.routerID}, []bfd.Session(nil)
 	r.problems = map[string]string{}
+	strict := map[string]bool{}
 	out.secrets = map[string]bool{}
 	memo := map[fadeKey]faded{}
 	sent := map[string]faded{}
@@ -174,15 +177,18 @@ func (r *routing) step(now time.Time, v routingView) routed {
 		p.Routes = f.routes()
 		out.wakeAt = soonest(out.wakeAt, f.next())
 		desired.Peers = append(desired.Peers, p)
+		if known.strict {
+			strict[pr.Peer] = true
+		}
 		if s, ok := r.watch(known, v); ok {
 			sessions = append(sessions, s)
 		}
 	}
 	r.faded = sent
 	maps.DeleteFunc(r.inForce, func(name string, _ usedPassword) bool { return r.routers[name] == nil })
-	out.sessions = !reflect.DeepEqual(desired, r.desired)
+	out.sessions = !reflect.DeepEqual(desired, r.desired) || !maps.Equal(strict, r.strict)
 	out.watched = !slices.Equal(sessions, r.sessions)
-	r.desired, r.sessions = desired, sessions
+	r.desired, r.sessions, r.strict = desired, sessions, strict
 	out.wakeAt = soonest(out.wakeAt, r.gains.wakeAt())
 	return out
 }
@@ -314,7 +320,8 @@ func (r *routing) watch(k *router, v routingView) (bfd.Session, bool) {
 	}
 	p := k.peer
 	s := bfd.Session{Name: p.Name, Profile: profile.Profile, Path: bfd.Path{Local: p.SourceAddress, Peer: p.Address, Interface: p.Device}}
-	if p.Interface != "" {
+	switch {
+	case p.Interface != "":
 		// The router's address is what BGP found.
 		if now, known := v.bgp.Session(p.Name); known && now.Remote.Addr().IsValid() {
 			r.far[p.Name] = now.Remote.Addr().WithZone("")
@@ -323,7 +330,16 @@ func (r *routing) watch(k *router, v routingView) (bfd.Session, bool) {
 		if !s.Path.Peer.IsValid() {
 			return s, false
 		}
-	} else {
+	case p.SourceInterface != "":
+		// Which of the interface's addresses it is, too.
+		if now, known := v.bgp.Session(p.Name); known && now.Local.Addr().IsValid() {
+			r.near[p.Name] = now.Local.Addr().WithZone("")
+		}
+		if s.Path.Local = r.near[p.Name]; !s.Path.Local.IsValid() {
+			return s, false
+		}
+	}
+	if p.Interface == "" {
 		s.Path.Multihop = p.Multihop || p.TTLSecurity > 1 || k.internal() && r.isDistant(p.Name, p.Address, v.links)
 	}
 	if s.Path.Multihop || !s.Path.Peer.Is4() {

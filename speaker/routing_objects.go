@@ -23,6 +23,7 @@ type router struct {
 	nodes  plan.Selector
 	secret string // name of the Secret with the password, "" for none
 	bfd    string // name of the BFDProfile, "" for none
+	strict bool   // no session without BFD
 }
 
 // defaultLinger is how long routes stay that others are to take over.
@@ -37,7 +38,8 @@ func routerOf(o *v1beta1.BGPPeer) (*router, error) {
 	s := &o.Spec
 	p := bgp.Peer{
 		Name: o.Name, Interface: string(s.Interface), Port: uint16(s.PeerPort), ASN: uint32(s.MyASN), Device: string(s.VRF),
-		Multihop: s.EBGPMultiHop, GracefulRestart: s.EnableGracefulRestart, Linger: defaultLinger,
+		SourceInterface: string(s.SourceInterface),
+		Multihop:        s.EBGPMultiHop, GracefulRestart: s.EnableGracefulRestart, Linger: defaultLinger,
 	}
 	for _, a := range []struct {
 		text string
@@ -93,7 +95,7 @@ func routerOf(o *v1beta1.BGPPeer) (*router, error) {
 			p.Families = append(p.Families, bgp.IPv6)
 		}
 	}
-	out := &router{peer: p, nodes: nodes.Node, bfd: string(s.BFDProfile)}
+	out := &router{peer: p, nodes: nodes.Node, bfd: string(s.BFDProfile), strict: s.BFDMode == v1beta1.BFDStrict}
 	if s.PasswordSecret != nil {
 		out.secret = string(s.PasswordSecret.Name)
 	}

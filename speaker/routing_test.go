@@ -259,6 +259,41 @@ func TestRouting(t *testing.T) {
 				w.Errorf("watched by %v", w.r.sessions)
 			}
 		}},
+		{"a session from an interface is watched from the same address, once BGP has found it", func(w *routingWorld) {
+			w.r.setProfile("fast", &profile{})
+			r := aRouter(func(p *bgp.Peer) { p.SourceInterface = "dummy0" })
+			r.bfd = "fast"
+			w.r.setRouter("tor", r)
+			w.step(0)
+			if len(w.r.sessions) > 0 || w.r.desired.Peers[0].SourceInterface != "dummy0" {
+				w.Errorf("watched by %v", w.r.sessions)
+			}
+			w.session.Local = netip.MustParseAddrPort("192.0.2.77:40000")
+			w.step(0)
+			w.session = bgp.Session{}
+			w.step(0)
+			if len(w.r.sessions) != 1 || w.r.sessions[0].Path.Local != netip.MustParseAddr("192.0.2.77") {
+				w.Errorf("watched by %v", w.r.sessions)
+			}
+		}},
+		{"with Strict the session waits for BFD, and a change of mode is one of sessions", func(w *routingWorld) {
+			r := aRouter(func(*bgp.Peer) {})
+			r.bfd, r.strict = "fast", true
+			w.r.setRouter("tor", r)
+			w.step(0)
+			if !w.last.sessions || !w.r.strict["tor"] {
+				w.Errorf("waits: %v", w.r.strict)
+			}
+			w.step(0)
+			if w.last.sessions {
+				w.Error("nothing has changed, and sessions are told anew")
+			}
+			w.r.setRouter("tor", aRouter(func(*bgp.Peer) {}))
+			w.step(0)
+			if !w.last.sessions || len(w.r.strict) > 0 {
+				w.Errorf("waits: %v", w.r.strict)
+			}
+		}},
 		{"an aggregate fades with its last address", func(w *routingWorld) {
 			w.r.setAdvertisement("everything", &routes.Advertisement{Name: "everything", AggregationLength: 24})
 			w.r.setPool("lan", poolSet("198.51.100.0/24"))

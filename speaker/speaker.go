@@ -194,7 +194,7 @@ func newSpeaker(o Options) (*speaker, error) {
 	s.meters = newMeters(o.Registry, sources{layer2: s.announcer.Counters, gossip: s.gossip.Counters, suspicions: s.detector.suspicions.Load,
 		state: func() layer2.State { state, _ := s.announcer.State(); return state }})
 
-	s.uplink = &uplink{bgp: o.bgp, bfd: o.bfd, log: o.Log, poke: s.feed.poke}
+	s.uplink = &uplink{bgp: o.bgp, bfd: o.bfd, log: o.Log, poke: s.feed.poke, strictSet: make(chan struct{}, 1)}
 	if s.uplink.bgp == nil {
 		s.uplink.bgp = bgp.New(bgp.Options{Log: o.Log})
 	}

@@ -3,6 +3,8 @@ package speaker
 import (
 	"context"
 	"log/slog"
+	"maps"
+	"slices"
 	"sync/atomic"
 	"time"
 
@@ -41,8 +43,10 @@ type uplink struct {
 	log  *slog.Logger
 	poke func() // has the loop look
 
-	used     atomic.Bool // there is, or was, a session to have
-	stopping atomic.Bool
+	used      atomic.Bool                     // there is, or was, a session to have
+	strict    atomic.Pointer[map[string]bool] // peers whose sessions wait for BFD; the map is not changed
+	strictSet chan struct{}                   // has room for one: strict is another one
+	stopping  atomic.Bool
 }
 
 const (
@@ -59,12 +63,43 @@ func (u *uplink) apply(r *routing, out routed) {
 	}
 	if out.sessions && (len(r.desired.Peers) > 0 || u.used.Load()) {
 		u.used.Store(true)
+		u.await(r.strict)
 		u.bgp.Apply(r.desired)
 	}
 	if out.watched {
 		u.bfd.Apply(r.sessions)
 	}
 }
+
+// await has the sessions with these peers wait for BFD. Those that are new are held before they are known to BGP.
+func (u *uplink) await(strict map[string]bool) {
+	before := map[string]bool{}
+	if p := u.strict.Load(); p != nil {
+		before = *p
+	}
+	if maps.Equal(before, strict) {
+		return
+	}
+	at, _ := u.bgp.Snapshot()
+	for name := range strict {
+		if _, known := at.Session(name); !known {
+			u.bgp.PeerDown(name, waitsForBFD)
+		}
+	}
+	for name := range before {
+		if !strict[name] {
+			u.bgp.PeerUp(name)
+		}
+	}
+	u.strict.Store(&strict)
+	select {
+	case u.strictSet <- struct{}{}:
+	default:
+	}
+}
+
+// waitsForBFD is why a session is held that may not begin without BFD.
+const waitsForBFD = "BFD is not up, which bfdMode Strict has it wait for"
 
 // stop ends the sessions. Leave has routers send traffic elsewhere first; with Restart those with graceful restart keep
 // the routes for the speaker that follows.
@@ -100,10 +135,10 @@ func (u *uplink) run(ctx context.Context) error {
 	timer := time.NewTimer(time.Hour)
 	defer timer.Stop()
 	for {
-		_, sessionsChanged := u.bgp.Snapshot()
+		sessions, sessionsChanged := u.bgp.Snapshot()
 		watched, watchedChanged := u.bfd.Snapshot()
 		now := time.Now()
-		down, up, wakeAt := g.see(now, watched)
+		down, up, wakeAt := g.see(now, watched, u.strictSessions(sessions))
 		for name, why := range down {
 			u.bgp.PeerDown(name, why)
 		}
@@ -120,11 +155,26 @@ func (u *uplink) run(ctx context.Context) error {
 			return nil
 		case <-timer.C:
 			continue
+		case <-u.strictSet:
+			continue
 		case <-watchedChanged:
 		case <-sessionsChanged:
 		}
 		u.poke()
 	}
+}
+
+// strictSessions tells of the peers whose sessions wait for BFD which have one: that is not ended because BFD is to be waited
+// for from now on, or for the next time.
+func (u *uplink) strictSessions(s *bgp.Snapshot) map[string]bool {
+	out := map[string]bool{}
+	if strict := u.strict.Load(); strict != nil {
+		for name := range *strict {
+			now, _ := s.Session(name)
+			out[name] = now.State == bgp.Established
+		}
+	}
+	return out
 }
 
 // guard decides what BGP makes of BFD (RFC 5882): a session whose path failed is ended at once, and made again once BFD is
@@ -134,6 +184,7 @@ type guard map[string]*guarded
 type guarded struct {
 	failures uint64
 	since    time.Time // the BGP session is held down; zero where it is not
+	strict   bool      // it waits for BFD
 }
 
 const (
@@ -147,37 +198,59 @@ const (
 func newGuard() guard { return guard{} }
 
 // see takes in how BFD sessions fare, and returns which BGP sessions are to be ended, and why, and which may be made again.
-func (g guard) see(now time.Time, s bfd.Snapshot) (down map[string]string, up []string, wakeAt time.Time) {
+// Those that wait for BFD are the keys of strict; its values tell which are established.
+func (g guard) see(now time.Time, s bfd.Snapshot, strict map[string]bool) (down map[string]string, up []string, wakeAt time.Time) {
 	down = map[string]string{}
-	there := map[string]bool{}
+	there := map[string]bfd.Status{}
 	for _, status := range s.Sessions {
-		there[status.Name] = true
-		one := g[status.Name]
+		there[status.Name] = status
+	}
+	for name := range strict {
+		if _, watched := there[name]; !watched {
+			there[name] = bfd.Status{Name: name, State: bfd.Down}
+		}
+	}
+	for _, name := range slices.Sorted(maps.Keys(there)) {
+		status := there[name]
+		established, waits := strict[name]
+		one := g[name]
 		if one == nil {
 			one = &guarded{}
-			g[status.Name] = one
+			g[name] = one
 		}
 		if status.Failures > one.failures {
 			one.since = now
-			down[status.Name] = "BFD: " + status.LastFailure
+			down[name] = "BFD: " + status.LastFailure
 		}
 		one.failures = status.Failures
+		isUp := status.State == bfd.Up || status.Negotiated.RemoteAdminDown
+		switch {
+		case waits && !one.strict && isUp && one.since.IsZero():
+			up = append(up, name) // it is held where it is new
+		case waits && !isUp && !established && one.since.IsZero():
+			one.since = now
+			down[name] = waitsForBFD
+		}
+		one.strict = waits
 		if one.since.IsZero() {
 			continue
 		}
 		until := one.since.Add(guardPatience)
-		if !status.Failed || status.Negotiated.RemoteAdminDown {
+		switch {
+		case !status.Failed && !waits, isUp:
 			until = one.since.Add(guardBlink)
+		case waits:
+			continue
 		}
 		if now.Before(until) {
 			wakeAt = soonest(wakeAt, until)
 			continue
 		}
 		one.since = time.Time{}
-		up = append(up, status.Name)
+		up = append(up, name)
 	}
 	for name, one := range g {
-		if !there[name] {
+		if _, known := there[name]; !known {
 			if !one.since.IsZero() {
 				up = append(up, name)
 			}

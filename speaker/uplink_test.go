@@ -162,27 +162,37 @@ func TestGuard(t *testing.T) {
 		sees  []bfd.Status
 		want  string
 	}
+	first := bfd.Status{Name: "tor", State: bfd.Down}
+	waits, established := map[string]bool{"tor": false}, map[string]bool{"tor": true}
 	for _, row := range []struct {
-		name  string
-		story []at
+		name   string
+		strict map[string]bool
+		story  []at
 	}{
-		{"a session that does not come up holds nothing", []at{{0, []bfd.Status{{Name: "tor", State: bfd.Down}}, ""}}},
-		{"a failure ends the session, and coming up lets it be made", []at{
+		{"a session that does not come up holds nothing", nil, []at{{0, []bfd.Status{{Name: "tor", State: bfd.Down}}, ""}}},
+		{"a failure ends the session, and coming up lets it be made", nil, []at{
 			{0, []bfd.Status{up}, ""}, {time.Second, []bfd.Status{failed}, "down tor BFD: silence"}, {time.Second, []bfd.Status{failed}, ""}, {0, []bfd.Status{back}, "up tor"}, {0, []bfd.Status{back}, ""}}},
-		{"what failed and came back unseen ends the session too", []at{
+		{"what failed and came back unseen ends the session too", nil, []at{
 			{0, []bfd.Status{up}, ""}, {time.Second, []bfd.Status{back}, "down tor BFD: "}, {guardBlink, []bfd.Status{back}, "up tor"}}},
-		{"a router that takes BFD down on purpose may have a session without", []at{
+		{"a router that takes BFD down on purpose may have a session without", nil, []at{
 			{0, []bfd.Status{failed}, "down tor BFD: silence"}, {time.Second, []bfd.Status{adminDown}, "up tor"}}},
-		{"after a while BGP is tried although BFD is down", []at{
+		{"after a while BGP is tried although BFD is down", nil, []at{
 			{0, []bfd.Status{failed}, "down tor BFD: silence"}, {guardPatience - 1, []bfd.Status{failed}, ""}, {1, []bfd.Status{failed}, "up tor"}, {time.Hour, []bfd.Status{failed}, ""},
 			{0, []bfd.Status{again}, "down tor BFD: silence"}}},
-		{"without BFD nothing is held any more", []at{{0, []bfd.Status{failed}, "down tor BFD: silence"}, {1, nil, "up tor"}, {0, nil, ""}}},
+		{"without BFD nothing is held any more", nil, []at{{0, []bfd.Status{failed}, "down tor BFD: silence"}, {1, nil, "up tor"}, {0, nil, ""}}},
+		{"with Strict a session waits for BFD, for as long as it takes", waits, []at{
+			{0, []bfd.Status{first}, "down tor " + waitsForBFD}, {time.Hour, []bfd.Status{first}, ""}, {0, []bfd.Status{up}, "up tor"}, {0, []bfd.Status{up}, ""}}},
+		{"it waits again where BFD fails", waits, []at{
+			{0, []bfd.Status{up}, "up tor"}, {time.Second, []bfd.Status{failed}, "down tor BFD: silence"}, {time.Hour, []bfd.Status{failed}, ""}, {0, []bfd.Status{back}, "up tor"}}},
+		{"it waits where there is nothing to wait for yet", waits, []at{{0, nil, "down tor " + waitsForBFD}, {time.Hour, nil, ""}, {0, []bfd.Status{up}, "up tor"}}},
+		{"one that is established is not ended for it", established, []at{{0, []bfd.Status{first}, ""}, {time.Hour, []bfd.Status{first}, ""}}},
+		{"nobody waits for what the router takes down on purpose", waits, []at{{0, []bfd.Status{adminDown}, "down tor BFD: silence"}, {guardBlink, []bfd.Status{adminDown}, "up tor"}}},
 	} {
 		t.Run(row.name, func(t *testing.T) {
 			g, now := newGuard(), start
 			for i, step := range row.story {
 				now = now.Add(step.after)
-				down, up, _ := g.see(now, bfd.Snapshot{Sessions: step.sees})
+				down, up, _ := g.see(now, bfd.Snapshot{Sessions: step.sees}, row.strict)
 				var got []string
 				for _, name := range slices.Sorted(maps.Keys(down)) {
 					got = append(got, fmt.Sprintf("down %s %s", name, down[name]))
@@ -221,5 +231,32 @@ func TestBFDOutlivesBGP(t *testing.T) {
 		if how == plan.Restart && len(watched.wanted) > 0 {
 			t.Error("routers were not told that BFD is taken down on purpose")
 		}
+	}
+}
+
+// A session that waits for BFD is held before BGP knows of it, and let go when it need not wait any more.
+func TestStrictSessionsAreHeldFirst(t *testing.T) {
+	sessions := newPaperBGP()
+	u := &uplink{bgp: sessions, bfd: newPaperBFD(), log: slog.New(slog.DiscardHandler)}
+	r := newRouting("node1", false)
+	state := func() bgp.State {
+		at, _ := sessions.Snapshot()
+		one, _ := at.Session("tor")
+		return one.State
+	}
+	r.desired, r.strict = bgp.Desired{Peers: []bgp.Peer{{Name: "tor"}}}, map[string]bool{"tor": true}
+	u.apply(r, routed{sessions: true})
+	if state() == bgp.Established {
+		t.Error("the session did not wait")
+	}
+	r.strict = map[string]bool{}
+	u.apply(r, routed{sessions: true})
+	if state() != bgp.Established {
+		t.Error("the session still waits")
+	}
+	r.strict = map[string]bool{"tor": true}
+	u.apply(r, routed{sessions: true})
+	if state() != bgp.Established {
+		t.Error("a session that stands was ended because it is to wait for BFD")
 	}
 }

@@ -36,6 +36,11 @@ type BGPPeer struct {
 // +kubebuilder:validation:XValidation:rule="has(self.peerAddress) != has(self.interface)",fieldPath=".peerAddress",message="write peerAddress, or interface for an unnumbered session with the router at its other end: one of the two"
 // +kubebuilder:validation:XValidation:rule="!has(self.sourceAddress) || !has(self.interface)",fieldPath=".sourceAddress",message="an unnumbered session starts from the interface's link-local address: leave sourceAddress out, or write peerAddress in place of interface"
 // +kubebuilder:validation:XValidation:rule="!has(self.sourceAddress) || !has(self.peerAddress) || !isIP(self.sourceAddress) || !isIP(self.peerAddress) || ip(self.sourceAddress).family() == ip(self.peerAddress).family()",fieldPath=".sourceAddress",message="sourceAddress must be of the family of peerAddress: a session has one family, whatever routes it carries (see families)"
+// +kubebuilder:validation:XValidation:rule="!has(self.sourceInterface) || !has(self.sourceAddress)",fieldPath=".sourceInterface",message="sessions start from sourceAddress, or from an address of sourceInterface: write one of the two"
+// +kubebuilder:validation:XValidation:rule="!has(self.sourceInterface) || !has(self.interface)",fieldPath=".sourceInterface",message="an unnumbered session starts from the interface's link-local address: leave sourceInterface out, or write peerAddress in place of interface"
+// +kubebuilder:validation:XValidation:rule="!has(self.bfdMode) || has(self.bfdProfile)",fieldPath=".bfdMode",message="bfdMode says how BFD and BGP go together: set bfdProfile too, or leave bfdMode out"
+// +kubebuilder:validation:XValidation:rule="!has(self.bfdMode) || self.bfdMode != 'Strict' || !has(self.interface)",fieldPath=".bfdMode",message="the router at the other end of an interface is found by BGP, which cannot wait for BFD then: leave bfdMode out, or write peerAddress in place of interface"
+// +kubebuilder:validation:XValidation:rule="!has(self.bfdMode) || self.bfdMode != 'Strict' || !has(self.sourceInterface)",fieldPath=".bfdMode",message="which address of sourceInterface it is BGP finds, which cannot wait for BFD then: leave bfdMode out, or write sourceAddress in place of sourceInterface"
 // +kubebuilder:validation:XValidation:rule="!has(self.localASN) || self.localASN != self.myASN",fieldPath=".localASN",message="localASN stands in for myASN: leave it out where they are equal"
 // +kubebuilder:validation:XValidation:rule="!has(self.ebgpMultiHop) || !self.ebgpMultiHop || !(has(self.dynamicASN) && self.dynamicASN == 'internal' || has(self.peerASN) && self.peerASN == (has(self.localASN) ? self.localASN : self.myASN))",fieldPath=".ebgpMultiHop",message="an iBGP session may always pass several hops: leave ebgpMultiHop out"
 // +kubebuilder:validation:XValidation:rule="!has(self.ebgpMultiHop) || !self.ebgpMultiHop || !has(self.ttlSecurity)",fieldPath=".ebgpMultiHop",message="ttlSecurity says how far away the router may be: leave ebgpMultiHop out and set ttlSecurity.maxHops (RFC 5082)"
@@ -83,12 +88,17 @@ type BGPPeerSpec struct {
 	// +kubebuilder:validation:Maximum=65535
 	PeerPort int32 `json:"peerPort,omitempty"`
 
-	// sourceAddress is the node's address that sessions start from; for one node, see nodeSelectors.
-	// Default: the one that the node's routes choose.
+	// sourceAddress is the node's address that sessions start from; for one node, see nodeSelectors, and
+	// sourceInterface for all of them. Default: the one that the node's routes choose.
 	// +optional
 	// +kubebuilder:validation:MaxLength=45
 	// +kubebuilder:validation:XValidation:rule="isIP(self) && (ip(self).isGlobalUnicast() || ip(self).isLoopback() || ip(self).isLinkLocalUnicast())",message="write an address of the node, such as 192.0.2.10 or 2001:db8::10, without prefix length, port or zone"
 	SourceAddress string `json:"sourceAddress,omitempty"`
+
+	// sourceInterface is the interface of each node whose address, of the family of peerAddress, sessions
+	// start from; a loopback or dummy one too. In place of sourceAddress.
+	// +optional
+	SourceInterface InterfaceName `json:"sourceInterface,omitempty"`
 
 	// holdTime is after how much silence of the router a session is given up; the lower of both sides'
 	// holds (RFC 4271 section 4.2). Whole seconds: 0s (never; no keepalives) or 3s to 65535s. Default
@@ -136,6 +146,12 @@ type BGPPeerSpec struct {
 	// bfdProfile names the BFDProfile that the sessions are watched with. Default: no BFD.
 	// +optional
 	BFDProfile ObjectName `json:"bfdProfile,omitempty"`
+
+	// bfdMode says how BFD and BGP go together. With Watch BFD ends a session whose path fails, and one
+	// may begin before BFD is up, or where the router has none. With Strict no session begins before BFD
+	// is up. Default Watch.
+	// +optional
+	BFDMode BFDMode `json:"bfdMode,omitempty"`
 
 	// enableGracefulRestart asks the router to keep the routes while a speaker restarts (RFC 4724).
 	// Default false. Without BFD it keeps those of a lost node too, for restartTime.
@@ -220,6 +236,18 @@ const (
 	DynamicASNInternal DynamicASN = "internal"
 	// DynamicASNExternal accepts any other.
 	DynamicASNExternal DynamicASN = "external"
+)
+
+// BFDMode says how BFD and BGP go together.
+// +kubebuilder:validation:Enum=Watch;Strict
+type BFDMode string
+
+// Values of bfdMode.
+const (
+	// BFDWatch has BFD end sessions.
+	BFDWatch BFDMode = "Watch"
+	// BFDStrict has sessions wait for BFD as well.
+	BFDStrict BFDMode = "Strict"
 )
 
 // AddressFamily is an IP family.

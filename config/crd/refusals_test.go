@@ -298,6 +298,16 @@ var peerRows = []row{
 	{name: "a source of the other family", kind: "BGPPeer", spec: `{myASN: 64512, peerASN: 64500, peerAddress: 192.0.2.1, sourceAddress: "2001:db8::2"}`, field: "spec.sourceAddress", says: "of the family of peerAddress"},
 	{name: "a source for an unnumbered session", kind: "BGPPeer", spec: "{myASN: 64512, peerASN: 64500, interface: eth1, sourceAddress: 192.0.2.2}", field: "spec.sourceAddress", says: "leave sourceAddress out"},
 
+	{name: "sessions from an interface's address", kind: "BGPPeer", spec: "{myASN: 1, peerASN: 2, peerAddress: 192.0.2.1, sourceInterface: dummy0}"},
+	{name: "sessions from an interface that can't be", kind: "BGPPeer", spec: "{myASN: 1, peerASN: 2, peerAddress: 192.0.2.1, sourceInterface: dummy/0}", field: "spec.sourceInterface", says: "not an interface's name"},
+	{name: "sessions from an interface's address and from another", kind: "BGPPeer", spec: "{myASN: 1, peerASN: 2, peerAddress: 192.0.2.1, sourceInterface: dummy0, sourceAddress: 192.0.2.9}", field: "spec.sourceInterface", says: "write one of the two"},
+	{name: "an unnumbered session from another interface's address", kind: "BGPPeer", spec: "{myASN: 1, peerASN: 2, interface: eth1, sourceInterface: dummy0}", field: "spec.sourceInterface", says: "leave sourceInterface out"},
+	{name: "a session that waits for BFD", kind: "BGPPeer", spec: "{myASN: 1, peerASN: 2, peerAddress: 192.0.2.1, bfdProfile: fast, bfdMode: Strict}"},
+	{name: "a session that BFD only watches", kind: "BGPPeer", spec: "{myASN: 1, peerASN: 2, interface: eth1, bfdProfile: fast, bfdMode: Watch}"},
+	{name: "a mode of BFD that there is not", kind: "BGPPeer", spec: "{myASN: 1, peerASN: 2, peerAddress: 192.0.2.1, bfdProfile: fast, bfdMode: strict}", field: "spec.bfdMode", says: "Strict"},
+	{name: "waiting for BFD without any", kind: "BGPPeer", spec: "{myASN: 1, peerASN: 2, peerAddress: 192.0.2.1, bfdMode: Strict}", field: "spec.bfdMode", says: "set bfdProfile too"},
+	{name: "an unnumbered session that waits for BFD", kind: "BGPPeer", spec: "{myASN: 1, peerASN: 2, interface: eth1, bfdProfile: fast, bfdMode: Strict}", field: "spec.bfdMode", says: "write peerAddress"},
+	{name: "a session from an interface's address that waits for BFD", kind: "BGPPeer", spec: "{myASN: 1, peerASN: 2, peerAddress: 192.0.2.1, sourceInterface: dummy0, bfdProfile: fast, bfdMode: Strict}", field: "spec.bfdMode", says: "write sourceAddress"},
 	{name: "another ASN toward this peer", kind: "BGPPeer", spec: "{myASN: 64512, localASN: 64513, peerASN: 64500, peerAddress: 192.0.2.1}"},
 	{name: "the same ASN toward this peer", kind: "BGPPeer", spec: "{myASN: 64512, localASN: 64512, peerASN: 64500, peerAddress: 192.0.2.1}", field: "spec.localASN", says: "leave it out"},
 
