@@ -8,7 +8,10 @@ import (
 
 	corev1 "k8s.io/api/core/v1"
 	discoveryv1 "k8s.io/api/discovery/v1"
+	"k8s.io/apimachinery/pkg/api/meta"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+	"k8s.io/apimachinery/pkg/types"
+	"k8s.io/client-go/tools/cache"
 
 	"github.com/clarion-lb/clarion/api/v1beta1"
 	"github.com/clarion-lb/clarion/speaker/gossip"
@@ -95,18 +98,12 @@ func TestWhichAddressesAreOurs(t *testing.T) {
 		t.Run(row.name, func(t *testing.T) {
 			o := newService("web", "192.0.2.1")
 			row.change(o)
-			trimmed, err := trimService(o)
-			if err != nil {
-				t.Fatal(err)
+			var got []assigned
+			if converted := serviceOf(o, allClasses); converted != nil {
+				got = converted.addresses
 			}
-			for _, s := range []*corev1.Service{o, trimmed.(*corev1.Service)} {
-				var got []assigned
-				if converted := serviceOf(s, allClasses); converted != nil {
-					got = converted.addresses
-				}
-				if !reflect.DeepEqual(got, row.want) {
-					t.Errorf("addresses %v, want %v", got, row.want)
-				}
+			if !reflect.DeepEqual(got, row.want) {
+				t.Errorf("addresses %v, want %v", got, row.want)
 			}
 		})
 	}
@@ -117,13 +114,57 @@ func TestServiceOf(t *testing.T) {
 	o.Labels = map[string]string{"public": ""}
 	o.Spec.ExternalTrafficPolicy = corev1.ServiceExternalTrafficPolicyLocal
 	condition(o, v1beta1.ConditionAnnounced, metav1.ConditionFalse, v1beta1.ReasonNoEndpoint)
-	trimmed, _ := trimService(o)
-	s := serviceOf(trimmed.(*corev1.Service), allClasses)
+	s := serviceOf(o, allClasses)
 	if !s.plan.Local || s.plan.Name != "default/web" || s.uid != o.UID || s.announced == nil || s.announced.Reason != "NoEndpoint" {
 		t.Errorf("converted to %+v, %+v", s, s.plan)
 	}
 	if _, ok := s.plan.Labels["public"]; !ok {
 		t.Errorf("labels %v", s.plan.Labels)
+	}
+}
+
+// What caches hold in the place of objects is what they ask about: namespace, name and version.
+func TestWhatACacheKeepsHasNameAndVersion(t *testing.T) {
+	o := newService("web", "192.0.2.1")
+	o.ResourceVersion = "7"
+	transform := keepServices(allClasses)
+	in, err := transform(o)
+	if err != nil {
+		t.Fatal(err)
+	}
+	again, err := transform(in)
+	if err != nil || again != in {
+		t.Errorf("what is kept was changed: %v, %v", again, err)
+	}
+	m, err := meta.Accessor(in)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if m.GetNamespace() != "default" || m.GetName() != "web" || m.GetResourceVersion() != "7" || m.GetUID() != "" || m.GetDeletionTimestamp() != nil {
+		t.Errorf("kept %+v", in)
+	}
+	if key, err := cache.DeletionHandlingMetaNamespaceKeyFunc(in); key != "default/web" {
+		t.Errorf("key %q, %v", key, err)
+	}
+
+	f, c := newFeed(), newCluster()
+	h := keptHandler(f, func(key types.NamespacedName, s *service) func(*cluster) {
+		return func(c *cluster) { c.setService(key, s) }
+	})
+	take := func() {
+		for _, do := range f.take() {
+			do(c)
+		}
+	}
+	h.OnAdd(in, true)
+	take()
+	if c.services[webKey] == nil {
+		t.Error("the loop was not told")
+	}
+	h.OnDelete(cache.DeletedFinalStateUnknown{Key: "default/web", Obj: in})
+	take()
+	if c.services[webKey] != nil {
+		t.Error("the loop was not told that it is gone")
 	}
 }
 
@@ -159,11 +200,7 @@ func TestSliceOf(t *testing.T) {
 			o := &discoveryv1.EndpointSlice{
 				ObjectMeta:  metav1.ObjectMeta{Namespace: "default", Name: "web-1", Labels: map[string]string{discoveryv1.LabelServiceName: "web"}},
 				AddressType: discoveryv1.AddressTypeIPv6, Endpoints: row.endpoints}
-			trimmed, err := trimSlice(o)
-			if err != nil {
-				t.Fatal(err)
-			}
-			got := sliceOf(trimmed.(*discoveryv1.EndpointSlice))
+			got := sliceOf(o)
 			if !reflect.DeepEqual(got.endpoints, row.want) || got.family != layer2.IPv6 || got.service.String() != "default/web" {
 				t.Errorf("got %+v, want %+v", got, row.want)
 			}

@@ -116,9 +116,9 @@ func newWatcher(config *rest.Config, o Options) (*watcher, error) {
 		ByObject: map[client.Object]cache.ByObject{
 			&corev1.Service{}: {
 				Field:     fields.OneTermEqualSelector("spec.type", string(corev1.ServiceTypeLoadBalancer)),
-				Transform: trimService,
+				Transform: keepServices(o.Classes),
 			},
-			&discoveryv1.EndpointSlice{}: {Transform: trimSlice},
+			&discoveryv1.EndpointSlice{}: {Transform: keepSlices()},
 			&corev1.Node{}:               {Transform: trimNode},
 			&corev1.Secret{}: {
 				Namespaces: map[string]cache.Config{o.Namespace: {FieldSelector: byName(GossipSecret)}},
@@ -170,18 +170,12 @@ func (w *watcher) followAll(ctx context.Context, o Options, f *feed, keys func([
 		kind client.Object
 		h    toolscache.ResourceEventHandler
 	}{
-		{&corev1.Service{}, handler(f,
-			func(s *corev1.Service) func(*cluster) {
-				key, converted := client.ObjectKeyFromObject(s), serviceOf(s, o.Classes)
-				return func(c *cluster) { c.setService(key, converted) }
-			},
-			func(key types.NamespacedName) func(*cluster) { return func(c *cluster) { c.setService(key, nil) } })},
-		{&discoveryv1.EndpointSlice{}, handler(f,
-			func(s *discoveryv1.EndpointSlice) func(*cluster) {
-				key, converted := client.ObjectKeyFromObject(s), sliceOf(s)
-				return func(c *cluster) { c.setSlice(key, converted) }
-			},
-			func(key types.NamespacedName) func(*cluster) { return func(c *cluster) { c.setSlice(key, nil) } })},
+		{&corev1.Service{}, keptHandler(f, func(key types.NamespacedName, s *service) func(*cluster) {
+			return func(c *cluster) { c.setService(key, s) }
+		})},
+		{&discoveryv1.EndpointSlice{}, keptHandler(f, func(key types.NamespacedName, s *slice) func(*cluster) {
+			return func(c *cluster) { c.setSlice(key, s) }
+		})},
 		{&corev1.Node{}, handler(f,
 			func(n *corev1.Node) func(*cluster) {
 				converted := nodeOf(n)
@@ -243,56 +237,7 @@ func watchErrors(log *slog.Logger) toolscache.WatchErrorHandlerWithContext {
 	}
 }
 
-// The transforms leave in the cache only what the conversions read.
-
-func trimService(in any) (any, error) {
-	s, ok := in.(*corev1.Service)
-	if !ok {
-		return in, nil
-	}
-	out := &corev1.Service{
-		ObjectMeta: trimMeta(s.ObjectMeta),
-		Spec: corev1.ServiceSpec{
-			Type:                  s.Spec.Type,
-			LoadBalancerClass:     s.Spec.LoadBalancerClass,
-			ExternalTrafficPolicy: s.Spec.ExternalTrafficPolicy,
-			HealthCheckNodePort:   s.Spec.HealthCheckNodePort,
-		},
-	}
-	out.Labels = s.Labels
-	if pools, ok := s.Annotations[v1beta1.AnnotationAssignedFromPool]; ok {
-		out.Annotations = map[string]string{v1beta1.AnnotationAssignedFromPool: pools}
-	}
-	for _, in := range s.Status.LoadBalancer.Ingress {
-		out.Status.LoadBalancer.Ingress = append(out.Status.LoadBalancer.Ingress, corev1.LoadBalancerIngress{IP: in.IP})
-	}
-	for _, kind := range []v1beta1.ConditionType{v1beta1.ConditionAddressAssigned, v1beta1.ConditionAnnounced} {
-		if c := meta.FindStatusCondition(s.Status.Conditions, string(kind)); c != nil {
-			kept := *c
-			if kind == v1beta1.ConditionAddressAssigned {
-				kept.Message = ""
-			}
-			out.Status.Conditions = append(out.Status.Conditions, kept)
-		}
-	}
-	return out, nil
-}
-
-func trimSlice(in any) (any, error) {
-	s, ok := in.(*discoveryv1.EndpointSlice)
-	if !ok {
-		return in, nil
-	}
-	out := &discoveryv1.EndpointSlice{ObjectMeta: trimMeta(s.ObjectMeta), AddressType: s.AddressType}
-	if name, ok := s.Labels[discoveryv1.LabelServiceName]; ok {
-		out.Labels = map[string]string{discoveryv1.LabelServiceName: name}
-	}
-	out.Endpoints = make([]discoveryv1.Endpoint, len(s.Endpoints))
-	for i, e := range s.Endpoints {
-		out.Endpoints[i] = discoveryv1.Endpoint{NodeName: e.NodeName, Conditions: e.Conditions}
-	}
-	return out, nil
-}
+// The transforms leave in the cache only what the conversions read; of Services and EndpointSlices, what they come to (kept).
 
 func trimNode(in any) (any, error) {
 	n, ok := in.(*corev1.Node)

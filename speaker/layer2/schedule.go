@@ -244,5 +244,10 @@ func (s *schedule) pause(inTurn bool) time.Duration {
 	if inTurn {
 		share = 1 + refreshJitter*(2*share-1)
 	}
-	return time.Duration(share * float64(s.refresh))
+	interval := max(s.refresh, time.Duration(len(s.entries))*time.Second/refreshesPerSecond)
+	return time.Duration(share * float64(interval))
 }
+
+// refreshesPerSecond is how many addresses are refreshed in a second at most: of more than fit into the interval at that pace, each
+// comes round less often. It is a gentle reminder, and every frame of it is heard by the whole segment.
+const refreshesPerSecond = 20

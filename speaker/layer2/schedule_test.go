@@ -209,6 +209,30 @@ func TestRepeating(t *testing.T) {
 	}
 }
 
+// The more addresses there are, the less often each is refreshed.
+func TestVeryManyAddressesAreRefreshedLessOften(t *testing.T) {
+	const count = 4000 // at 20 a second, in 200 s
+	s := newSchedule(1, rate.NewLimiter(DefaultGratuitousRate, DefaultGratuitousRate/burstsPerSecond), time.Minute, rand.New(rand.NewPCG(1, 2)).Float64)
+	for _, a := range scattered(IPv4, count) {
+		s.add(epoch, a, time.Time{})
+	}
+	frames := 0
+	const from, until = 5 * time.Minute, 15 * time.Minute
+	for now := epoch; now.Before(epoch.Add(until)); {
+		_, ok, wake := s.next(now)
+		if !ok {
+			now = wake
+			continue
+		}
+		if now.Sub(epoch) >= from {
+			frames++
+		}
+	}
+	if perSecond := float64(frames) / (until - from).Seconds(); perSecond < refreshesPerSecond*0.9 || perSecond > refreshesPerSecond*1.1 {
+		t.Errorf("%.1f refreshes a second", perSecond)
+	}
+}
+
 // However addresses came to be announced together, refreshes are spread and each address has its own within the interval, give or
 // take a quarter; there are a few occasions in a second, however many addresses there are.
 func TestRefreshesAreSpread(t *testing.T) {
