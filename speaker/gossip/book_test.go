@@ -1,6 +1,9 @@
 package gossip
 
-import "testing"
+import (
+	"strconv"
+	"testing"
+)
 
 // news feeds a book, and checks whether what it is told is news that holds.
 type news struct {
@@ -119,5 +122,21 @@ func TestBook(t *testing.T) {
 		}},
 	} {
 		t.Run(row.name, func(t *testing.T) { row.do(news{t, newBook("me")}) })
+	}
+}
+
+func TestThereIsAnEndToMembers(t *testing.T) {
+	var c crowd
+	for i := range maxPages {
+		if name := strconv.Itoa(i); c.admits(name) {
+			c.enter(name)
+		}
+	}
+	if c.admits("one more") || !c.admits("7") {
+		t.Error("there is no bound, or one that holds for those that are there")
+	}
+	c.leave("7")
+	if !c.admits("one more") {
+		t.Error("nobody may come although one has left")
 	}
 }

@@ -95,18 +95,54 @@ func (d *delegate) NotifyAlive(n *memberlist.Node) error {
 		return errors.New("it has no address")
 	case lifeOf(n.Meta) == 0:
 		return errors.New("it is no speaker")
+	case !d.crowd.admits(n.Name):
+		return errors.New("there are too many members")
 	}
 	return nil
 }
 
 // NotifyJoin notes that a member came.
-func (d *delegate) NotifyJoin(n *memberlist.Node) { d.events.add(eventOf(n, true)) }
+func (d *delegate) NotifyJoin(n *memberlist.Node) {
+	d.crowd.enter(n.Name)
+	d.events.add(eventOf(n, true))
+}
 
 // NotifyUpdate notes that a member has another life.
 func (d *delegate) NotifyUpdate(n *memberlist.Node) { d.events.add(eventOf(n, true)) }
 
 // NotifyLeave notes that a member left or died.
-func (d *delegate) NotifyLeave(n *memberlist.Node) { d.events.add(eventOf(n, false)) }
+func (d *delegate) NotifyLeave(n *memberlist.Node) {
+	d.crowd.leave(n.Name)
+	d.events.add(eventOf(n, false))
+}
+
+// crowd bounds how many members there are, against one that makes up others.
+type crowd struct {
+	mu    sync.Mutex
+	names map[string]bool
+}
+
+// admits reports whether there is, or may be, a member of that name.
+func (c *crowd) admits(name string) bool {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	return c.names[name] || len(c.names) < maxPages
+}
+
+func (c *crowd) enter(name string) {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	if c.names == nil {
+		c.names = map[string]bool{}
+	}
+	c.names[name] = true
+}
+
+func (c *crowd) leave(name string) {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	delete(c.names, name)
+}
 
 // event is a change of membership.
 type event struct {

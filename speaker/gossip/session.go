@@ -26,6 +26,7 @@ type session struct {
 	guard   *guard
 
 	events  events
+	crowd   crowd
 	inbox   chan message
 	queue   *memberlist.TransmitLimitedQueue
 	known   atomic.Uint32 // number of members, for queue

@@ -45,6 +45,8 @@ const (
 	maxStream = 4 << 20
 	// maxStreams is how many streams others may have open here at a time.
 	maxStreams = 64
+	// maxWrite is how long a peer may take for what is sent to it by a stream.
+	maxWrite = 10 * time.Second
 )
 
 var errMalformed = errors.New("stream that does not begin like an encrypted message")
@@ -73,6 +75,12 @@ func (g *guard) StreamCh() <-chan net.Conn { return g.streams }
 func (g *guard) DialAddressTimeout(a memberlist.Address, timeout time.Duration) (net.Conn, error) {
 	conn, err := g.NodeAwareTransport.DialAddressTimeout(a, timeout)
 	if err != nil {
+		return nil, err
+	}
+	// memberlist bounds what it writes itself, but not the messages that it writes for its users. A peer that takes nothing would
+	// have all that waits for it wait for ever.
+	if err := conn.SetWriteDeadline(time.Now().Add(maxWrite)); err != nil {
+		conn.Close()
 		return nil, err
 	}
 	return &guardedConn{Conn: conn}, nil

@@ -83,6 +83,7 @@ func (m *Machine) balanceGroup(g *group) (again time.Duration) {
 		if m.failing >= failbackAtOnce {
 			return min(again, m.at+failbackCalm)
 		}
+		m.setOpen(best, true)
 		best.offer = offer{to: to, cause: CauseFailback, since: m.at}
 		m.offer(best)
 		m.wake(best, m.at+resendOffer)

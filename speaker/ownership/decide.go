@@ -173,9 +173,14 @@ func (m *Machine) hold(u *unit, c Claim) {
 		u.bestRank = min(u.bestRank, uint8(min(self.standing().rank, 255)))
 	}
 	if o := u.offer; o.to != nil {
+		m.setOpen(u, true)
 		to := u.group.candidate(o.to)
 		switch {
 		case to == nil || !m.usable(to) || m.at-o.since >= offerFor:
+			// It may have claimed and announced the unit with its last breath, unheard by this node, but not by those that use it.
+			if u.answer == (Answer{As: Own}) {
+				m.out.Reannounce = append(m.out.Reannounce, u.Unit)
+			}
 			m.decline(u)
 		case m.at-o.sentAt >= resendOffer:
 			m.offer(u)
@@ -226,6 +231,7 @@ func (m *Machine) handOver(u *unit, self *candidate) {
 	}
 	if to != nil {
 		u.leftover = never
+		m.setOpen(u, true)
 		u.offer = offer{to: to, cause: cause, since: m.at}
 		m.offer(u)
 		m.wake(u, m.at+resendOffer)

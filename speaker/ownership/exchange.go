@@ -26,6 +26,16 @@ const (
 	tick = 300 * time.Millisecond
 )
 
+// What a member that makes up names may have others remember.
+const (
+	maxNodes = 4096
+	// maxStrangers bounds the units that are claimed and of which the API server has not told, or not yet.
+	maxStrangers = 1 << 15
+)
+
+// strangers is how many units nobody may answer for, as far as is known here.
+func (m *Machine) strangers() int { return len(m.units) - m.placed }
+
 // After a change everybody is told how new the set is now, in case a packet was lost.
 var repeats = []time.Duration{50 * time.Millisecond, 150 * time.Millisecond, 400 * time.Millisecond, time.Second}
 
@@ -135,6 +145,9 @@ func (m *Machine) setSince(n *node, base uint64) *Claims {
 
 // hearClaims takes in what somebody says of a set.
 func (m *Machine) hearClaims(from string, c *Claims) {
+	if m.nodes[c.Node] == nil && len(m.nodes) >= maxNodes {
+		return
+	}
 	n := m.node(c.Node)
 	if n == m.self && m.serving {
 		m.hearOfFormerSelf(c)
@@ -158,13 +171,22 @@ func (m *Machine) hearClaims(from string, c *Claims) {
 			}
 		}
 	}
+	whole := true
 	for _, ch := range c.Changes {
-		if ch.Claim.Term == 0 && m.units[ch.Unit] == nil {
-			continue
+		if m.units[ch.Unit] == nil {
+			if ch.Claim.Term == 0 {
+				continue
+			}
+			if m.strangers() >= maxStrangers {
+				whole = false
+				continue
+			}
 		}
 		m.setClaim(n, m.unit(ch.Unit), ch.Claim)
 	}
-	n.version = c.To
+	if whole { // else it is asked for again
+		n.version = c.To
+	}
 	m.tableAt = m.at
 	m.judge(n)
 }
@@ -254,7 +276,10 @@ func (m *Machine) hearDigest(from string, d *Digest) {
 	if d.Ask != 0 {
 		m.reply(from, d)
 	}
-	sender := m.node(from)
+	sender := m.nodes[from]
+	if sender == nil {
+		return // it is a member, of which will be told in a moment, and it goes on saying this
+	}
 	lacking := false
 	for _, s := range d.Sets {
 		n := m.nodes[s.Node]

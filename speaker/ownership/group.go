@@ -101,6 +101,7 @@ func (m *Machine) place(u *unit, p Placement, seen map[*Candidate]*group) {
 	counted := u.counted
 	m.count(u, nil)
 	if u.group != nil {
+		m.placed--
 		delete(u.group.units, u)
 		m.unbalance(u.group)
 		if len(u.group.units) == 0 {
@@ -111,6 +112,7 @@ func (m *Machine) place(u *unit, p Placement, seen map[*Candidate]*group) {
 	}
 	u.group = g
 	if g != nil {
+		m.placed++
 		g.units[u] = struct{}{}
 		m.unbalance(g)
 	}
@@ -240,7 +242,7 @@ func (m *Machine) deputy(u *unit, not ...*node) *node {
 		if n == nil || slices.Contains(not, n) {
 			continue
 		}
-		if c := u.group.candidate(n); c != nil && m.usable(c) {
+		if c := u.group.candidate(n); c != nil && c.node == n && m.usable(c) {
 			return n
 		}
 	}

@@ -38,6 +38,7 @@ type Machine struct {
 
 	nodes  map[string]*node
 	units  map[Unit]*unit
+	placed int // units that are in a group
 	groups map[string]*group
 	open   map[*unit]struct{}
 
@@ -136,7 +137,9 @@ func (m *Machine) hear(r Received) {
 	case *Digest:
 		m.hearDigest(r.From, msg)
 	case *Offer:
-		m.hearOffer(m.node(r.From), msg)
+		if from := m.nodes[r.From]; from != nil {
+			m.hearOffer(from, msg)
+		}
 	case *Refusal:
 		for _, key := range msg.Units {
 			if u := m.units[key]; u != nil && u.offer.to != nil && u.offer.to.name == r.From {
@@ -240,6 +243,8 @@ func (m *Machine) due() {
 				m.judge(n)
 			case n.mode == lost && !n.pruned && m.at-n.modeSince >= forgetAfter:
 				m.prune(n)
+			case n.pruned && m.at-n.modeSince >= 2*forgetAfter && !m.mayAnswer(n):
+				delete(m.nodes, n.name)
 			}
 		}
 	}

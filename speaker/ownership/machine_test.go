@@ -2,6 +2,7 @@ package ownership
 
 import (
 	"fmt"
+	"net/netip"
 	"slices"
 	"strings"
 	"testing"
@@ -485,5 +486,48 @@ func TestWhoHearsNobodyClaimsNothingAtOnce(t *testing.T) {
 	}
 	if taken != 4 {
 		t.Errorf("%d of 4 are taken after 1.2 s", taken)
+	}
+}
+
+// A successor that dies may have announced what it was offered, with its last breath.
+func TestAnOwnerWhoseSuccessorVanishesAnnouncesOnceMore(t *testing.T) {
+	units := addresses("192.0.2.1", 1)
+	p := newPeer(t, map[string][]Unit{"node-1": nil}, units)
+	p.step(Input{Evidence: []Evidence{{Unit: units[0], Found: FoundFree}}})
+	if p.m.Answer(units[0]) != (Answer{As: Own}) {
+		t.Fatalf("owned by %q", p.m.Owner(units[0]))
+	}
+	out := p.step(Input{Orders: []Order{{Unit: units[0], To: "node-1"}}})
+	if !slices.ContainsFunc(out.Send, func(s Send) bool { _, offers := s.Message.(*Offer); return offers }) {
+		t.Fatalf("nothing is offered: %+v", out.Send)
+	}
+	out = p.step(Input{Verdicts: []Verdict{{Node: "node-1", Life: 9, State: Dead}}})
+	if !slices.Equal(out.Reannounce, units) || p.m.Answer(units[0]).As != Own {
+		t.Errorf("%v are announced, answered as %+v", out.Reannounce, p.m.Answer(units[0]))
+	}
+}
+
+// A member that makes up nodes and addresses does not exhaust the memory of others, and what is true is known beside it.
+func TestWhatIsMadeUpIsNotRememberedWithoutBounds(t *testing.T) {
+	units := addresses("192.0.2.1", 2)
+	p := newPeer(t, map[string][]Unit{"node-1": units[1:]}, units)
+	say := func(name string, number uint64, claimed []Unit) {
+		c := &Claims{Node: name, Base: number - 1, To: Version{Epoch: 1, Life: 9, Number: number}}
+		for _, u := range claimed {
+			c.Changes = append(c.Changes, Change{u, Claim{Term: 1}})
+		}
+		p.step(Input{Messages: []Received{{From: "node-1", Life: 9, Message: c}, {From: name, Life: 9, Message: &Digest{}}}})
+	}
+	for i := range maxNodes + 100 {
+		say(sprint("nobody-", i), 1, nil)
+	}
+	for i := range uint64(2 * maxStrangers / 4096) {
+		say("node-1", 2+i, addresses(netip.AddrFrom4([4]byte{10, byte(i), 0, 0}).String(), 4096))
+	}
+	if len(p.m.nodes) > maxNodes || p.m.strangers() > maxStrangers {
+		t.Errorf("%d nodes and %d units are remembered", len(p.m.nodes), len(p.m.units))
+	}
+	if p.m.Owner(units[1]) != "node-1" {
+		t.Errorf("%v is owned by %q", units[1], p.m.Owner(units[1]))
 	}
 }

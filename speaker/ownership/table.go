@@ -301,6 +301,16 @@ func (m *Machine) prune(n *node) {
 	n.version = Version{}
 }
 
+// mayAnswer reports whether n is a candidate of any unit.
+func (m *Machine) mayAnswer(n *node) bool {
+	for _, g := range m.groups {
+		if g.candidate(n) != nil {
+			return true
+		}
+	}
+	return false
+}
+
 // newer reports whether a set of version v comes after one of version w.
 func (v Version) newer(w Version) bool {
 	switch {
