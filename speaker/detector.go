@@ -212,8 +212,10 @@ func placed(addresses []netip.Addr, networks []netip.Prefix) []netip.Prefix {
 }
 
 // hostsOf returns those on each link that tell whether this node is cut off, when no other node answers: its routers, and
-// after them some hosts that lately asked for something and are no nodes.
-func hostsOf(links []layer2.Link, s gossip.Snapshot, askers func(iface string, family layer2.Family, limit int) []layer2.Asker) []detection.Host {
+// after them some hosts that lately asked for something and are no nodes. Where fewer have asked, those follow that the kernel knows: where
+// there are two nodes and no router, who is left has to have somebody who shows that it is not cut off itself.
+func hostsOf(links []layer2.Link, s gossip.Snapshot, askers func(iface string, family layer2.Family, limit int) []layer2.Asker,
+	neighbors func(l layer2.Link, family layer2.Family, limit int) []layer2.Asker) []detection.Host {
 	const perLink = 4
 	known := map[layer2.MAC]bool{}
 	for _, m := range slices.Concat(s.Members, s.Lost) {
@@ -223,16 +225,28 @@ func hostsOf(links []layer2.Link, s gossip.Snapshot, askers func(iface string, f
 	}
 	var hosts []detection.Host
 	for _, l := range links {
-		var on []netip.Addr
+		var on, near []netip.Addr
 		for _, family := range []layer2.Family{layer2.IPv4, layer2.IPv6} {
+			asked := 0
 			for _, a := range askers(l.Name, family, perLink) {
 				if !known[a.MAC] {
 					on = append(on, a.Address)
+					asked++
+				}
+			}
+			if asked == perLink {
+				continue
+			}
+			for _, a := range neighbors(l, family, perLink+len(known)) {
+				if !known[a.MAC] && asked < perLink {
+					near = append(near, a.Address)
+					asked++
 				}
 			}
 		}
 		slices.SortFunc(on, netip.Addr.Compare)
-		for _, a := range slices.Concat(l.Routers[:min(len(l.Routers), perLink)], on) {
+		slices.SortFunc(near, netip.Addr.Compare)
+		for _, a := range slices.Concat(l.Routers[:min(len(l.Routers), perLink)], on, near) {
 			if h := (detection.Host{Link: l.Name, Addr: a.WithZone("")}); !slices.Contains(l.Addresses, a) && !slices.Contains(hosts, h) {
 				hosts = append(hosts, h)
 			}

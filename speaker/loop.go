@@ -267,7 +267,7 @@ func (l *loop) tellDetector(now time.Time, serving bool) {
 	d := l.decider
 	if changed := !sameMembers(l.seen, d.seen.gossip) || !slices.EqualFunc(l.links, d.links, layer2.Link.Equal); changed || now.Sub(l.worldAt) >= 5*beat {
 		l.seen, l.links, l.worldAt = d.seen.gossip, d.links, now
-		world = worldOf(l.NodeName, d.seen.gossip, d.links, l.GossipPort, hostsOf(d.links, d.seen.gossip, l.announcer.Hosts))
+		world = worldOf(l.NodeName, d.seen.gossip, d.links, l.GossipPort, hostsOf(d.links, d.seen.gossip, l.announcer.Hosts, layer2.Neighbors))
 	}
 	l.detector.tell(flags, world)
 }

@@ -460,9 +460,14 @@ func TestRoutersComeBeforeOtherHostsAndNodesAreNone(t *testing.T) {
 			return nil
 		}
 		return []layer2.Asker{{Address: at("192.0.2.7"), MAC: layer2.MAC{2, 7}}, {Address: at("192.0.2.254"), MAC: layer2.MAC{2, 9}}, {Address: at("192.0.2.100"), MAC: layer2.MAC{2, 8}}}
+	}, func(_ layer2.Link, f layer2.Family, _ int) []layer2.Asker {
+		if f == layer2.IPv6 {
+			return nil
+		}
+		return []layer2.Asker{{Address: at("192.0.2.7"), MAC: layer2.MAC{2, 7}}, {Address: at("192.0.2.100"), MAC: layer2.MAC{2, 8}}, {Address: at("192.0.2.5"), MAC: layer2.MAC{2, 5}}}
 	})
 	var want []detection.Host
-	for _, a := range []string{"192.0.2.254", "fe80::1", "192.0.2.100"} {
+	for _, a := range []string{"192.0.2.254", "fe80::1", "192.0.2.100", "192.0.2.5"} {
 		want = append(want, detection.Host{Link: "eth0", Addr: at(a)})
 	}
 	if !slices.Equal(got, want) {

@@ -26,4 +26,7 @@ func connectPort(Link, netip.AddrPort) (attempt, error) {
 	return nil, fmt.Errorf("%w: %s", errUnsupported, runtime.GOOS)
 }
 
+// Neighbors returns nobody: the kernel's table is not read here.
+func Neighbors(Link, Family, int) []Asker { return nil }
+
 func sinceBoot() time.Duration { return 0 }
