@@ -13,6 +13,7 @@ import (
 	"golang.org/x/sync/errgroup"
 	corev1 "k8s.io/api/core/v1"
 	"k8s.io/apimachinery/pkg/api/meta"
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	toolscache "k8s.io/client-go/tools/cache"
 	"sigs.k8s.io/controller-runtime/pkg/cache"
 	"sigs.k8s.io/controller-runtime/pkg/client"
@@ -104,7 +105,12 @@ func (p *process) serve(ctx context.Context, lease tenure) (resigns bool) {
 	p.term.Store(t)
 	termShown.Store(t)
 	defer p.term.Store(nil)
+	var ran *metav1.PartialObjectMetadata
+	if d, err := p.deployment(ctx); err == nil && p.o.Mode == Active {
+		ran = d
+	}
 	t.run(ctx)
+	p.lastWords(ctx, t, ran)
 	return t.resigns()
 }
 

@@ -222,6 +222,7 @@ func (c cluster) testRights(t *testing.T) {
 		{"list", "", "pods", "", namespace, true, false},
 		{"get", "apps", "daemonsets", "clarion-speaker", namespace, false, true},
 		{"list", "apps", "daemonsets", "", "", false, false},
+		{"get", "apps", "deployments", "clarion-controller", namespace, true, false},
 		{"watch", "clarion.dev", "speakers", "", "", true, true},
 		{"watch", "clarion.dev", "ipaddresspools", "", "", true, true},
 		{"watch", "clarion.dev", "l2advertisements", "", "", true, true},

@@ -198,6 +198,12 @@ const (
 	//
 	// To do: see why the Pods of the DaemonSet clarion-speaker do not run.
 	ReasonNoLiveSpeaker Reason = "NoLiveSpeaker"
+
+	// ReasonUninstalled (False; Unknown on AddressAssigned): Clarion has been uninstalled. The addresses stay
+	// in the status, and nobody announces them or keeps them from being given to others.
+	//
+	// To do: install Clarion again, which takes them up where they are, or clear them from the status.
+	ReasonUninstalled Reason = "Uninstalled"
 )
 
 // Reasons of nodes

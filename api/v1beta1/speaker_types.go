@@ -9,6 +9,7 @@ import (
 // +kubebuilder:object:root=true
 // +kubebuilder:subresource:status
 // +kubebuilder:resource:scope=Cluster,categories=clarion,shortName=spk
+// +kubebuilder:metadata:labels="app.kubernetes.io/component=crds"
 // +kubebuilder:printcolumn:name="L2 Addresses",type=integer,JSONPath=`.status.layer2.addressesOwned`
 // +kubebuilder:printcolumn:name="BGP Up",type=integer,JSONPath=`.status.bgp.sessionsUp`
 // +kubebuilder:printcolumn:name="BGP Wanted",type=integer,JSONPath=`.status.bgp.sessionsWanted`

@@ -81,6 +81,38 @@ Each flag can also be set by environment: --namespace by CLARION_NAMESPACE, and 
 		},
 	}
 	f.register(c.Flags())
+	c.CompletionOptions.DisableDefaultCmd = true
+	c.AddCommand(uninstalled())
+	return c
+}
+
+// uninstalled is what the chart's hook runs when everything else is gone.
+func uninstalled() *cobra.Command {
+	var kubeconfig string
+	var logs program.Logs
+	c := &cobra.Command{
+		Use:   "uninstalled",
+		Short: "Say on every Service of Clarion's that it has been uninstalled, and leave the addresses",
+		Long: `Say in the conditions of every Service that Clarion serves that it has been uninstalled. The addresses stay.
+
+The Helm chart runs it after everything else was deleted. While a controller or a speaker runs, it says otherwise again.`,
+		Args: cobra.NoArgs,
+		RunE: func(c *cobra.Command, _ []string) error {
+			h, err := logs.Handler(c.ErrOrStderr())
+			if err != nil {
+				return err
+			}
+			program.UseForLibraries(h)
+			config, err := program.APIServer(kubeconfig)
+			if err != nil {
+				return err
+			}
+			rest.AddUserAgent(config, "clarion-controller/"+version)
+			return controller.MarkUninstalled(c.Context(), config, slog.New(h))
+		},
+	}
+	c.Flags().StringVar(&kubeconfig, "kubeconfig", "", "Kubeconfig file to reach the API server with. Default: the Pod's service account.")
+	logs.Register(c.Flags())
 	return c
 }
 
