@@ -44,7 +44,7 @@ build: ## the programs, static, into bin/
 	$(BUILD) -o bin/ ./cmd/...
 
 .PHONY: images
-images: ## both images as OCI archives into bin/images/
+images: ## both images as OCI archives, and what is in them (CycloneDX), into bin/images/
 	@for arch in $(ARCHITECTURES); do \
 		echo "building for linux/$$arch"; \
 		GOOS=linux GOARCH=$$arch $(BUILD) -o bin/linux_$$arch/ ./cmd/clarion-controller ./cmd/clarion-speaker; \
@@ -69,7 +69,8 @@ manifests: ## deploy/clarion.yaml, and what the Helm chart has in common with it
 	@built=$$($(TOOL) kustomize build config/default); \
 		printf '%s\n' '# All of Clarion. Generated from config/ by `make manifests`; change it there.' "$$built" > deploy/clarion.yaml
 	@sed -i -e 's/^version: .*/version: $(VERSION:v%=%)/' -e 's/^appVersion: .*/appVersion: $(VERSION)/' deploy/chart/Chart.yaml
-	@rm -rf deploy/chart/files && mkdir -p deploy/chart/files/{crd,rbac,admission,controller,speaker,monitoring} && \
+	@rm -rf deploy/chart/files && mkdir -p deploy/chart/files/{crd,rbac,admission,controller,speaker,monitoring,warnings} && \
+		cp config/warnings/service-annotations.yaml deploy/chart/files/warnings/ && \
 		cp deploy/monitoring/{rules.yaml,dashboard.json} deploy/chart/files/monitoring/ && \
 		cp config/crd/clarion.dev_*.yaml deploy/chart/files/crd/ && \
 		cp config/rbac/{controller,speaker,metrics,viewer}.yaml deploy/chart/files/rbac/ && \

@@ -148,6 +148,42 @@ func TestManifestOnARealAPIServer(t *testing.T) {
 	t.Run("each program may do what it does and no more", c.testRights)
 	t.Run("a speaker may change its condition on a Service alone", c.testSpeakerOnServices)
 	t.Run("a speaker may write its own node's Speaker alone", c.testSpeakerOnSpeakers)
+	t.Run("with the warnings, who applies an annotation that can't be read is told, and not refused", c.testWarnings)
+}
+
+func (c cluster) testWarnings(t *testing.T) {
+	c.kubectl(t, "apply", "-k", "../config/warnings")
+	apply := func(annotations string) string {
+		t.Helper()
+		file := filepath.Join(t.TempDir(), "service.yaml")
+		service := "{apiVersion: v1, kind: Service, metadata: {name: warned, namespace: default, annotations: {" + annotations + "}}, spec: {type: LoadBalancer, ports: [{port: 80}]}}"
+		if err := os.WriteFile(file, []byte(service), 0o600); err != nil {
+			t.Fatal(err)
+		}
+		return c.kubectl(t, "apply", "--server-side", "--force-conflicts", "--dry-run=server", "-f", file)
+	}
+	// A new policy is not in force at once.
+	err := wait.PollUntilContextTimeout(t.Context(), 100*time.Millisecond, 30*time.Second, true, func(context.Context) (bool, error) {
+		return strings.Contains(apply("clarion.dev/loadBalancerIPs: one"), "Warning"), nil
+	})
+	if err != nil {
+		t.Fatalf("the policy does not come into force: %v", err)
+	}
+	for annotations, want := range map[string]string{
+		`clarion.dev/loadBalancerIPs: "192.0.2.1, 2001:db8::1", metallb.io/address-pool: lan.one, clarion.dev/allow-shared-ip: any key`: "",
+		`clarion.dev/assigned-from-pool: lan=192.0.2.1, example.com/pool: "?", clarion.dev/loadBalancerIPs: " "`:                        "",
+		`metallb.universe.tf/loadBalancerIPs: 192.0.2.256`:                                                                              "is not one IP address",
+		`clarion.dev/loadBalancerIPs: 192.0.2.0/28`:                                                                                     "is not one IP address",
+		`clarion.dev/loadBalancerIPs: "192.0.2.1,192.0.2.2,192.0.2.3"`:                                                                  "more than two",
+		`clarion.dev/address-pool: "my pool"`:                                                                                           "is not the name of an IPAddressPool",
+		`clarion.dev/adress-pool: lan`:                                                                                                  "clarion.dev/adress-pool",
+		`clarion.dev/loadbalancerips: 192.0.2.1, metallb.io/loadBalancerIPs: one`:                                                       "is not one IP address",
+	} {
+		got := apply(annotations)
+		if want == "" && strings.Contains(got, "Warning") || !strings.Contains(got, want) {
+			t.Errorf("%s: %s", annotations, got)
+		}
+	}
 }
 
 func (c cluster) testApplyAgain(t *testing.T) {

@@ -39,6 +39,7 @@ func TestPackages(t *testing.T) {
 		archives = append(archives, archive)
 	}
 	s.must(l.LoadImage(s.ctx, archives...))
+	buildHelm(s)
 
 	var address netip.Addr
 	s.chapter("installed by Helm, a Service gets an address and a client reaches it", func(s *story) {
@@ -81,8 +82,10 @@ func TestPackages(t *testing.T) {
 		s.helm("uninstall", "clarion", "--wait")
 		s.uninstalled(address)
 		for _, kinds := range []string{"clusterroles,clusterrolebindings,validatingadmissionpolicies,validatingadmissionpolicybindings", "jobs,serviceaccounts,deployments,daemonsets,secrets"} {
-			if left := s.kubectl("-n", helmNamespace, "get", kinds, "-o", "name"); strings.Contains(left, "clarion") {
-				s.Errorf("left behind:\n%s", left)
+			for left := range strings.Lines(s.kubectl("-n", helmNamespace, "get", kinds, "-o", "name")) {
+				if strings.Contains(left, "clarion") {
+					s.Errorf("left behind: %s", left)
+				}
 			}
 		}
 	})
@@ -117,18 +120,24 @@ func chart(s *story) string {
 	return filepath.Join(checkout, "deploy", "chart")
 }
 
-// helm runs Helm in the chapter's cluster, where the control plane is.
-func (s *story) helm(args ...string) string {
+func helmProgram(s *story) string { return filepath.Join(s.lab.Dir(), "helm") }
+
+// buildHelm makes Helm, which takes minutes where it was never built before.
+func buildHelm(s *story) {
 	s.Helper()
 	checkout, err := supply.Checkout()
 	s.must(err)
-	program := filepath.Join(s.lab.Dir(), "helm")
-	build := exec.CommandContext(s.ctx, "go", "build", "-modfile=tools/helm.mod", "-o", program, "helm.sh/helm/v4/cmd/helm")
+	build := exec.CommandContext(s.ctx, "go", "build", "-modfile=tools/helm.mod", "-o", helmProgram(s), "helm.sh/helm/v4/cmd/helm")
 	build.Dir = checkout
 	if out, err := build.CombinedOutput(); err != nil {
 		s.Fatalf("building helm: %v\n%s", err, out)
 	}
-	argv := append([]string{"--target", fmt.Sprint(s.lab.ControlPlane().Machine().PID), "--net", "--", program, "--namespace", helmNamespace}, args...)
+}
+
+// helm runs Helm in the chapter's cluster, where the control plane is.
+func (s *story) helm(args ...string) string {
+	s.Helper()
+	argv := append([]string{"--target", fmt.Sprint(s.lab.ControlPlane().Machine().PID), "--net", "--", helmProgram(s), "--namespace", helmNamespace}, args...)
 	cmd := exec.CommandContext(s.ctx, "nsenter", argv...)
 	cmd.Env = append(cmd.Environ(), "KUBECONFIG="+s.lab.Kubeconfig(), "HELM_CACHE_HOME="+s.lab.Dir(), "HELM_CONFIG_HOME="+s.lab.Dir(), "HELM_DATA_HOME="+s.lab.Dir())
 	out, err := cmd.Output()
@@ -184,7 +193,7 @@ metadata: {name: prometheus, namespace: default}
 ---
 apiVersion: rbac.authorization.k8s.io/v1
 kind: ClusterRoleBinding
-metadata: {name: prometheus-clarion}
+metadata: {name: prometheus-reads-metrics}
 roleRef: {apiGroup: rbac.authorization.k8s.io, kind: ClusterRole, name: clarion-metrics-reader}
 subjects: [{kind: ServiceAccount, name: prometheus, namespace: default}]
 `)

@@ -4,6 +4,7 @@
 package main
 
 import (
+	"bytes"
 	"compress/gzip"
 	"fmt"
 	"os"
@@ -53,6 +54,9 @@ func command() *cobra.Command {
 				if err != nil {
 					return err
 				}
+				if err := writeSBOMs(image, tag, output, created); err != nil {
+					return err
+				}
 				fmt.Fprintf(c.OutOrStdout(), "%s  %s (%s)  %.1f MB\n", file, image.Name, strings.Join(architectures, ", "), float64(info.Size())/1e6)
 			}
 			return nil
@@ -70,6 +74,25 @@ func command() *cobra.Command {
 		panic(err)
 	}
 	return c
+}
+
+// writeSBOMs writes, beside the image, what its binaries are made of.
+func writeSBOMs(image images.Image, tag, output string, created time.Time) error {
+	name := image.Labels["org.opencontainers.image.title"]
+	for architecture, path := range image.Binaries {
+		binary, err := os.ReadFile(path)
+		if err != nil {
+			return err
+		}
+		var b bytes.Buffer
+		if err := images.WriteSBOM(&b, name, tag, binary, created); err != nil {
+			return err
+		}
+		if err := os.WriteFile(filepath.Join(output, name+"_"+architecture+".cdx.json"), b.Bytes(), 0o644); err != nil {
+			return err
+		}
+	}
+	return nil
 }
 
 // sourceDate reads SOURCE_DATE_EPOCH: seconds since 1970, as reproducible-builds.org defines it.
