@@ -306,3 +306,15 @@ func TestTheChartBringsWhatClarionIsWatchedWith(t *testing.T) {
 		t.Error("the rules are not those in monitoring")
 	}
 }
+
+// TestAnUpgradeMayReuseTheValuesOfAnOlderChart: with --reuse-values Helm knows none of the values that came since.
+func TestAnUpgradeMayReuseTheValuesOfAnOlderChart(t *testing.T) {
+	now, err := helm("template", "clarion", "chart")
+	if err != nil {
+		t.Fatal(err)
+	}
+	old, err := helm("template", "clarion", "chart", "--set", "uninstall=null,warnings=null,metrics.prometheusRules=null,metrics.dashboard=null")
+	if err != nil || old != now {
+		t.Errorf("without the values of today the objects are others (%v)", err)
+	}
+}

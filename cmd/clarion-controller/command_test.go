@@ -11,6 +11,7 @@ import (
 
 	"github.com/spf13/pflag"
 
+	"github.com/clarion-lb/clarion/cmd/internal/flagpage"
 	"github.com/clarion-lb/clarion/controller"
 )
 
@@ -94,3 +95,5 @@ func TestHelp(t *testing.T) {
 		t.Errorf("the usual command is not first:\n%s", help)
 	}
 }
+
+func TestThePageOnFlagsIsInStep(t *testing.T) { flagpage.Check(t, "clarion-controller", command().Flags()) }

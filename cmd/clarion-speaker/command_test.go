@@ -12,6 +12,7 @@ import (
 
 	"github.com/spf13/pflag"
 
+	"github.com/clarion-lb/clarion/cmd/internal/flagpage"
 	"github.com/clarion-lb/clarion/cmd/internal/program"
 )
 
@@ -137,3 +138,5 @@ func TestHelp(t *testing.T) {
 		t.Errorf("the usual command is not first:\n%s", help)
 	}
 }
+
+func TestThePageOnFlagsIsInStep(t *testing.T) { flagpage.Check(t, "clarion-speaker", command().Flags()) }

@@ -74,9 +74,13 @@ func TestPackages(t *testing.T) {
 		if now := s.owner(address).Name; now != owner {
 			s.Errorf("the address has moved from %s to %s", owner, now)
 		}
-		if on := s.kubectl("-n", helmNamespace, "get", "pods", "-o", "jsonpath={.items[*].spec.containers[*].image}"); strings.Count(on, ":next") != strings.Count(on, "clarion-") {
-			s.Errorf("images %s", on)
-		}
+		s.eventually(time.Minute, func() error { // those before may be ending still
+			on := s.kubectl("-n", helmNamespace, "get", "pods", "-o", "jsonpath={.items[*].spec.containers[*].image}")
+			if strings.Count(on, ":next") != strings.Count(on, "clarion-") {
+				return fmt.Errorf("images %s", on)
+			}
+			return nil
+		})
 	})
 	s.chapter("uninstalled by Helm, the address stays, the conditions say so, CRDs and pools stay", func(s *story) {
 		s.helm("uninstall", "clarion", "--wait")
