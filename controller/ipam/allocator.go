@@ -21,6 +21,9 @@ type Allocator struct {
 	sites    map[num]*site
 	groups   map[Cause]*group
 	now      time.Time
+
+	lookAt    int    // see placesFor
+	questions uint64 // counts those for mixes
 }
 
 // New returns an Allocator without pools.
@@ -31,6 +34,7 @@ func New() *Allocator {
 		ledger:  newLedger(),
 		waiting: newWaiting(),
 		rests:   newRests(),
+		lookAt:  lookAt,
 	}
 }
 

@@ -1,9 +1,5 @@
 package ipam
 
-import (
-	"net/netip"
-)
-
 // claim gives a Service an address that counts in a pool; first is the first claim on it, 0 when nobody has it.
 func (a *Allocator) claim(h id, n num, p *pool, first id) id {
 	c := a.ledger.add(h, n, p.id, first)
@@ -225,18 +221,18 @@ func (a *Allocator) serves(c Cause) Count {
 	return Count{}
 }
 
-// places returns at how many addresses that Services share a port is not in use.
+// places returns at how many addresses that Services share the ports of a cause are free.
 func (a *Allocator) places(c Cause) int {
-	key := c
-	key.Port, key.Address = Port{}, netip.Addr{}
+	ports := c.ports()
+	key := c.group()
 	if c.Address.IsValid() {
-		if s := a.sites[numOf(c.Address)]; s != nil && s.in != nil && s.in.key == key && s.ports[c.Port] == 0 {
+		if s := a.sites[numOf(c.Address)]; s != nil && s.in != nil && s.in.key == key && !s.hasPort(ports) {
 			return 1
 		}
 		return 0
 	}
 	if g := a.groups[key]; g != nil {
-		return g.sites.Len() - g.taken[c.Port]
+		return a.placesOf(g, ports)
 	}
 	return 0
 }

@@ -246,14 +246,22 @@ func (a *Allocator) checkSite(n num, wrong func(string, ...any)) {
 		wrong("%s: %d groups, %d alone and %d foreign, but it is in group %v", addrOf(n), len(s.groups), s.alone, s.foreign, s.in)
 	}
 	if s.in != nil {
-		if at, ok := s.in.sites.Get(s); !ok || at != s || a.groups[s.in.key] != s.in || s.groups[s.in.key] != s.mates {
+		at, ok := s.in.sites.Get(s)
+		if p := a.pools[s.in.key.Pool]; s.open != p.gives(n) || ok != s.open || ok && at != s ||
+			a.groups[s.in.key] != s.in || s.groups[s.in.key] != s.mates {
 			wrong("%s is in group %v, which does not have it", addrOf(n), s.in.key)
 		}
 	}
 }
 
-// checkGroups verifies that groups know at how many of their addresses each port is in use.
+// checkGroups verifies that groups know at how many of their addresses each port is in use, and where several are free.
 func (a *Allocator) checkGroups(wrong func(string, ...any)) {
+	members := map[*group]int{}
+	for _, s := range a.sites {
+		if s.in != nil {
+			members[s.in]++
+		}
+	}
 	for _, g := range a.groups {
 		taken := map[Port]int{}
 		g.sites.Ascend(func(s *site) bool {
@@ -265,8 +273,23 @@ func (a *Allocator) checkGroups(wrong func(string, ...any)) {
 			}
 			return true
 		})
-		if !maps.Equal(taken, g.taken) || g.sites.Len() == 0 {
-			wrong("group %+v: counts %v, there are %v", g.key, g.taken, taken)
+		if !maps.Equal(taken, g.taken) || g.count == 0 || g.count != members[g] {
+			wrong("group %+v: counts %v at %d addresses, there are %v at %d", g.key, g.taken, g.count, taken, members[g])
+		}
+		for text, m := range g.mixes {
+			fit := 0
+			g.sites.Ascend(func(s *site) bool {
+				if !s.hasPort(m.ports) {
+					fit++
+				}
+				if m.fit.Has(s) == s.hasPort(m.ports) {
+					wrong("group %+v: that %sare free at %s is not known", g.key, text, addrOf(s.addr))
+				}
+				return true
+			})
+			if fit != m.fit.Len() {
+				wrong("group %+v: counts %d addresses for %s, there are %d", g.key, m.fit.Len(), text, fit)
+			}
 		}
 	}
 	refs := map[id]int{}

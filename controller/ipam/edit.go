@@ -43,9 +43,10 @@ func (a *Allocator) compare(before atlas) edits {
 				p.ReleaseOrphans != was.Pool.ReleaseOrphans || p.Invalid != was.Pool.Invalid || !p.For.alike(was.Pool.For),
 			territory: !slices.Equal(was.territory, p.territory) || was.Pool.AvoidBuggyIPs != p.AvoidBuggyIPs ||
 				was.Pool.ReuseDelay != p.ReuseDelay, // what rests may be free by it
-			quota:   was.Pool.PerNamespace != p.PerNamespace,
+			quota:   was.Pool.PerNamespace != p.PerNamespace || p.left,
 			sharing: was.Pool.ShareAcross != p.ShareAcross,
 		}
+		p.left = false
 	}
 	return e
 }

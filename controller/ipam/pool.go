@@ -92,6 +92,7 @@ type pool struct {
 	resting [2]int64
 
 	told edition // what the answers that were given so far went by
+	left bool    // addresses that counted in it count in another pool since
 
 	ahead   []string   // pools that keep parts of what it lists
 	skipped []Reserved // parts that are never given out

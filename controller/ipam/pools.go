@@ -91,6 +91,7 @@ func (a *Allocator) reattribute() (moved []Key) {
 		to := a.attribute(n, from, a.asked(n, from, 0))
 		if to != from {
 			a.transfer(n, ours, to)
+			from.left = true
 		}
 		if !to.gives(n) {
 			to.orphans++

@@ -139,6 +139,7 @@ func (s *search) named(f Family) (*Verdict, []Cause) {
 	if why := s.a.reserved.why(n); why != "" {
 		return no(p, clarion.ReasonAddressExcluded, "it is %s", why), causes
 	}
+	causes = append(causes, s.mates(p, n)...)
 	switch rest := s.a.rests.byAddr[n]; {
 	case rest != nil && rest.key != s.r.Service:
 		return no(p, clarion.ReasonAddressResting, "another Service gave it up and pool %s lets it rest until %s (reuseDelay)",

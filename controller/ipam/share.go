@@ -164,13 +164,15 @@ func (a *Allocator) setTerms(h id, t terms) {
 			return true
 		}
 		if a.sites[it.addr] == nil && t.sharing != "" {
-			a.build(it.addr)
+			a.joinable(a.build(it.addr))
 			return true
 		}
 		if s := a.sites[it.addr]; s != nil {
 			s.count(a, it, t, +1)
 			s.count(a, it, old, -1)
-			a.regroup(s)
+			if a.regroup(s) {
+				a.joinable(s)
+			}
 		}
 		a.waiting.wakeAll(Cause{Kind: CauseAddress, Address: addrOf(it.addr), Holding: true})
 		return true
@@ -195,18 +197,15 @@ func (s *search) join(p *pool, f Family) (n num, within, ok bool, why []Cause) {
 	}
 	quota := s.quotaLeft(p, 1)
 	ns := s.a.ledger.namespaces[s.r.Service.Namespace]
-	g.sites.Ascend(func(at *site) bool {
+	s.a.placesFor(g, s.r.Ports, func(at *site) bool {
 		within = ns != nil && at.spaces[ns] > 0
-		if !at.hasPort(s.r.Ports) && (quota || within) && p.gives(at.addr) && !s.has(at.addr) {
+		if (quota || within) && !s.has(at.addr) {
 			n, ok = at.addr, true
 		}
 		return !ok
 	})
 	if !ok {
-		for _, port := range s.r.Ports {
-			group.Port = port
-			why = append(why, group)
-		}
+		why = append(why, group.of(s.r.Ports))
 		if !quota {
 			_, cause := s.quotaVerdict(p)
 			why = append(why, cause)
@@ -222,24 +221,29 @@ func (s *search) has(n num) (has bool) {
 	return has
 }
 
-// joinNamed grants an address that the Service asks for and others have, or says why not.
-func (s *search) joinNamed(p *pool, n num) (g grant, reason clarion.Reason, text string, causes []Cause) {
-	addr := addrOf(n)
-	causes = []Cause{{Kind: CauseAddress, Address: addr}}
-	group := s.terms.group(p, familyOf(n), s.r.Service.Namespace)
-	at := s.a.sites[n]
-	if group != (Cause{}) {
-		c := group
-		c.Address, c.Port = addr, s.r.Ports[0]
-		if at != nil {
-			for _, port := range s.r.Ports {
-				if at.ports[port] > 0 {
-					c.Port = port
-				}
+// mates is what the Service waits for that asks for an address which it may share: that a port of its gets free there, or
+// that there is somebody to share it with.
+func (s *search) mates(p *pool, n num) []Cause {
+	c := s.terms.group(p, familyOf(n), s.r.Service.Namespace)
+	if c == (Cause{}) {
+		return nil
+	}
+	c.Address, c.Port = addrOf(n), s.r.Ports[0]
+	if at := s.a.sites[n]; at != nil {
+		for _, port := range s.r.Ports {
+			if at.ports[port] > 0 {
+				c.Port = port
 			}
 		}
-		causes = append(causes, c)
 	}
+	return []Cause{c}
+}
+
+// joinNamed grants an address that the Service asks for and others have, or says why not.
+func (s *search) joinNamed(p *pool, n num) (g grant, reason clarion.Reason, text string, causes []Cause) {
+	causes = append(s.mates(p, n), Cause{Kind: CauseAddress, Address: addrOf(n)})
+	group := s.terms.group(p, familyOf(n), s.r.Service.Namespace)
+	at := s.a.sites[n]
 	if text = s.whyNotShare(p, at, group); text != "" {
 		return grant{}, clarion.ReasonAddressInUse, text, causes
 	}

@@ -1,8 +1,11 @@
 package ipam
 
 import (
+	"cmp"
 	"maps"
 	"slices"
+	"strconv"
+	"strings"
 
 	"github.com/google/btree"
 )
@@ -18,13 +21,135 @@ type site struct {
 	groups  map[Cause]int
 	spaces  map[*namespace]int
 	in      *group // that all of them are of; nil where they are not
+	open    bool   // in gives others a place: the pool gives the address out
 }
 
 // group is the addresses of a pool at which all Services may share, ports aside.
 type group struct {
 	key   Cause
-	sites *btree.BTreeG[*site]
-	taken map[Port]int // at how many of them each port is in use
+	count int                  // of the sites that are in it
+	sites *btree.BTreeG[*site] // those that are open
+	taken map[Port]int         // at how many of these each port is in use
+	mixes map[string]*mix      // by portsText
+}
+
+// mix is at which open sites of a group all of some ports are free. A group has one where looking for them one by one
+// took too long, for as long as somebody waits for it, or it is among the last few that were asked for.
+type mix struct {
+	ports []Port
+	fit   *btree.BTreeG[*site]
+	asked uint64 // the turn of the last question
+}
+
+const (
+	// lookAt is how many sites are looked at one by one before there is a mix.
+	lookAt = 16
+	// mixesKept is how many mixes of a group are kept for which nobody waits.
+	mixesKept = 32
+)
+
+// portsText writes ports down, such that the same ones are written alike.
+func portsText(ports []Port) string {
+	ports = slices.Clone(ports)
+	slices.SortFunc(ports, comparePorts)
+	var b strings.Builder
+	for _, p := range slices.Compact(ports) {
+		b.WriteString(p.Protocol + "/" + strconv.Itoa(int(p.Port)) + " ")
+	}
+	return b.String()
+}
+
+func comparePorts(a, b Port) int {
+	return cmp.Or(cmp.Compare(a.Port, b.Port), strings.Compare(a.Protocol, b.Protocol))
+}
+
+// placesFor calls f with the open sites where all of some ports are free, the lowest first, until f returns false.
+func (a *Allocator) placesFor(g *group, ports []Port, f func(*site) bool) {
+	looked, more := 0, true
+	var last *site
+	g.sites.Ascend(func(s *site) bool {
+		if looked++; looked > a.lookAt {
+			return false
+		}
+		last = s
+		if !s.hasPort(ports) {
+			more = f(s)
+		}
+		return more
+	})
+	if !more || looked <= a.lookAt {
+		return
+	}
+	fit := a.mixOf(g, ports).fit
+	if last == nil {
+		fit.Ascend(f)
+	} else {
+		fit.AscendGreaterOrEqual(last, func(s *site) bool { return s == last || f(s) })
+	}
+}
+
+// placesOf counts the open sites where all of some ports are free.
+func (a *Allocator) placesOf(g *group, ports []Port) (n int) {
+	if len(ports) == 1 {
+		return g.sites.Len() - g.taken[ports[0]]
+	}
+	if g.sites.Len() > a.lookAt {
+		return a.mixOf(g, ports).fit.Len()
+	}
+	a.placesFor(g, ports, func(*site) bool { n++; return true })
+	return n
+}
+
+func (a *Allocator) mixOf(g *group, ports []Port) *mix {
+	text := portsText(ports)
+	m := g.mixes[text]
+	if m == nil {
+		a.forgetMixes(g)
+		m = &mix{ports: slices.Clone(ports), fit: btree.NewG(8, byAddress)}
+		g.sites.Ascend(func(s *site) bool { m.look(s); return true })
+		if g.mixes == nil {
+			g.mixes = map[string]*mix{}
+		}
+		g.mixes[text] = m
+	}
+	a.questions++
+	m.asked = a.questions
+	return m
+}
+
+// forgetMixes makes room for a mix.
+func (a *Allocator) forgetMixes(g *group) {
+	idle, oldest := 0, ""
+	for text, m := range g.mixes {
+		if a.waiting.lines[g.key.of(m.ports)] != nil {
+			continue
+		}
+		if idle++; oldest == "" || m.asked < g.mixes[oldest].asked {
+			oldest = text
+		}
+	}
+	if idle >= mixesKept {
+		delete(g.mixes, oldest)
+	}
+}
+
+// look has a mix know how an open site stands by now.
+func (m *mix) look(s *site) {
+	if s.hasPort(m.ports) {
+		m.fit.Delete(s)
+	} else {
+		m.fit.ReplaceOrInsert(s)
+	}
+}
+
+// of is the cause that stands for a place at an address of a group for some ports.
+func (c Cause) of(ports []Port) Cause {
+	if len(ports) == 1 {
+		c.Port = ports[0]
+	} else {
+		c.Ports = portsText(ports)
+	}
+	return c
 }
 
 func byAddress(a, b *site) bool { return a.addr.less(b.addr) }
@@ -63,7 +188,7 @@ func (s *site) suits(group Cause, ports []Port, was Cause, had []Port) bool {
 	return true
 }
 
-// build makes the site of an address from those who have it.
+// build makes the site of an address from those who have it. Who waits is not told.
 func (a *Allocator) build(n num) *site {
 	s := &site{addr: n, ports: map[Port]int{}, groups: map[Cause]int{}, spaces: map[*namespace]int{}}
 	a.sites[n] = s
@@ -103,33 +228,58 @@ func (s *site) count(a *Allocator, it *claim, t terms, by int) {
 		} else {
 			s.ports[p] = n
 		}
-		if s.in == nil {
+		if s.in == nil || n > 0 && !(n == 1 && by > 0) {
 			continue
 		}
-		switch {
-		case n == 0:
-			s.in.taken[p]--
-			a.portFree(s, p)
-		case n == 1 && by > 0:
-			s.in.taken[p]++
+		if s.open {
+			s.in.take(p, by)
+			for _, m := range s.in.mixes {
+				if slices.Contains(m.ports, p) {
+					m.look(s)
+				}
+			}
 		}
+		if n == 0 {
+			a.portFree(s, p)
+		}
+	}
+}
+
+// take books a port in or out at one of the group's open sites.
+func (g *group) take(p Port, by int) {
+	if g.taken[p] += by; g.taken[p] == 0 {
+		delete(g.taken, p)
 	}
 }
 
 // portFree notes that a port at a site is in use no more.
 func (a *Allocator) portFree(s *site, p Port) {
-	if s.in.taken[p] == 0 {
-		delete(s.in.taken, p)
+	for _, c := range a.waiting.sharing(s.in.key, func(l *line) bool { return slices.Contains(l.ports, p) && s.suitsLine(l) }) {
+		a.stir(c)
 	}
-	c := s.in.key
-	c.Port = p
-	a.stir(c)
-	c.Address = addrOf(s.addr)
-	a.stir(c)
 }
 
-// regroup has a site be in the group that all Services there are of, if there is one.
-func (a *Allocator) regroup(s *site) {
+// joinable notes that Services of a site's group may find a place there.
+func (a *Allocator) joinable(s *site) {
+	if s.in == nil {
+		return
+	}
+	for _, c := range a.waiting.sharing(s.in.key, s.suitsLine) {
+		a.stir(c)
+	}
+}
+
+// suitsLine reports whether those in a line may find a place at the site, ports alone considered.
+func (s *site) suitsLine(l *line) bool {
+	if at := l.cause.Address; at.IsValid() {
+		return at == addrOf(s.addr) && !s.hasPort(l.ports)
+	}
+	return s.open && !s.hasPort(l.ports)
+}
+
+// regroup has a site be in the group that all Services there are of, if there is one, and reports whether it was not
+// before.
+func (a *Allocator) regroup(s *site) (entered bool) {
 	var key Cause
 	if s.foreign == 0 && s.alone == 0 && len(s.groups) == 1 {
 		for k := range s.groups {
@@ -137,11 +287,11 @@ func (a *Allocator) regroup(s *site) {
 		}
 	}
 	if s.in != nil && s.in.key == key {
-		return
+		return false
 	}
 	a.ungroup(s)
 	if key == (Cause{}) {
-		return
+		return false
 	}
 	g := a.groups[key]
 	if g == nil {
@@ -149,11 +299,19 @@ func (a *Allocator) regroup(s *site) {
 		a.groups[key] = g
 	}
 	s.in = g
+	g.count++
+	if p := a.pools[key.Pool]; p == nil || !p.gives(s.addr) {
+		return true
+	}
+	s.open = true
 	g.sites.ReplaceOrInsert(s)
 	for p := range s.ports {
-		g.taken[p]++
+		g.take(p, +1)
 	}
-	a.joinable(s)
+	for _, m := range g.mixes {
+		m.look(s)
+	}
+	return true
 }
 
 // ungroup takes a site out of its group, if it is in one.
@@ -161,34 +319,19 @@ func (a *Allocator) ungroup(s *site) {
 	if s.in == nil {
 		return
 	}
-	s.in.sites.Delete(s)
-	for p := range s.ports {
-		if s.in.taken[p]--; s.in.taken[p] == 0 {
-			delete(s.in.taken, p)
+	if s.open {
+		s.in.sites.Delete(s)
+		for p := range s.ports {
+			s.in.take(p, -1)
+		}
+		for _, m := range s.in.mixes {
+			m.fit.Delete(s)
 		}
 	}
-	if s.in.sites.Len() == 0 {
+	if s.in.count--; s.in.count == 0 {
 		delete(a.groups, s.in.key)
 	}
-	s.in = nil
-}
-
-// joinable notes that Services of a site's group may find a place there.
-func (a *Allocator) joinable(s *site) {
-	key := s.in.key
-	for _, p := range a.waiting.portsOf(key) {
-		if s.ports[p] == 0 {
-			c := key
-			c.Port = p
-			a.stir(c)
-		}
-	}
-	key.Address = addrOf(s.addr)
-	for _, p := range a.waiting.portsOf(key) {
-		c := key
-		c.Port = p
-		a.stir(c)
-	}
+	s.in, s.open = nil, false
 }
 
 // arrive books a new claim; first is the first claim on its address, 0 when there was none.
@@ -197,14 +340,13 @@ func (a *Allocator) arrive(c, first id) {
 	s := a.sites[it.addr]
 	if s == nil {
 		if first != 0 || a.ledger.termsOf(a.ledger.holders.at(it.holder)).sharing != "" {
-			a.build(it.addr)
+			a.joinable(a.build(it.addr))
 		}
 		return
 	}
 	s.enter(a, it, +1)
-	was := s.in
-	if a.regroup(s); s.in != nil && s.in == was && a.poolOf(it).PerNamespace > 0 {
-		a.joinable(s) // for others of its namespace it costs nothing now
+	if entered := a.regroup(s); entered || s.in != nil && a.poolOf(it).PerNamespace > 0 {
+		a.joinable(s) // with a quota, it costs others of its namespace nothing now
 	}
 }
 
@@ -221,7 +363,9 @@ func (a *Allocator) depart(c id) {
 		return
 	}
 	s.enter(a, it, -1)
-	a.regroup(s)
+	if a.regroup(s) {
+		a.joinable(s)
+	}
 }
 
 // rebuild makes the sites anew, by the pools that there are. An edit of a pool moves nobody: who may not share any more
@@ -231,7 +375,11 @@ func (a *Allocator) rebuild() {
 	a.sites, a.groups = map[num]*site{}, map[Cause]*group{}
 	for _, n := range slices.SortedFunc(maps.Keys(old), num.Cmp) {
 		is, changed := a.remake(n)
-		if !changed && (old[n].in == nil) == (is.in == nil) {
+		was := old[n].in
+		if is.in != nil && (was == nil || was.key != is.in.key || is.open != old[n].open) {
+			a.joinable(is)
+		}
+		if !changed && (was == nil) == (is.in == nil) {
 			continue
 		}
 		a.ledger.besides(n, func(_ id, it *claim) bool {

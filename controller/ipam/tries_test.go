@@ -108,6 +108,66 @@ func TestTriesAreAsManyAsServices(t *testing.T) {
 	}
 }
 
+// Of two ports each is free at half of the addresses that are shared, and both are free at none. However many wait for
+// both, each is tried when it comes, and when there is a place.
+func TestTriesWherePortsAreFreeApart(t *testing.T) {
+	const n = 1000
+	a := New()
+	a.SetPools([]Pool{auto("lab", "10.0.0.0/22")}) // 1024 addresses
+	tries := 0
+	requests := map[Key]Request{}
+	try := func(name string, list ...uint16) Decision {
+		r := Request{Service: key(name), Families: []Family{IPv4}, SharingKey: "k"}
+		ports(list...)(&r)
+		requests[r.Service] = r
+		tries++
+		d := a.Assign(r)
+		a.Settle(r.Service)
+		return d
+	}
+	few := func(what string, most int) {
+		t.Helper()
+		for woken := a.TakeWoken(); len(woken) > 0; woken = a.TakeWoken() {
+			for _, k := range woken {
+				tries++
+				a.Assign(requests[k])
+				a.Settle(k)
+			}
+		}
+		if tries > most {
+			t.Errorf("%s: %d tries, want at most %d", what, tries, most)
+		}
+		tries = 0
+	}
+	for i := range 512 {
+		try(fmt.Sprint("left", i), 22, 80)
+		try(fmt.Sprint("right", i), 22, 443)
+	}
+	few("those who share", 1024)
+	for i := range n {
+		if d := try(fmt.Sprint("both", i), 80, 443); d.Outcome == Granted {
+			t.Fatalf("it has %v", d.Grants)
+		}
+	}
+	few("those who wait", n)
+	for i := range 512 {
+		try(fmt.Sprint("left", i), 80) // without its other port: the site goes on having 80
+	}
+	few("other ports get free", 512)
+	for i := range 100 {
+		try(fmt.Sprint("left", i), 22) // 80 gets free where 443 is
+	}
+	few("both get free", 200)
+	for i := range n {
+		if has := len(a.Holds(key(fmt.Sprint("both", i)))) > 0; has != (i < 100) {
+			t.Fatalf("of those who wait, number %d has an address: %t", i, has)
+		}
+	}
+	if err := a.Check(); err != nil {
+		t.Error(err)
+	}
+}
+
 // An edit of a pool concerns those alone in whose answer something would read differently by it.
 func TestAnEditConcernsThoseAloneWhomItMayHelp(t *testing.T) {
 	says := func(p *Pool) { p.For.Says = fmt.Sprint(p.Name) }
@@ -204,5 +264,34 @@ func BenchmarkCrowds(b *testing.B) {
 				b.ReportMetric(float64(b.Elapsed().Nanoseconds())/float64(b.N*n), "ns/Service")
 			})
 		}
+	}
+}
+
+// BenchmarkSharersWhoWait has Services come that want two ports under one key, each of which is free at half of the
+// addresses, and both at none, and reports what one costs: the same for few and for many.
+func BenchmarkSharersWhoWait(b *testing.B) {
+	for _, n := range []int{1000, 10_000} {
+		b.Run(fmt.Sprint(n), func(b *testing.B) {
+			request := func(name string, i int, list ...uint16) Request {
+				r := Request{Service: key(name + strconv.Itoa(i)), Families: []Family{IPv4}, SharingKey: "k"}
+				ports(list...)(&r)
+				return r
+			}
+			for b.Loop() {
+				b.StopTimer()
+				a := New()
+				a.SetPools([]Pool{auto("lab", fmt.Sprintf("10.0.0.0-%s", addrOf(numOf(addrs("10.0.0.0")[0]).plus(CountOf(uint64(n-1))))))})
+				for i := range n {
+					a.Assign(request("has", i, 22, uint16(80+i%2)))
+				}
+				b.StartTimer()
+				for i := range n {
+					if d := a.Assign(request("waits", i, 80, 81)); d.Outcome == Granted {
+						b.Fatal(d.Message)
+					}
+				}
+			}
+			b.ReportMetric(float64(b.Elapsed().Nanoseconds())/float64(b.N*n), "ns/Service")
+		})
 	}
 }

@@ -41,6 +41,7 @@ func TestTwins(t *testing.T) {
 			w:        newTwin(nil),
 			requests: map[Key]*Request{},
 		}
+		m.a.lookAt = rapid.SampledFrom([]int{0, 1, lookAt}).Draw(t, "look at")
 		m.edit(t)
 		t.Repeat(map[string]func(*rapid.T){
 			"":              m.check,
@@ -262,7 +263,9 @@ func (m *twins) restart(t *rapid.T) {
 	for _, p := range before.pools {
 		rests = append(rests, m.a.Resting(p.Name)...)
 	}
+	lookAt := m.a.lookAt
 	m.a, m.w = New(), newTwin(before.pools)
+	m.a.lookAt = lookAt
 	m.w.now, m.w.reserved, m.w.rests = before.now, before.reserved, before.rests
 	m.a.SetPools(before.pools)
 	m.a.SetReserved(reservedOf(before.reserved))

@@ -2,8 +2,9 @@ package ipam
 
 import (
 	"cmp"
-	"maps"
+	"net/netip"
 	"slices"
+	"strconv"
 	"strings"
 
 	"github.com/google/btree"
@@ -15,8 +16,8 @@ import (
 type waiting struct {
 	byKey map[Key]*waiter
 	lines map[Cause]*line
-	ports map[Cause]map[Port]bool // of the lines for CauseSharing, by their cause without its port
-	turn  uint64                  // counts those who began to wait
+	share map[Cause]map[*line]bool // the lines for CauseSharing, by the group of Services that they are about
+	turn  uint64                   // counts those who began to wait
 	woken []Key
 }
 
@@ -32,6 +33,8 @@ type waiter struct {
 // line is those who wait for one cause.
 type line struct {
 	cause Cause
+	ports []Port // of the cause, if it is CauseSharing
+	since uint64 // the turn when it came to be
 	// epoch counts the times that the cause changed. A waiter that was tried since is not woken again for it.
 	epoch  uint64
 	asleep *btree.BTreeG[place]
@@ -45,7 +48,7 @@ type place struct {
 }
 
 func newWaiting() *waiting {
-	return &waiting{byKey: map[Key]*waiter{}, lines: map[Cause]*line{}, ports: map[Cause]map[Port]bool{}}
+	return &waiting{byKey: map[Key]*waiter{}, lines: map[Cause]*line{}, share: map[Cause]map[*line]bool{}}
 }
 
 func byTurn(a, b place) bool {
@@ -79,36 +82,66 @@ func (w *waiting) add(k Key, turn uint64, causes []Cause) {
 
 func (w *waiting) open(c Cause, l *line) {
 	w.lines[c] = l
-	if c.Kind == CauseSharing {
-		port := c.Port
-		c.Port = Port{}
-		if w.ports[c] == nil {
-			w.ports[c] = map[Port]bool{}
-		}
-		w.ports[c][port] = true
+	if c.Kind != CauseSharing {
+		return
 	}
+	l.ports, l.since = c.ports(), w.turn
+	group := c.group()
+	if w.share[group] == nil {
+		w.share[group] = map[*line]bool{}
+	}
+	w.share[group][l] = true
 }
 
 func (w *waiting) close(l *line) {
-	c := l.cause
-	delete(w.lines, c)
-	if c.Kind == CauseSharing {
-		port := c.Port
-		c.Port = Port{}
-		if delete(w.ports[c], port); len(w.ports[c]) == 0 {
-			delete(w.ports, c)
-		}
+	delete(w.lines, l.cause)
+	if l.cause.Kind != CauseSharing {
+		return
+	}
+	group := l.cause.group()
+	if delete(w.share[group], l); len(w.share[group]) == 0 {
+		delete(w.share, group)
 	}
 }
 
-// portsOf lists the ports for which Services wait, in order.
-func (w *waiting) portsOf(c Cause) []Port {
-	if len(w.ports[c]) == 0 {
-		return nil
+// sharing lists the causes of those who wait to share in a group, as far as they are of some sort, in order.
+func (w *waiting) sharing(group Cause, is func(*line) bool) (out []Cause) {
+	var lines []*line
+	for l := range w.share[group] {
+		if is(l) {
+			lines = append(lines, l)
+		}
 	}
-	return slices.SortedFunc(maps.Keys(w.ports[c]), func(a, b Port) int {
-		return cmp.Or(cmp.Compare(a.Port, b.Port), strings.Compare(a.Protocol, b.Protocol))
+	slices.SortFunc(lines, func(a, b *line) int {
+		x, y := a.cause, b.cause
+		return cmp.Or(cmp.Compare(a.since, b.since), comparePorts(x.Port, y.Port), strings.Compare(x.Ports, y.Ports), x.Address.Compare(y.Address))
 	})
+	for _, l := range lines {
+		out = append(out, l.cause)
+	}
+	return out
+}
+
+// group is the group of Services that a CauseSharing is about.
+func (c Cause) group() Cause {
+	c.Port, c.Ports, c.Address = Port{}, "", netip.Addr{}
+	return c
+}
+
+// ports are those that a CauseSharing is about.
+func (c Cause) ports() (out []Port) {
+	if c.Ports == "" {
+		return []Port{c.Port}
+	}
+	for _, text := range strings.Fields(c.Ports) {
+		protocol, number, _ := strings.Cut(text, "/")
+		n, err := strconv.ParseUint(number, 10, 16)
+		if err != nil {
+			panic("ports " + c.Ports + " of a cause: " + err.Error()) // written by portsText
+		}
+		out = append(out, Port{protocol, uint16(n)})
+	}
+	return out
 }
 
 // leave takes a Service out of its lines and returns its turn, and the causes whose next waiter may be due.
