@@ -488,12 +488,13 @@ func (w *twin) decide(r Request) (target []hold, reason clarion.Reason) {
 		best := -1
 		var keep hold
 		for _, h := range w.holds[r.Service] {
+			how, _ := w.fitting(r, h) // in the pool that it counts in so far
 			h.pool = w.keptIn(r, h)
 			p := w.pool(h.pool)
 			gives := p != nil && w.gives(*p, h.addr)
 			switch {
 			case FamilyOf(h.addr) != f,
-				func() bool { how, _ := w.fitting(r, h); return how == loses }(),
+				how == loses,
 				r.Addresses != nil && !slices.Contains(r.Addresses, h.addr),
 				r.Pool != "" && h.pool != r.Pool,
 				p != nil && p.Invalid == "" && p.ReleaseOrphans && (p.Deleting || !gives):
