@@ -466,13 +466,15 @@ func (l *loop) show(now time.Time, decided decided) (wakeAt time.Time) {
 		}
 	}
 
-	standIns := 0
-	for _, a := range d.answers {
-		if a.As == ownership.StandIn {
-			standIns++
+	if len(decided.Answers) > 0 {
+		standIns := 0
+		for _, a := range d.answers {
+			if a.As == ownership.StandIn {
+				standIns++
+			}
 		}
+		l.meters.standIns.Set(float64(standIns))
 	}
-	l.meters.standIns.Set(float64(standIns))
 	l.meters.owned.Set(float64(d.machine.OwnedCount()))
 	l.countReasons(now)
 	l.meters.members.Set(float64(len(snapshot.Members)))

@@ -211,7 +211,7 @@ func TestRepeating(t *testing.T) {
 
 // The more addresses there are, the less often each is refreshed.
 func TestVeryManyAddressesAreRefreshedLessOften(t *testing.T) {
-	const count = 4000 // at 20 a second, in 200 s
+	const count = 2000 // at 10 a second, in 200 s
 	s := newSchedule(1, rate.NewLimiter(DefaultGratuitousRate, DefaultGratuitousRate/burstsPerSecond), time.Minute, rand.New(rand.NewPCG(1, 2)).Float64)
 	for _, a := range scattered(IPv4, count) {
 		s.add(epoch, a, time.Time{})
