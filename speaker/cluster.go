@@ -25,6 +25,7 @@ type cluster struct {
 	sharers  map[netip.Addr]map[types.NamespacedName]bool
 
 	dirty    map[netip.Addr]bool           // addresses to decide anew
+	wanted   map[netip.Addr]bool           // addresses that another node is asked to take since the last step
 	touched  map[types.NamespacedName]bool // Services whose condition may have changed
 	allDirty bool                          // the view has changed, and with it perhaps everything
 }
@@ -39,6 +40,7 @@ func newCluster() *cluster {
 		slicesOf: map[types.NamespacedName]map[types.NamespacedName]*slice{},
 		sharers:  map[netip.Addr]map[types.NamespacedName]bool{},
 		dirty:    map[netip.Addr]bool{},
+		wanted:   map[netip.Addr]bool{},
 		touched:  map[types.NamespacedName]bool{},
 	}
 }
@@ -72,6 +74,10 @@ func (c *cluster) setService(key types.NamespacedName, s *service) {
 			}
 			c.sharers[a.address][key] = true
 			c.dirty[a.address] = true
+			// What was asked for before this speaker began, or for what was another Service, is done or past: a start moves nothing.
+			if before != nil && before.uid == s.uid && before.from != s.from && s.from != "" {
+				c.wanted[a.address] = true
+			}
 		}
 	}
 }

@@ -29,6 +29,8 @@ type service struct {
 	addresses []assigned
 	// healthPort is its healthCheckNodePort, 0 for none.
 	healthPort uint16
+	// from is the node that is to announce it, "" for whichever.
+	from string
 	// announced is the condition as it stands on the Service, nil for none.
 	announced *metav1.Condition
 }
@@ -54,6 +56,7 @@ func serviceOf(s *corev1.Service, classes v1beta1.ServiceClasses) *service {
 		uid:        s.UID,
 		addresses:  addresses,
 		healthPort: uint16(s.Spec.HealthCheckNodePort),
+		from:       s.Annotations[v1beta1.AnnotationAnnounceFrom],
 		plan: &plan.Service{
 			Name:    key.String(),
 			Created: s.CreationTimestamp.Time,
@@ -96,7 +99,7 @@ func assignedAddresses(s *corev1.Service) []assigned {
 
 // plannedAlike reports whether a change from s to t leaves every decision as it is.
 func (s *service) plannedAlike(t *service) bool {
-	return s.plan.Local == t.plan.Local && s.plan.Created.Equal(t.plan.Created) &&
+	return s.from == t.from && s.plan.Local == t.plan.Local && s.plan.Created.Equal(t.plan.Created) &&
 		maps.Equal(s.plan.Labels, t.plan.Labels) && slices.Equal(s.addresses, t.addresses)
 }
 

@@ -209,6 +209,7 @@ func (d *decider) step(now time.Time, n news) decided {
 	// A verdict is acted on before anything else is worked out anew.
 	if len(n.verdicts) == 0 {
 		d.decideDirty(now, in.Units)
+		in.Orders = d.orders()
 	}
 	t := decided{settled: d.machine.Settled()}
 	wasServing := d.machine.Serving()
@@ -427,7 +428,7 @@ func (d *decider) decide(now time.Time, a netip.Addr) (changed bool) {
 		decided.interfaces = before.interfaces
 	}
 	d.addresses[a] = decided
-	decided.placement = d.placementOf(decision.Candidates)
+	decided.placement = preferring(d.placementOf(decision.Candidates), fromOf(services))
 	if d.gains.waits(now, a, services, before != nil && indexOf(before.candidates, d.self) >= 0, indexOf(decision.Candidates, d.self) >= 0, before == nil) {
 		decided.placement = slices.DeleteFunc(slices.Clone(decided.placement), func(c ownership.Candidate) bool { return c.Node == d.self })
 	}

@@ -20,12 +20,18 @@ const (
 	// AnnotationAllowSharedIP is a sharing key: Services with equal keys, disjoint ports and compatible
 	// external traffic policies may have the same address.
 	AnnotationAllowSharedIP = AnnotationPrefix + keyAllowSharedIP
+
+	// AnnotationAnnounceFrom names the node that is to answer for the Service's addresses at layer 2 (kubectl clarion move). They are
+	// handed over to it when the annotation is set or changed, if it may announce them and nothing speaks against it; later it is
+	// preferred to its equals. When it is lost, others take over. BGP does not go by it.
+	AnnotationAnnounceFrom = AnnotationPrefix + keyAnnounceFrom
 )
 
 const (
 	keyAddressPool     = "address-pool"
 	keyLoadBalancerIPs = "loadBalancerIPs"
 	keyAllowSharedIP   = "allow-shared-ip"
+	keyAnnounceFrom    = "announce-from"
 )
 
 // Annotations and finalizers that Clarion writes.

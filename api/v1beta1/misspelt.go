@@ -3,7 +3,7 @@ package v1beta1
 import "strings"
 
 // known are the annotations that a Service may bear, without their prefix.
-var known = []string{keyAddressPool, keyLoadBalancerIPs, keyAllowSharedIP, strings.TrimPrefix(AnnotationAssignedFromPool, AnnotationPrefix)}
+var known = []string{keyAddressPool, keyLoadBalancerIPs, keyAllowSharedIP, keyAnnounceFrom, strings.TrimPrefix(AnnotationAssignedFromPool, AnnotationPrefix)}
 
 // Misspelt returns which annotation is meant by one that looks like one of ours and is none, "" where the name is right, or not like ours
 // at all. MetalLB's prefixes are looked at for names that are close to one that is read; under Clarion's own prefix every name must be one.

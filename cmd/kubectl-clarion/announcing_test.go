@@ -9,6 +9,7 @@ import (
 	"time"
 
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+	"k8s.io/cli-runtime/pkg/genericiooptions"
 
 	"github.com/clarion-lb/clarion/api/v1beta1"
 	"github.com/clarion-lb/clarion/cmd/kubectl-clarion/view"
@@ -136,6 +137,31 @@ func TestASimulationIsToldForPeople(t *testing.T) {
 		"If node a were lost", "new owners: c 1; announced nowhere: 1 Services. Worked out by the speaker of node b"} {
 		if !strings.Contains(b.String(), want) {
 			t.Errorf("no %q:\n%s", want, b.String())
+		}
+	}
+}
+
+func TestAMoveIsSeenToHaveHappened(t *testing.T) {
+	at := netip.MustParseAddr("192.0.2.1")
+	shows := func(owner string, why v1beta1.Reason) fakeSpeakers {
+		return fakeSpeakers{"b": {Node: "b", Addresses: []inspect.Address{{Address: at, Owner: owner, Ownership: "owned by " + owner,
+			Nodes: []inspect.Node{{Node: "b", Layer2: why, Message: "the label"}}}}}}
+	}
+	for _, row := range []struct {
+		speakers fakeSpeakers
+		want     string
+		moved    bool
+	}{
+		{shows("b", v1beta1.ReasonEligible), "192.0.2.1 is answered by node b", true},
+		{shows("a", v1beta1.ReasonNodeExcluded), "has not moved: owned by a; b may not have it: NodeExcluded: the label", false},
+		{fakeSpeakers{}, "has not moved: no answer from b", false},
+	} {
+		streams, _, out, _ := genericiooptions.NewTestIOStreams()
+		ctx, cancel := context.WithTimeout(t.Context(), 400*time.Millisecond)
+		err := (&program{IOStreams: streams}).awaitMove(ctx, row.speakers, at, "b")
+		cancel()
+		if (err == nil) != row.moved || !strings.Contains(out.String(), row.want) {
+			t.Errorf("%v: %s, want %q", err, out, row.want)
 		}
 	}
 }

@@ -176,6 +176,29 @@ func TestOnARealAPIServer(t *testing.T) {
 			}
 		}
 	})
+	t.Run("a move is asked for on the Service, and taken back", func(t *testing.T) {
+		if err := c.Create(t.Context(), &corev1.Node{ObjectMeta: metav1.ObjectMeta{Name: "worker"}}); err != nil {
+			t.Fatal(err)
+		}
+		asks := func() string {
+			var s corev1.Service
+			if err := c.Get(t.Context(), client.ObjectKeyFromObject(service), &s); err != nil {
+				t.Fatal(err)
+			}
+			return s.Annotations[v1beta1.AnnotationAnnounceFrom]
+		}
+		if out, _, err := run(t, "", "move", "192.0.2.9", "worker", "--kubeconfig", admin); err != nil || asks() != "worker" || !strings.Contains(out, "can't be seen: no speaker runs") {
+			t.Errorf("%v, %q: %s", err, asks(), out)
+		}
+		if out, _, err := run(t, "", "move", "192.0.2.9", "--release", "--kubeconfig", admin); err != nil || asks() != "" || !strings.Contains(out, "stays where it is") {
+			t.Errorf("%v, %q: %s", err, asks(), out)
+		}
+		for _, args := range []string{"192.0.2.77 worker", "192.0.2.9 nobody", "web worker", "192.0.2.9"} {
+			if out, _, err := run(t, "", append(append([]string{"move"}, strings.Fields(args)...), "--kubeconfig", admin)...); err == nil {
+				t.Errorf("move %s: %s", args, out)
+			}
+		}
+	})
 	t.Run("history tells a Service's events in order, and no other's", func(t *testing.T) {
 		for _, e := range []struct {
 			reason, controller string

@@ -47,7 +47,7 @@ What MetalLB's configuration is in Clarion's words:
 	c.SetErr(streams.ErrOut)
 	p.config.AddFlags(c.PersistentFlags())
 	c.PersistentFlags().StringVar(&p.installedIn, "clarion-namespace", "clarion-system", "Namespace that Clarion is installed in.")
-	c.AddCommand(p.status(), p.explain(), p.history(), p.pools(), p.speakers(), p.peers(), p.simulate(), p.doctor(), p.keys(), p.migrate(), p.version())
+	c.AddCommand(p.status(), p.explain(), p.history(), p.pools(), p.speakers(), p.peers(), p.simulate(), p.move(), p.doctor(), p.keys(), p.migrate(), p.version())
 	return c
 }
 

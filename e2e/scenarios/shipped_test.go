@@ -151,6 +151,7 @@ func TestAsShipped(t *testing.T) {
 	s.chapter("a changed request is served in one step", changedRequest)
 	s.chapter("a dual-stack Service gets its addresses from two pools", dualStackFromTwoPools)
 	s.chapter("what the nodes' network needs is not given out", nodesAddresses)
+	s.chapter("what is broken is explained, with what to do", whatIsBroken)
 	s.chapter("a restart of the controller changes nothing", controllerRestart)
 	s.chapter("a rolling update of the speakers goes by while a client connects", speakersRestart)
 	s.chapter("the API server is away: traffic and failover go on", apiServerAway)

@@ -1,0 +1,119 @@
+package scenarios
+
+import (
+	"errors"
+	"fmt"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"strings"
+	"time"
+
+	"github.com/clarion-lb/clarion/e2e/lab/supply"
+	"github.com/clarion-lb/clarion/e2e/stage"
+)
+
+// plugin builds kubectl-clarion and returns what runs it, with what it prints and whether it says that all is well.
+func (s *story) plugin() func(args ...string) (out string, well bool) {
+	s.Helper()
+	checkout, err := supply.Checkout()
+	s.must(err)
+	binary := filepath.Join(s.TempDir(), "kubectl-clarion")
+	build := exec.CommandContext(s.ctx, "go", "build", "-o", binary, "./cmd/kubectl-clarion")
+	build.Dir = checkout
+	if out, err := build.CombinedOutput(); err != nil {
+		s.Fatalf("%v: %s", err, out)
+	}
+	return func(args ...string) (string, bool) {
+		s.Helper()
+		cmd := s.lab.KubectlCommand(s.ctx, append([]string{"clarion"}, args...)...)
+		cmd.Env = append(cmd.Env, "PATH="+filepath.Dir(binary)+":"+os.Getenv("PATH"))
+		out, err := cmd.CombinedOutput()
+		if failed := new(exec.ExitError); err != nil && !errors.As(err, &failed) {
+			s.Fatal(err)
+		}
+		return string(out), err == nil
+	}
+}
+
+// whatIsBroken breaks things as people do, and wants explain to name the cause and the remedy.
+func whatIsBroken(s *story) {
+	run := s.plugin()
+	address := s.serve(stage.Web{Name: "web"})[0]
+	s.reach(address)
+	s.kubectl("wait", "--for=condition=clarion.dev/Announced", "service/web", "--timeout=20s")
+	owner := s.owner(address).Name
+	tells := func(service string, well bool, want ...string) {
+		s.Helper()
+		s.eventually(30*time.Second, func() error {
+			out, is := run("explain", "service", "default/"+service)
+			for _, text := range want {
+				if !strings.Contains(out, text) {
+					return fmt.Errorf("%s: no %q in\n%s", service, text, out)
+				}
+			}
+			if is != well {
+				return fmt.Errorf("%s: well is %v:\n%s", service, is, out)
+			}
+			return nil
+		})
+	}
+	tells("web", true, "owned by "+owner, "answered on eth0", "deputy 1")
+
+	s.Log("a simulated loss names the heir, and what the node has")
+	out, well := run("simulate", "loss", owner)
+	if !strings.Contains(out, address.String()) || !strings.Contains(out, "If node "+owner+" were lost") || !well && !strings.Contains(out, "nowhere") {
+		s.Errorf("simulate loss: %s", out)
+	}
+	s.Log("an address is moved, and told to be where it is")
+	other := "node1"
+	if owner == other {
+		other = "node2"
+	}
+	if out, well := run("move", address.String(), other); !well || !strings.Contains(out, "is answered by node "+other) {
+		s.Errorf("move: %s", out)
+	}
+	s.reach(address)
+	if now := s.owner(address).Name; now != other {
+		s.Errorf("%s answers after a move to %s", now, other)
+	}
+	if out, _ := run("version"); !strings.Contains(out, "clarion-controller") {
+		s.Errorf("version: %s", out)
+	}
+	if out, well := run("doctor"); !well || strings.Contains(out, "could not be looked at") {
+		s.Errorf("doctor: %s", out)
+	}
+
+	s.apply(loadBalancer("lonely", ""))
+	defer s.kubectl("delete", "service", "lonely", "typo", "elsewhere", "foreign-class", "--ignore-not-found")
+	tells("lonely", false, "NoEndpoint", "Make the Service's selector match Pods that are ready")
+
+	s.apply(loadBalancer("typo", "  annotations: {clarion.dev/adress-pool: lan}"))
+	tells("typo", false, "clarion.dev/adress-pool means nothing: write clarion.dev/address-pool")
+
+	s.apply(`{apiVersion: clarion.dev/v1beta1, kind: IPAddressPool, metadata: {name: far}, spec: {addresses: [203.0.113.0/28], autoAssign: false}}`)
+	defer s.kubectl("delete", "ipaddresspool", "far", "--wait=false")
+	s.apply(loadBalancer("elsewhere", "  annotations: {clarion.dev/address-pool: far}"))
+	tells("elsewhere", false, "NoInterface", "Choose a pool of a network that the nodes are on")
+	s.eventually(20*time.Second, func() error {
+		if out, well := run("doctor"); well || !strings.Contains(out, "pool far: no node is on a network that has 203.0.113.0-203.0.113.15") {
+			return fmt.Errorf("doctor: %s", out)
+		}
+		return nil
+	})
+
+	s.apply(strings.Replace(loadBalancer("foreign-class", ""), "type: LoadBalancer", "type: LoadBalancer\n  loadBalancerClass: example.com/other", 1))
+	tells("foreign-class", false, "another provider's: its loadBalancerClass is example.com/other")
+
+	const label = "node.kubernetes.io/exclude-from-external-load-balancers"
+	s.kubectl("label", "node", "--all", label+"=")
+	func() {
+		defer s.kubectl("label", "node", "--all", label+"-")
+		tells("web", false, "NodeExcluded", "Remove the label from nodes that are to announce")
+		if out, well := run("doctor"); well || !strings.Contains(out, "every node has the label") {
+			s.Errorf("doctor: %s", out)
+		}
+	}()
+	tells("web", true, "owned by ")
+
+}
