@@ -49,6 +49,7 @@ type loop struct {
 	routingSynced func() bool
 	// followSecrets has the Secrets of these names followed, and no others.
 	followSecrets func(names map[string]bool)
+	heralds       int    // how many speakers write conditions
 	hint          string // what was last told to be missing to gossip
 	counted       uint64 // decisions when addresses were last counted by reason
 	countedAt     time.Time
@@ -429,11 +430,17 @@ func (l *loop) heraldDone(key types.NamespacedName, s statement) {
 func (l *loop) show(now time.Time, decided decided) (wakeAt time.Time) {
 	d := l.decider
 	snapshot := d.seen.gossip
-	others := false
+	others := 0
 	for _, m := range snapshot.Members {
-		others = others || m.Node != l.NodeName && m.Facts.Serving
+		if m.Node != l.NodeName && m.Facts.Serving {
+			others++
+		}
 	}
-	l.others.Store(others)
+	l.others.Store(others > 0)
+	if l.heralds != others+1 {
+		l.heralds = others + 1
+		l.herald.share(l.heralds)
+	}
 	l.owned.Store(int64(d.machine.OwnedCount()))
 	l.facts.Store(d.stopFacts())
 

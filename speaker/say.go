@@ -41,11 +41,11 @@ type statement struct {
 	before *metav1.Condition
 }
 
-// How much a herald asks of the API server: one write in 30 ms, after a hundred at once; failures again after
-// 100 ms and up to a minute.
+// How much the heralds of all speakers together ask of the API server: one write in 25 ms, after ten at once; failures again
+// after 100 ms and up to a minute.
 const (
-	heraldRate    = 33
-	heraldBurst   = 100
+	heraldRate    = 40
+	heraldBurst   = 10
 	heraldWorkers = 4
 	heraldBackoff = 100 * time.Millisecond
 	heraldPause   = time.Minute
@@ -63,6 +63,12 @@ func newHerald(c client.Client, log *slog.Logger, wrote func(result string)) *he
 		wrote: wrote,
 		want:  map[types.NamespacedName]statement{},
 	}
+}
+
+// share has this herald take its part of what all of that many may ask for together.
+func (h *herald) share(heralds int) {
+	h.limit.SetLimit(rate.Limit(heraldRate) / rate.Limit(heralds))
+	h.limit.SetBurst(max(1, heraldBurst/heralds))
 }
 
 // say has a condition written to a Service, in place of what was to be written before.

@@ -232,6 +232,35 @@ func TestHeraldIsNotGreedy(t *testing.T) {
 	})
 }
 
+// All heralds together keep to fifty a second, from the first second on.
+func TestHeraldsShareTheLimit(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		const heralds = 4
+		s := newServer()
+		ctx, stop := context.WithCancel(t.Context())
+		var done sync.WaitGroup
+		for n := range heralds {
+			h := newHerald(s, discard, func(string) {})
+			h.share(heralds)
+			for i := range 1000 {
+				h.say(types.NamespacedName{Namespace: string(rune('a' + n)), Name: time.Duration(i).String()}, said("x"))
+			}
+			done.Go(func() { h.run(ctx) })
+		}
+		before := 0
+		for range 10 {
+			time.Sleep(time.Second)
+			if now := len(s.got()); now-before > 50 || now-before < heraldRate-heralds {
+				t.Errorf("%d writes in a second", now-before)
+			}
+			before = len(s.got())
+		}
+		stop()
+		done.Wait()
+		time.Sleep(2 * heraldPause)
+	})
+}
+
 func TestPortrait(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		s := newServer()
