@@ -78,6 +78,38 @@ func BenchmarkAssignRelease(b *testing.B) {
 	}
 }
 
+// BenchmarkWidths releases one of 200 Services and assigns an address to another, in IPv6 pools of very different widths,
+// and reports the medians, which are to be the same.
+func BenchmarkWidths(b *testing.B) {
+	for _, pool := range []string{"fd00::/120", "fd00::/64", "fd00::/32"} {
+		b.Run(strings.ReplaceAll(pool, "/", "_"), func(b *testing.B) {
+			const held = 200
+			a := New()
+			a.SetPools([]Pool{{Name: "public", Ranges: ranges(pool), AutoAssign: true}})
+			assign := func(i int) {
+				r := Request{Service: Key{"team", "service-" + strconv.Itoa(i%(2*held))}, Families: []Family{IPv6}, Ports: []Port{{"TCP", 80}}}
+				if d := a.Assign(r); d.Outcome != Granted {
+					b.Fatal(d.Message)
+				}
+				a.Settle(r.Service)
+			}
+			for i := range held {
+				assign(i)
+			}
+			took := make([]time.Duration, 0, samples)
+			for i := held; b.Loop(); i++ {
+				start := time.Now()
+				a.Release(Key{"team", "service-" + strconv.Itoa((i-held)%(2*held))})
+				assign(i)
+				if len(took) < samples {
+					took = append(took, time.Since(start))
+				}
+			}
+			b.ReportMetric(float64(median(took).Nanoseconds()), "ns/pair(median)")
+		})
+	}
+}
+
 func median(d []time.Duration) time.Duration {
 	slices.Sort(d)
 	return d[len(d)/2]

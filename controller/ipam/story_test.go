@@ -84,6 +84,21 @@ var stories = map[string][]step{
 		message("s5", "1.2.3.9 from pool lab; fd0a::1 is asked for, but no pool has it"),
 		edit(auto("lab", "1.2.3.0/24 fd00::/120"), auto("six", "fd0a::/120")).then("s5: 1.2.3.9 fd0a::1"),
 	},
+	"what a speaker tells of the network later moves nobody": {
+		edit(auto("lan", "10.0.0.0/29")),
+		assigns("s1", "10.0.0.0"),
+		assigns("s2", "10.0.0.1"),
+		assigns("s3", "10.0.0.2"),
+		nodes(Node{Name: "a", OnLink: []netip.Prefix{netip.MustParsePrefix("10.0.0.0/29")}, Gateways: addrs("10.0.0.1")}),
+		assigns("s1", "10.0.0.0"),
+		message("s1", "10.0.0.0 from pool lan, which does not give it out any more"),
+		assigns("s2", "10.0.0.1"),
+		message("s3", "10.0.0.2 from pool lan"),
+		skipped("lan", "10.0.0.0 (the network address of 10.0.0.0/29, which nodes are on), 10.0.0.1 (a gateway of nodes), "+
+			"10.0.0.7 (the broadcast address of 10.0.0.0/29, which nodes are on)"),
+		goes("s1"),
+		assigns("s4", "10.0.0.3"), // what was given up is not given out again
+	},
 	"a pool pinned to a namespace serves that one only, asked for or not": {
 		edit(auto("a", "1.2.3.0/24", forNamespace("team-a"))),
 		assigns("team-a/s", "1.2.3.0"),
