@@ -150,6 +150,34 @@ func TestARollingRestartOfAllMovesNothing(t *testing.T) {
 	})
 }
 
+// Speakers of a later version say what those of this one don't know: fields, types and a version of messages.
+func TestARollingUpgradeMovesNothing(t *testing.T) {
+	each(t, 8, func(seed uint64) (*world, string) {
+		w := calmWorld(seed, 3+int(seed%3), 12)
+		before := w.owners()
+		w.beginWatch()
+		for _, h := range w.hosts {
+			h.restart(w.between(300*time.Millisecond, 3*time.Second))
+			w.run(time.Second)
+			h.later = true
+			w.run(9 * time.Second)
+			if faults := w.faults(); len(faults) > 0 {
+				return w, "of two versions: " + strings.Join(faults, "\n")
+			}
+		}
+		if !maps.Equal(before, w.owners()) {
+			return w, "it moved"
+		}
+		// And one of them is lost.
+		w.hosts[0].cut()
+		w.run(2 * time.Second)
+		if faults := w.faults(); len(faults) > 0 {
+			return w, "after a loss: " + strings.Join(faults, "\n")
+		}
+		return w, ""
+	})
+}
+
 func TestACrashedSpeakerThatComesBackMovesNothing(t *testing.T) {
 	each(t, 30, func(seed uint64) (*world, string) {
 		w := calmWorld(seed, 3, 12)

@@ -7,6 +7,8 @@ import (
 	"math/rand/v2"
 	"slices"
 	"time"
+
+	"github.com/clarion-lb/clarion/speaker/tlv"
 )
 
 // A world is a cluster of speakers on one LAN, in which everything takes a time of its own: messages, what gossip and
@@ -50,6 +52,7 @@ type host struct {
 	gossip  int // on which side of a split of the gossip
 	wire    int // and of one of the segment, which splits the gossip too
 	leaving bool
+	later   bool          // its speaker is of a later version, which says more
 	cutFrom time.Duration // since when nobody else is on its side of the segment
 	jump    time.Duration // its clock is off by this
 	speaker *speaker      // nil while none runs
@@ -429,6 +432,11 @@ func (w *world) send(s *speaker, send Send) {
 	if !send.Reliable && len(b) > 1150 {
 		panic(fmt.Sprintf("a packet of %d bytes: %+v", len(b), send.Message))
 	}
+	said := [][]byte{b}
+	if s.later {
+		b = tlv.Append(b, 99, []byte("a field of later"))
+		said = [][]byte{{formatVersion, 77, 1, 0}, b, append([]byte{formatVersion + 1}, b[1:]...)}
+	}
 	to := send.To
 	if to == nil {
 		for _, o := range w.hosts {
@@ -443,11 +451,15 @@ func (w *world) send(s *speaker, send Send) {
 			if o.speaker == nil || !o.hears(s.host) {
 				return
 			}
-			m, err := Decode(b)
-			if err != nil {
-				panic(err)
+			for _, b := range said {
+				m, err := Decode(b)
+				switch {
+				case err == nil:
+					o.speaker.in.Messages = append(o.speaker.in.Messages, Received{From: s.name, Life: s.life, Message: m})
+				case !s.later:
+					panic(err)
+				}
 			}
-			o.speaker.in.Messages = append(o.speaker.in.Messages, Received{From: s.name, Life: s.life, Message: m})
 			o.speaker.wake(0)
 		}
 		delay := w.between(w.lag/10, w.lag)
