@@ -387,6 +387,10 @@ func (d *decider) rebuild(now time.Time) {
 		c.Advertisements = append(c.Advertisements, *ad)
 	}
 	d.holdDown.Keep(func(name string) bool { return d.nodes[name] != nil })
+	maps.DeleteFunc(d.verdicts, func(name string, _ detection.Verdict) bool {
+		_, heard := d.known[name]
+		return !heard && d.nodes[name] == nil
+	})
 	d.view, d.planned = plan.New(c), c.Nodes
 	for a := range d.sharers {
 		d.dirty[a] = true

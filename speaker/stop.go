@@ -34,6 +34,8 @@ const (
 	// restartFor is how long a speaker that restarts goes on answering after it has told the others: by then deputies stand
 	// in for it.
 	restartFor = 200 * time.Millisecond
+	// tellFor bounds how long is waited until they are told.
+	tellFor = 2 * time.Second
 	// leaveFor bounds a leave. Ten thousand addresses are announced by their new owners within this time.
 	leaveFor = 15 * time.Second
 	// leftFor is how long a speaker that has handed over everything is still there for those who have not heard so.
@@ -45,16 +47,21 @@ const (
 // stopping is a stop under way.
 type stopping struct {
 	how  plan.Stop
+	told chan struct{} // closed when the others were told
 	left chan struct{} // closed when all is handed over
-	once sync.Once
+
+	tellOnce, leftOnce sync.Once
 }
 
-func newStopping(how plan.Stop) *stopping { return &stopping{how: how, left: make(chan struct{})} }
+func newStopping(how plan.Stop) *stopping {
+	return &stopping{how: how, told: make(chan struct{}), left: make(chan struct{})}
+}
 
-// progress takes in whether all is handed over.
+// progress takes in that the others were told, and whether all is handed over.
 func (s *stopping) progress(left bool) {
+	s.tellOnce.Do(func() { close(s.told) })
 	if left {
-		s.once.Do(func() { close(s.left) })
+		s.leftOnce.Do(func() { close(s.left) })
 	}
 }
 
@@ -77,6 +84,10 @@ func (s *speaker) leaveOrRestart() {
 	stop := newStopping(how)
 	s.loop.stops <- stop
 	if how == plan.Restart {
+		select {
+		case <-stop.told: // which a busy loop may do late
+		case <-time.After(tellFor):
+		}
 		time.Sleep(restartFor)
 		return
 	}
