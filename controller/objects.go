@@ -166,9 +166,6 @@ func judgeL2Advertisement(c conditions, spec *clarion.L2AdvertisementSpec, pools
 	case len(unknown) > 0 && len(unknown) == len(spec.IPAddressPools) && len(spec.IPAddressPoolSelectors) == 0:
 		c.set(clarion.ConditionReady, metav1.ConditionFalse, clarion.ReasonPoolNotFound,
 			"announces nothing: there is no IPAddressPool "+strings.Join(unknown, ", "))
-	case len(spec.PreferredNodeSelectors) > 0 || spec.Failback != nil && spec.Failback.Policy != clarion.FailbackImmediate:
-		c.set(clarion.ConditionReady, metav1.ConditionFalse, clarion.ReasonNotInForce,
-			"announces, but preferredNodeSelectors, and any failback but Immediate, are not acted upon by this version")
 	default:
 		c.set(clarion.ConditionReady, metav1.ConditionTrue, clarion.ReasonAccepted, "announces the addresses of the pools it selects")
 	}

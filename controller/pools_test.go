@@ -142,9 +142,9 @@ func TestJudgingL2Advertisements(t *testing.T) {
 			}}},
 			"Ready False Invalid",
 		},
-		"with preferences, which are not acted upon yet": {
-			clarion.L2AdvertisementSpec{PreferredNodeSelectors: []clarion.PreferredNodeSelector{{Weight: 1}}},
-			"Ready False NotInForce",
+		"with preferences, and failback in its time": {
+			clarion.L2AdvertisementSpec{PreferredNodeSelectors: []clarion.PreferredNodeSelector{{Weight: 1}}, Failback: &clarion.Failback{Policy: clarion.FailbackNever}},
+			"Ready True Accepted",
 		},
 	} {
 		t.Run(name, func(t *testing.T) {
