@@ -6,14 +6,12 @@ import (
 	"fmt"
 	"net/http"
 	"net/netip"
-	"os"
 	"slices"
 	"strings"
 	"testing"
 	"time"
 
 	"github.com/clarion-lb/clarion/api/v1beta1"
-	"github.com/clarion-lb/clarion/e2e/app/probe"
 	"github.com/clarion-lb/clarion/e2e/lab"
 	"github.com/clarion-lb/clarion/e2e/lab/router"
 	"github.com/clarion-lb/clarion/e2e/stage"
@@ -22,6 +20,7 @@ import (
 // Where the routers of the story are, beside the lab's own hosts, and the network of those who come by way of them.
 var (
 	frrAt    = netip.MustParsePrefix("10.99.0.201/16")
+	frrAt6   = netip.MustParsePrefix("fd99::201/64")
 	birdAt   = netip.MustParsePrefix("10.99.0.202/16")
 	outside  = netip.MustParsePrefix("203.0.113.0/24")
 	gateway  = netip.MustParsePrefix("203.0.113.1/24")
@@ -121,6 +120,18 @@ func TestBGP(t *testing.T) {
 		watch.routesKept()
 	})
 
+	for _, c := range []struct {
+		name string
+		tell func(*bgpStory, netip.Addr)
+	}{
+		{"restarts and edits elsewhere reset no session and send no UPDATE", (*bgpStory).undisturbed},
+		{"a session over IPv6, bound to a device, waits for BFD", (*bgpStory).bySix},
+		{"a router speaks garbage and floods BFD: nothing but its own session suffers", (*bgpStory).hostile},
+		{"the router's BGP is killed and comes back: no connection fails", (*bgpStory).routerRestarts},
+	} {
+		s.chapter(c.name, func(st *story) { c.tell(s.in(st), address) })
+	}
+
 	s.chapter("a node is cut off: BFD has the router turn to the others long before the hold time is over", func(st *story) {
 		s := s.in(st)
 		node := s.node("node1")
@@ -138,6 +149,8 @@ func TestBGP(t *testing.T) {
 		s.must(node.Heal())
 		s.nextHops(address, "node1", "node2", "node3")
 	})
+
+	s.chapter("a router goes silent: BFD tells, and the Service is still announced by the other", func(st *story) { s.in(st).routerSilent(address) })
 
 	s.chapter("a wrong ASN and a wrong password are told where one looks for them", func(st *story) {
 		s := s.in(st)
@@ -220,7 +233,7 @@ func (s *bgpStory) in(st *story) *bgpStory {
 func (s *bgpStory) routers() {
 	s.must(s.lab.AddSegment("outside"))
 	frr, err := s.lab.AddHost(s.ctx, lab.HostSpec{Name: "frr", Forward: true, Interfaces: []lab.Interface{
-		{Segment: "lan", Addresses: []netip.Prefix{frrAt}}, {Segment: "outside", Addresses: []netip.Prefix{gateway}}}})
+		{Segment: "lan", Addresses: []netip.Prefix{frrAt, frrAt6}}, {Segment: "outside", Addresses: []netip.Prefix{gateway}}}})
 	s.must(err)
 	bird, err := s.lab.AddHost(s.ctx, lab.HostSpec{Name: "bird", Forward: true, Interfaces: []lab.Interface{{Segment: "lan", Addresses: []netip.Prefix{birdAt}}}})
 	s.must(err)
@@ -318,6 +331,7 @@ func (s *bgpStory) watchedAt(interval int) {
 	s.Helper()
 	s.eventually(20*time.Second, func() error {
 		var all []struct {
+			Peer     string `json:"peer"`
 			Status   string `json:"status"`
 			Receive  int    `json:"remote-receive-interval"`
 			Transmit int    `json:"remote-transmit-interval"`
@@ -326,7 +340,7 @@ func (s *bgpStory) watchedAt(interval int) {
 			return err
 		}
 		for _, one := range all {
-			if one.Status != "up" || one.Receive != interval || one.Transmit != interval {
+			if !strings.Contains(one.Peer, ":") && (one.Status != "up" || one.Receive != interval || one.Transmit != interval) {
 				return fmt.Errorf("FRR's BFD sessions: %+v", all)
 			}
 		}
@@ -375,92 +389,4 @@ func (s *bgpStory) via(address netip.Addr) (netip.Addr, error) {
 	}
 	err = json.NewDecoder(response.Body).Decode(&answer)
 	return answer.Client.Addr(), err
-}
-
-// A bgpWatch is the user who opens connections to an address all the time, and to the Pods behind it by the same way but
-// without Clarion's part in it, as a control.
-type bgpWatch struct {
-	s      *bgpStory
-	target netip.AddrPort
-	*stage.Watch
-	routes map[*lab.Host]int // how much the routers had told of their kernels' routes
-}
-
-// watch begins when all of them have been answered.
-func (s *bgpStory) watch(address netip.Addr) *bgpWatch {
-	s.Helper()
-	w := &bgpWatch{s: s, target: netip.AddrPortFrom(address, 80)}
-	targets := append([]netip.AddrPort{w.target}, s.controls...)
-	w.routes = map[*lab.Host]int{}
-	for _, host := range []*lab.Host{s.frrHost, s.birdHost} {
-		w.routes[host] = len(s.routeMonitored(host))
-	}
-	w.Watch = stage.StartWatchFrom(s.ctx, s.user, 10*time.Millisecond, targets...)
-	time.Sleep(300 * time.Millisecond)
-	return w
-}
-
-// stop ends the watch, and returns what it saw of the address, and what nothing but Clarion explains of its failures.
-func (w *bgpWatch) stop() (probe.Summary, []probe.Attempt) {
-	w.s.Helper()
-	attempts, err := w.Attempts()
-	w.s.must(err)
-	summaries := probe.Summarize(attempts)
-	unexplained := probe.Unexplained(attempts, w.target, stage.AttemptTimeout)
-	if slices.ContainsFunc(summaries, func(s probe.Summary) bool { return s.Failures > 0 }) {
-		for _, one := range summaries {
-			w.s.Log(one)
-		}
-		w.s.Logf("meanwhile the router's kernel:\n%s", w.routeChanges(w.s.frrHost))
-	}
-	return summaries[slices.IndexFunc(summaries, func(s probe.Summary) bool { return s.Target == w.target })], unexplained
-}
-
-// nothingLost ends a watch that no connection may have failed in.
-func (w *bgpWatch) nothingLost() {
-	w.s.Helper()
-	seen, unexplained := w.stop()
-	if len(unexplained) > 0 {
-		w.s.Errorf("%d of %d connections failed, %d of them while the control went well", seen.Failures, seen.Attempts, len(unexplained))
-	}
-	if seen.Attempts <= seen.Failures {
-		w.s.Errorf("%d of %d connections failed", seen.Failures, seen.Attempts)
-	}
-}
-
-// reachPods has the router know the way to the Pods behind the Service, which are the controls of a watch.
-func (s *bgpStory) reachPods() {
-	s.Helper()
-	for line := range strings.Lines(s.kubectl("get", "pods", "-l", "app=web", "-o", `jsonpath={range .items[*]}{.status.podIP} {.status.hostIP}{"\n"}{end}`)) {
-		ip, host, _ := strings.Cut(strings.TrimSpace(line), " ")
-		pod, node := netip.MustParseAddr(ip), netip.MustParseAddr(host)
-		s.must(s.frrHost.AddRoutes(lab.Route{To: netip.PrefixFrom(pod, pod.BitLen()), Via: node}))
-		s.controls = append(s.controls, netip.AddrPortFrom(pod, 8080))
-	}
-}
-
-// routeMonitor is the process that notes what becomes of the routes in the router's kernel.
-const routeMonitor = "routes"
-
-func (s *bgpStory) routeMonitored(router *lab.Host) string {
-	s.Helper()
-	content, err := os.ReadFile(router.LogFile(routeMonitor))
-	s.must(err)
-	return string(content)
-}
-
-// routeChanges are what it has noted since the watch began.
-func (w *bgpWatch) routeChanges(router *lab.Host) string {
-	w.s.Helper()
-	return w.s.routeMonitored(router)[w.routes[router]:]
-}
-
-// routesKept fails where a router has not kept the routes all the time.
-func (w *bgpWatch) routesKept() {
-	w.s.Helper()
-	for _, router := range []*lab.Host{w.s.frrHost, w.s.birdHost} {
-		if changes := w.routeChanges(router); strings.Contains(changes, w.target.Addr().String()) {
-			w.s.Errorf("%s has not kept the routes:\n%s", router.Name, changes)
-		}
-	}
 }
