@@ -148,7 +148,7 @@ func TestManifestOnARealAPIServer(t *testing.T) {
 	t.Run("each program may do what it does and no more", c.testRights)
 	t.Run("a speaker may change its condition on a Service alone", c.testSpeakerOnServices)
 	t.Run("a speaker may write its own node's Speaker alone", c.testSpeakerOnSpeakers)
-	t.Run("with the warnings, who applies an annotation that can't be read is told, and not refused", c.testWarnings)
+	t.Run("who applies an annotation that can't be read is told and not refused where the warnings are installed", c.testWarnings)
 }
 
 func (c cluster) testWarnings(t *testing.T) {
