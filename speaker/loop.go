@@ -448,6 +448,8 @@ func (l *loop) show(now time.Time, decided decided) (wakeAt time.Time) {
 	switch {
 	case !d.seen.synced:
 		waits = append(waits, "the API server's objects")
+	case l.Observe:
+		// It announces nothing, and on a new cluster nobody makes the keys that gossip needs while all observe.
 	case !snapshot.Running && l.hint != "":
 		waits = append(waits, "gossip: "+l.hint)
 	case !snapshot.Running:

@@ -143,3 +143,15 @@ func TestAddressesAreCountedByThisNodesReason(t *testing.T) {
 	l.feed.put(func(c *cluster) { c.setService(webKey, nil) })
 	expect("the Service is gone", map[v1beta1.Reason]int{})
 }
+
+// TestWhoObservesIsReadyWithoutTheOthers: an install in observe mode rolls out, though nobody makes the keys for gossip.
+func TestWhoObservesIsReadyWithoutTheOthers(t *testing.T) {
+	for observe, want := range map[bool]int{true: 0, false: 1} {
+		l, _ := newTestLoop(t)
+		l.Observe = observe
+		l.lookAt(t, start, gossip.Snapshot{})
+		if waits := l.ready.get(); len(waits) != want {
+			t.Errorf("observing %v: waits for %q", observe, waits)
+		}
+	}
+}
