@@ -4,12 +4,12 @@ import (
 	"cmp"
 	"context"
 	"fmt"
-	"net/netip"
 	"reflect"
 	"slices"
 	"strings"
 	"time"
 
+	"go4.org/netipx"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 
 	clarion "github.com/clarion-lb/clarion/api/v1beta1"
@@ -203,7 +203,7 @@ func (w *routingWorld) judgeAdvertisement(c conditions, ad *clarion.BGPAdvertise
 		"where it meets older BGPAdvertisements, those hold: "+firstFew(overruled)+". Make the values agree, or keep the advertisements apart")
 	beyond := w.beyond(ad)
 	c.setIf(len(beyond) > 0, clarion.ConditionAggregateRefused, clarion.ReasonBeyondPool,
-		"no aggregate of the chosen length lies within "+strings.Join(beyond, ", ")+": its addresses are advertised one by one")
+		"an aggregate of the chosen length would reach beyond the pool: "+firstFew(beyond)+"; these addresses are advertised one by one")
 }
 
 func missing(names []clarion.ObjectName, exists func(string) bool) (out []string) {
@@ -308,7 +308,8 @@ func judgeProfile(c conditions) {
 	c.set(clarion.ConditionReady, metav1.ConditionTrue, clarion.ReasonAccepted, "the sessions of BGPPeers that name it are watched with it")
 }
 
-// beyond are the pools that an advertisement selects and of which no aggregate can be made.
+// beyond are the parts of pools that an advertisement selects for which no aggregate can be made: it would reach beyond the
+// pool, whose ranges count together.
 func (w *routingWorld) beyond(ad *clarion.BGPAdvertisement) (out []string) {
 	selection, err := ad.Spec.Selection()
 	if err != nil {
@@ -323,17 +324,21 @@ func (w *routingWorld) beyond(ad *clarion.BGPAdvertisement) (out []string) {
 		if err != nil {
 			continue // said of the pool
 		}
+		var b netipx.IPSetBuilder
 		for _, r := range ranges.Addresses {
+			b.AddRange(r)
+		}
+		set, err := b.IPSet()
+		if err != nil {
+			continue // likewise
+		}
+		for _, q := range set.Prefixes() {
 			length := ad.Spec.AggregationLength
-			if r.From().Is6() {
+			if q.Addr().Is6() {
 				length = ad.Spec.AggregationLengthV6
 			}
-			if length == nil || int(*length) >= r.From().BitLen() {
-				continue
-			}
-			if !slices.ContainsFunc(r.Prefixes(), func(q netip.Prefix) bool { return q.Bits() <= int(*length) }) {
-				out = append(out, "IPAddressPool "+p.Name)
-				break
+			if length != nil && int(*length) < q.Addr().BitLen() && q.Bits() > int(*length) {
+				out = append(out, fmt.Sprintf("%s of IPAddressPool %s", q, p.Name))
 			}
 		}
 	}

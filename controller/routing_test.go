@@ -123,6 +123,28 @@ func TestJudgeBGPAdvertisement(t *testing.T) {
 	}
 }
 
+func TestWhatAnAggregateWouldReachBeyond(t *testing.T) {
+	four, six := int32(24), int32(64)
+	for _, row := range []struct {
+		name   string
+		ranges []clarion.AddressRange
+		want   string
+	}{
+		{"ranges that make up the aggregate together", []clarion.AddressRange{"198.51.100.0/25", "198.51.100.128/25"}, ""},
+		{"half of it", []clarion.AddressRange{"198.51.100.0/25"}, "198.51.100.0/25 of IPAddressPool lan"},
+		{"one and a half", []clarion.AddressRange{"198.51.100.0-198.51.101.127"}, "198.51.101.0/25 of IPAddressPool lan"},
+		{"each family by its own length", []clarion.AddressRange{"198.51.100.0/24", "2001:db8::/112"}, "2001:db8::/112 of IPAddressPool lan"},
+	} {
+		t.Run(row.name, func(t *testing.T) {
+			w := &routingWorld{pools: []clarion.IPAddressPool{{ObjectMeta: born("lan", 0), Spec: clarion.IPAddressPoolSpec{Addresses: row.ranges}}}}
+			ad := &clarion.BGPAdvertisement{Spec: clarion.BGPAdvertisementSpec{AggregationLength: &four, AggregationLengthV6: &six}}
+			if got := strings.Join(w.beyond(ad), ", "); got != row.want {
+				t.Errorf("got %q, not %q", got, row.want)
+			}
+		})
+	}
+}
+
 func TestJudgeCommunity(t *testing.T) {
 	names := func(name string, at int64, value string) clarion.Community {
 		return clarion.Community{ObjectMeta: born(name, at), Spec: clarion.CommunitySpec{Communities: []clarion.CommunityAlias{{Name: "to-transit", Value: value}}}}
