@@ -96,4 +96,6 @@ func TestHelp(t *testing.T) {
 	}
 }
 
-func TestThePageOnFlagsIsInStep(t *testing.T) { flagpage.Check(t, "clarion-controller", command().Flags()) }
+func TestThePageOnFlagsIsInStep(t *testing.T) {
+	flagpage.Check(t, "clarion-controller", command().Flags())
+}

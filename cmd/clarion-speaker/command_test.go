@@ -139,4 +139,6 @@ func TestHelp(t *testing.T) {
 	}
 }
 
-func TestThePageOnFlagsIsInStep(t *testing.T) { flagpage.Check(t, "clarion-speaker", command().Flags()) }
+func TestThePageOnFlagsIsInStep(t *testing.T) {
+	flagpage.Check(t, "clarion-speaker", command().Flags())
+}
