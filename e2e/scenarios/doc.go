@@ -2,6 +2,7 @@
 // lab: a whole cluster, the product as shipped, real packets. They are tests only.
 //
 //	TestAsShipped        images and manifest on nodes with real kubelets
+//	TestPackages         from MetalLB, by Helm and by the manifest: install, upgrade under load, uninstall
 //	TestProcesses        controller and speakers as plain processes on light nodes
 //	TestLayer2Ownership  the same: addresses that move, and those that must not
 //	TestLayer2OnTheWire  the same: other hosts, routers and kernels that answer, too

@@ -24,8 +24,8 @@ import (
 // helmNamespace is not the manifest's: what depends on the namespace must follow it.
 const helmNamespace = "network-system"
 
-// TestPackages is what an administrator does with packages in a cluster's life: install by Helm, upgrade, uninstall, and the same with
-// the manifest, while one Service keeps its address through all of it.
+// TestPackages is what an administrator does with packages in a cluster's life: come from MetalLB, install by Helm, upgrade, uninstall, and
+// install by the manifest, while one Service keeps its address through all of it.
 func TestPackages(t *testing.T) {
 	l := lab.Up(t, lab.Options{Nodes: 2})
 	s := &story{T: t, lab: l, ctx: t.Context()}
@@ -41,23 +41,63 @@ func TestPackages(t *testing.T) {
 	s.must(l.LoadImage(s.ctx, archives...))
 	buildHelm(s)
 
-	var address netip.Addr
-	s.chapter("installed by Helm, a Service gets an address and a client reaches it", func(s *story) {
-		s.kubectl("create", "namespace", helmNamespace)
-		s.kubectl("label", "namespace", helmNamespace, "pod-security.kubernetes.io/enforce=privileged")
-		s.helm("install", "clarion", chart(s))
-		s.rolledOut(helmNamespace)
-		s.must(stage.Announce(s.ctx, l))
-		s.must(stage.Serve(s.ctx, l, stage.Web{Name: "kept"}))
-		addresses, err := stage.Addresses(s.ctx, l, "kept")
-		s.must(err)
-		address = addresses[0]
-		s.expectCondition("kept", "Announced", "True Announced")
-		s.reach(address)
+	buildPlugin(s)
+
+	address, other := netip.MustParseAddr("10.99.64.7"), netip.MustParseAddr("10.99.65.9")
+	var converted string
+	s.chapter("as MetalLB left it: two pools, and two Services with its annotations and addresses", func(s *story) { metalLB(s, address, other) })
+	s.chapter("its configuration is read, and each Service would keep its address", func(s *story) {
+		converted = s.clarion("migrate", "metallb")
+		if !strings.Contains(converted, "name: second") || !strings.Contains(converted, "kind: L2Advertisement") {
+			s.Errorf("converted:\n%s", converted)
+		}
+		if out := s.clarion("migrate", "metallb", "--check"); !strings.Contains(out, "2 of 2") {
+			s.Errorf("the check says %s", out)
+		}
 	})
-	if !address.IsValid() {
+	if t.Failed() {
 		t.FailNow()
 	}
+	held := func(s *story) string {
+		s.Helper()
+		return s.kubectl("get", "services", "kept", "other", "-o", `jsonpath={range .items[*]}{.metadata.name} {.status}{"\n"}{end}`)
+	}
+	s.chapter("installed by Helm in observe mode, Clarion writes and announces nothing", func(s *story) {
+		s.kubectl("create", "namespace", helmNamespace)
+		s.kubectl("label", "namespace", helmNamespace, "pod-security.kubernetes.io/enforce=privileged")
+		before := held(s)
+		s.helm("install", "clarion", chart(s), "--set", "mode=observe")
+		s.apply(pool(converted, "second", false))
+		s.rolledOut(helmNamespace)
+		time.Sleep(3 * time.Second)
+		if after := held(s); after != before {
+			s.Errorf("Services have changed from\n%sto\n%s", before, after)
+		}
+		s.silent(address, other)
+	})
+	s.chapter("pool by pool: it takes the Services up whose pool it has, and leaves the others alone", func(s *story) {
+		s.helm("upgrade", "clarion", chart(s), "--reuse-values", "--set", "mode=active")
+		s.rolledOut(helmNamespace)
+		s.expectCondition("kept", "Announced", "True Announced")
+		s.holds(address)
+		s.reach(address)
+		s.expectCondition("other", "AddressAssigned", "False HeldByAnother")
+		s.silent(other)
+		s.apply(pool(converted, "second", true))
+		s.expectCondition("other", "Announced", "True Announced")
+		s.reach(other)
+	})
+	s.chapter("and back again: in observe mode it announces nothing, and the addresses are MetalLB's to take", func(s *story) {
+		s.helm("upgrade", "clarion", chart(s), "--reuse-values", "--set", "mode=observe")
+		s.rolledOut(helmNamespace)
+		s.silent(address, other)
+		s.holds(address)
+		s.helm("upgrade", "clarion", chart(s), "--reuse-values", "--set", "mode=active")
+		s.rolledOut(helmNamespace)
+		s.expectCondition("kept", "Announced", "True Announced")
+		s.holds(address)
+		s.reach(address)
+	})
 	s.chapter("nothing that Helm brought is changed while Clarion runs", func(s *story) { s.inSync(s.helm("get", "manifest", "clarion")) })
 	s.chapter("metrics are for those whom the API server lets read them", scrape)
 	s.chapter("upgraded to the next build while a client connects: no request is lost and no address moves", func(s *story) {
@@ -114,6 +154,98 @@ func TestPackages(t *testing.T) {
 			s.Errorf("left behind:\n%s", left)
 		}
 	})
+}
+
+// metalLB makes what there is of MetalLB in a cluster that it serves: kinds, resources, Services with addresses. Its programs are not
+// there: what they do beside Clarion is written here.
+func metalLB(s *story, kept, other netip.Addr) {
+	for _, kind := range []string{"IPAddressPool", "L2Advertisement"} {
+		plural := strings.ToLower(kind) + "s"
+		s.apply(fmt.Sprintf(`apiVersion: apiextensions.k8s.io/v1
+kind: CustomResourceDefinition
+metadata: {name: %s.metallb.io}
+spec:
+  group: metallb.io
+  names: {kind: %s, plural: %s}
+  scope: Namespaced
+  versions: [{name: v1beta1, served: true, storage: true, schema: {openAPIV3Schema: {type: object, x-kubernetes-preserve-unknown-fields: true}}}]
+`, plural, kind, plural))
+	}
+	s.kubectl("wait", "--for=condition=Established", "crd/ipaddresspools.metallb.io", "crd/l2advertisements.metallb.io", "--timeout=30s")
+	s.kubectl("create", "namespace", "metallb-system")
+	s.eventually(30*time.Second, func() error { // the kinds are served a moment later
+		return s.lab.ApplyYAML(s.ctx, `{apiVersion: metallb.io/v1beta1, kind: IPAddressPool, metadata: {name: lan, namespace: metallb-system}, spec: {addresses: [10.99.64.0/24]}}
+---
+{apiVersion: metallb.io/v1beta1, kind: IPAddressPool, metadata: {name: second, namespace: metallb-system}, spec: {addresses: [10.99.65.0-10.99.65.63], autoAssign: false}}
+---
+{apiVersion: metallb.io/v1beta1, kind: L2Advertisement, metadata: {name: all, namespace: metallb-system}}
+`)
+	})
+	for name, of := range map[string]struct {
+		address     netip.Addr
+		annotations map[string]string
+	}{
+		"kept":  {kept, map[string]string{"metallb.universe.tf/address-pool": "lan"}},
+		"other": {other, map[string]string{"metallb.io/loadBalancerIPs": other.String()}},
+	} {
+		s.must(stage.Serve(s.ctx, s.lab, stage.Web{Name: name, Annotations: of.annotations}))
+		s.kubectl("patch", "service", name, "--subresource=status", "--type=merge", "-p",
+			fmt.Sprintf(`{"status":{"loadBalancer":{"ingress":[{"ip":%q,"ipMode":"VIP"}]}}}`, of.address))
+	}
+}
+
+// pool returns the converted objects with one pool alone, or without it.
+func pool(converted, name string, with bool) string {
+	var out []string
+	for document := range strings.SplitSeq(converted, "\n---\n") {
+		if strings.Contains(document, "kind: IPAddressPool") && strings.Contains(document, "name: "+name) != with {
+			continue
+		}
+		out = append(out, document)
+	}
+	return strings.Join(out, "\n---\n")
+}
+
+// silent wants nobody to answer for addresses.
+func (s *story) silent(addresses ...netip.Addr) {
+	s.Helper()
+	for _, a := range addresses {
+		s.eventually(30*time.Second, func() error {
+			s.must(s.lab.Client().Forget(a))
+			if answer, err := s.lab.WhoAnswers(s.ctx, a); err == nil {
+				return fmt.Errorf("%s is answered with %s", a, answer.MAC)
+			}
+			return nil
+		})
+	}
+}
+
+// buildPlugin makes kubectl clarion.
+func buildPlugin(s *story) {
+	s.Helper()
+	checkout, err := supply.Checkout()
+	s.must(err)
+	build := exec.CommandContext(s.ctx, "go", "build", "-o", filepath.Join(s.lab.Dir(), "kubectl-clarion"), "./cmd/kubectl-clarion")
+	build.Dir = checkout
+	if out, err := build.CombinedOutput(); err != nil {
+		s.Fatalf("building kubectl-clarion: %v\n%s", err, out)
+	}
+}
+
+// clarion runs kubectl clarion and returns its output.
+func (s *story) clarion(args ...string) string {
+	s.Helper()
+	argv := append([]string{"--target", fmt.Sprint(s.lab.ControlPlane().Machine().PID), "--net", "--", filepath.Join(s.lab.Dir(), "kubectl-clarion")}, args...)
+	cmd := exec.CommandContext(s.ctx, "nsenter", argv...)
+	cmd.Env = append(cmd.Environ(), "KUBECONFIG="+s.lab.Kubeconfig())
+	var errOut strings.Builder
+	cmd.Stderr = &errOut
+	out, err := cmd.Output()
+	if err != nil {
+		s.Fatalf("kubectl clarion %s: %v\n%s%s", strings.Join(args, " "), err, out, errOut.String())
+	}
+	s.Log(errOut.String())
+	return string(out)
 }
 
 // chart is the directory of the chart.
