@@ -24,33 +24,35 @@ import (
 
 // announcing is the second half of an explanation: who announces an address, and why nobody else does.
 type announcing struct {
-	Address string
+	Address string `json:"address"`
 	// Owner answers at layer 2, AdvertisedBy by BGP.
-	Owner        string   `json:",omitempty"`
-	Ownership    string   `json:",omitempty"`
-	Answering    []string `json:",omitempty"`
-	Wire         []string `json:",omitempty"`
-	AdvertisedBy []string `json:",omitempty"`
-	Nodes        []nodeAnnouncing
+	Owner        string           `json:"owner,omitempty"`
+	Ownership    string           `json:"ownership,omitempty"`
+	Answering    []string         `json:"answering,omitempty"`
+	Wire         []string         `json:"wire,omitempty"`
+	AdvertisedBy []string         `json:"advertisedBy,omitempty"`
+	Nodes        []nodeAnnouncing `json:"nodes"`
 }
 
 // nodeAnnouncing is what one node does about an address, and why no more.
 type nodeAnnouncing struct {
-	Node string
-	Does string
-	Why  string `json:",omitempty"`
+	Node string `json:"node"`
+	Does string `json:"does"`
+	Why  string `json:"why,omitempty"`
 	// Refused is whether the node may not announce it in any way.
-	Refused bool
-	Reason  v1beta1.Reason `json:",omitempty"`
+	Refused bool           `json:"refused"`
+	Reason  v1beta1.Reason `json:"reason,omitempty"`
 }
 
 // routerSession is a session that the Service's addresses go by, or should.
 type routerSession struct {
-	Node, Peer, Address string
-	State               v1beta1.BGPState
-	Since               time.Time
-	RoutesSent          int32
-	LastError           string `json:",omitempty"`
+	Node       string           `json:"node"`
+	Peer       string           `json:"peer"`
+	Address    string           `json:"address"`
+	State      v1beta1.BGPState `json:"state"`
+	Since      time.Time        `json:"since"`
+	RoutesSent int32            `json:"routesSent"`
+	LastError  string           `json:"lastError,omitempty"`
 }
 
 // inspector asks running speakers. It is live.Speakers.

@@ -97,24 +97,24 @@ is 1 where the Service lacks an address or is not announced.`,
 
 // explanation is what there is to say of a Service.
 type explanation struct {
-	Service string
-	Served  bool
-	Asks    string `json:",omitempty"`
+	Service string `json:"service"`
+	Served  bool   `json:"served"`
+	Asks    string `json:"asks,omitempty"`
 	// Ignored are annotations that look like ours and mean nothing.
-	Ignored   []string `json:",omitempty"`
-	Addresses []string
-	Assigned  *metav1.Condition `json:",omitempty"`
-	Announced *metav1.Condition `json:",omitempty"`
+	Ignored   []string          `json:"ignored,omitempty"`
+	Addresses []string          `json:"addresses"`
+	Assigned  *metav1.Condition `json:"assigned,omitempty"`
+	Announced *metav1.Condition `json:"announced,omitempty"`
 	// Decision is what the controller's own rules say now.
-	Decision string
-	Pools    []ipam.Verdict `json:",omitempty"`
+	Decision string         `json:"decision"`
+	Pools    []ipam.Verdict `json:"pools,omitempty"`
 	// Announcing is who announces each address, as the speakers see it now, and Routers the sessions that addresses go by.
-	Announcing []announcing    `json:",omitempty"`
-	Routers    []routerSession `json:",omitempty"`
-	Events     []string        `json:",omitempty"`
-	Unseen     []string        `json:",omitempty"`
-	Next       string          `json:",omitempty"`
-	Well       bool
+	Announcing []announcing    `json:"announcing,omitempty"`
+	Routers    []routerSession `json:"routers,omitempty"`
+	Events     []string        `json:"events,omitempty"`
+	Unseen     []string        `json:"unseen,omitempty"`
+	Next       string          `json:"next,omitempty"`
+	Well       bool            `json:"well"`
 }
 
 func explanationOf(ctx context.Context, c client.Client, key client.ObjectKey, served v1beta1.ServiceClasses) (explanation, error) {

@@ -123,9 +123,9 @@ type Decision struct {
 
 // Verdict says why a pool did not serve.
 type Verdict struct {
-	Pool   string
-	Reason clarion.Reason
-	Text   string // completes "public: …"
+	Pool   string         `json:"pool"`
+	Reason clarion.Reason `json:"reason,omitempty"`
+	Text   string         `json:"text,omitempty"` // completes "public: …"
 }
 
 // CauseKind is a kind of thing that a Service may wait for.

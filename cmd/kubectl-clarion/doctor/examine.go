@@ -70,12 +70,12 @@ const (
 // A Result is what a check came to.
 type Result struct {
 	// Check is its name.
-	Check string
-	Grade Grade
+	Check string `json:"check"`
+	Grade Grade  `json:"grade"`
 	// Found is what was seen.
-	Found string
+	Found string `json:"found"`
 	// Do is what to do about it.
-	Do string
+	Do string `json:"do"`
 }
 
 type check struct {

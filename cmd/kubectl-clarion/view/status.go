@@ -34,22 +34,22 @@ type Cluster struct {
 
 // A Finding is something that needs looking at.
 type Finding struct {
-	Object  string
-	Text    string
-	Serious bool
+	Object  string `json:"object"`
+	Text    string `json:"text"`
+	Serious bool   `json:"serious"`
 }
 
 // A Summary is the whole system on one screen.
 type Summary struct {
-	Lines    []Line
-	Findings []Finding
-	Unseen   []string
+	Lines    []Line    `json:"lines"`
+	Findings []Finding `json:"findings"`
+	Unseen   []string  `json:"unseen,omitempty"`
 }
 
 // A Line says how one part is.
 type Line struct {
-	Part string
-	Text Cell
+	Part string `json:"part"`
+	Text Cell   `json:"text"`
 }
 
 // Summarize looks at everything.

@@ -27,6 +27,9 @@ type Cell struct {
 	Mood Mood
 }
 
+// MarshalText says what is in the cell: programs see no colours.
+func (c Cell) MarshalText() ([]byte, error) { return []byte(c.Text), nil }
+
 // Column is a column of a Table.
 type Column struct {
 	Name string
