@@ -61,7 +61,7 @@ func markUninstalled(ctx context.Context, c client.Client, log *slog.Logger) err
 				return fmt.Errorf("%d Services were marked, not all: %w", marked, err)
 			}
 			if err := c.Status().Patch(ctx, s, client.RawPatch(types.StrategicMergePatchType, patch)); client.IgnoreNotFound(err) != nil {
-				failed = fmt.Errorf("Service %s/%s: %w", s.Namespace, s.Name, err)
+				failed = fmt.Errorf("marking Service %s/%s: %w", s.Namespace, s.Name, err)
 				continue
 			}
 			marked++
