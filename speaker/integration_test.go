@@ -595,7 +595,7 @@ func TestObserve(t *testing.T) {
 	r.node(2)
 	r.eventually("ready", 20*time.Second, r.allReady)
 	r.service("web", "192.0.2.1")
-	r.eventually("it says what it would do", 5*time.Second, func() bool { return watcher.logs.count("would announce") == 1 })
+	r.eventually("it says what it would do", 20*time.Second, func() bool { return watcher.logs.count("would announce") == 1 })
 	time.Sleep(2 * time.Second)
 	if watcher.applied > 0 || r.said("web") != "" {
 		t.Errorf("applied %d times, and says %q", watcher.applied, r.said("web"))

@@ -50,6 +50,7 @@ type loop struct {
 	// followSecrets has the Secrets of these names followed, and no others.
 	followSecrets func(names map[string]bool)
 	heralds       int    // how many speakers write conditions
+	observed      int    // how many addresses it has said it would announce, where it does no more than observe
 	hint          string // what was last told to be missing to gossip
 	counted       uint64 // decisions when addresses were last counted by reason
 	countedAt     time.Time
@@ -213,6 +214,7 @@ func (l *loop) act(ctx context.Context, now time.Time, state layer2.State, n new
 	}
 	if decided.settled {
 		l.tellMoves(now, decided.Moves)
+		l.tellObserved()
 	}
 	wakeAt = soonest(l.show(now, decided), routeAt)
 	return soonest(soonest(wakeAt, l.speech.waiting()), decided.wakeAt)

@@ -15,6 +15,14 @@ import (
 	"github.com/clarion-lb/clarion/speaker/ownership"
 )
 
+// tellObserved tells how many addresses this node would announce, those included that there were when it started.
+func (l *loop) tellObserved() {
+	if n := l.decider.machine.OwnedCount(); l.Observe && n != l.observed {
+		l.observed = n
+		l.Log.Info("would announce, if it did more than observe", "node", l.NodeName, "addresses", n)
+	}
+}
+
 // tellMoves tells what this node has taken, as events and in the metrics.
 func (l *loop) tellMoves(now time.Time, moves []ownership.Move) {
 	var mine []ownership.Move
@@ -27,13 +35,10 @@ func (l *loop) tellMoves(now time.Time, moves []ownership.Move) {
 	if len(mine) == 0 {
 		return
 	}
-	if !l.Observe {
-		l.Log.Info("took addresses", "node", l.NodeName, "addresses", len(mine), "reason", movesInWords(mine))
-	}
 	if l.Observe {
-		l.Log.Info("would announce, if it did more than observe", "node", l.NodeName, "addresses", len(mine))
-		return
+		return // see tellObserved
 	}
+	l.Log.Info("took addresses", "node", l.NodeName, "addresses", len(mine), "reason", movesInWords(mine))
 	if len(mine) >= manyMoves {
 		own := corev1.ObjectReference{APIVersion: v1beta1.GroupVersion.String(), Kind: "Speaker", Name: l.NodeName}
 		l.crier.cry(corev1.EventTypeNormal, own, v1beta1.ReasonMoved, manyInWords(mine, l.NodeName))

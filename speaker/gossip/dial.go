@@ -78,10 +78,7 @@ func (s *session) dial(now time.Time, urgent bool) {
 func (s *session) ping(p Peer, after time.Duration) {
 	addr := net.UDPAddrFromAddrPort(netip.AddrPortFrom(p.Addr, s.desired.Listen.Port()))
 	s.helper(func() dialResult {
-		select {
-		case <-time.After(after):
-		case <-s.done:
-		}
+		time.Sleep(after)
 		_, err := s.list.Ping(p.Node, addr)
 		return dialResult{peer: p, answered: err == nil}
 	})
