@@ -80,7 +80,8 @@ func (a *Allocator) recount(n num, to *pool) {
 	}
 	if s := a.sites[n]; s != nil {
 		a.ungroup(s)
-		a.remake(n)
+		is, _ := a.remake(n)
+		a.joinable(is) // for those who may share addresses of this pool
 	}
 	a.bury(from)
 }

@@ -746,6 +746,13 @@ var stories = map[string][]step{
 		assigns("s3", "1.2.3.0", shares("k"), ports(444)),
 		assigns("s2", "1.2.5.0", fromPool("a")),
 	},
+	"who waits to share an address is served when that counts in the pool where they may": {
+		edit(auto("a", "1.2.3.0/24")),
+		assigns("s1", "1.2.3.0", ports(80), fromPool("a")),
+		edit(auto("a", "1.2.5.0/24"), auto("b", "1.2.3.0/24")),
+		assigns("s2", "AddressInUse", wants("1.2.3.0"), shares("k"), ports(443)),
+		assigns("s1", "1.2.3.0", shares("k"), fromPool("b")).then("s2: 1.2.3.0"),
+	},
 	"a hand-edited status of our own Service does not count": {
 		edit(auto("lab", "1.2.3.0/24")),
 		assigns("s1", "1.2.3.0"),
