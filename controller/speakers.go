@@ -11,6 +11,7 @@ import (
 	"golang.org/x/time/rate"
 	corev1 "k8s.io/api/core/v1"
 	apierrors "k8s.io/apimachinery/pkg/api/errors"
+	"k8s.io/apimachinery/pkg/api/meta"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/apimachinery/pkg/labels"
 	"k8s.io/apimachinery/pkg/types"
@@ -168,6 +169,7 @@ func (t *term) followSpeakers(ctx context.Context) {
 				wakeAt = sooner(wakeAt, t.o.Now().Add(longestWait))
 			}
 		}
+		t.speakerless.Store(j.never)
 		if was := t.speechless.Swap(j.none); j.none && !was {
 			t.log.Warn("no speaker lives: nothing is announced", "reason", clarion.ReasonNoLiveSpeaker)
 			t.hushAll(ctx)
@@ -229,6 +231,9 @@ func (t *term) hush(ctx context.Context, k ipam.Key) error {
 	if !t.speechless.Load() || sideOf(&s, t.o.Classes) != ours || s.DeletionTimestamp != nil ||
 		len(s.Status.LoadBalancer.Ingress) == 0 || !marked(&s) || statusOf(&s).Pools == nil {
 		return nil
+	}
+	if t.speakerless.Load() && meta.FindStatusCondition(s.Status.Conditions, string(clarion.ConditionAnnounced)) == nil {
+		return nil // nobody has ever said that it is announced
 	}
 	w := newWrite(&s)
 	if !w.condition(&s, metav1.Condition{Type: string(clarion.ConditionAnnounced), Status: metav1.ConditionUnknown, Reason: string(clarion.ReasonNoLiveSpeaker),

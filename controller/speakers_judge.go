@@ -51,8 +51,8 @@ type speakersSeen struct {
 type livenessVerdict struct {
 	// lost are the speakers to be said to be lost, in order, with why.
 	lost []lostSpeaker
-	// none is whether no speaker lives.
-	none bool
+	// none is whether no speaker lives, and never whether there is no sign that there ever was one.
+	none, never bool
 	// wakeAt is when to judge again although nothing has changed; zero for never.
 	wakeAt time.Time
 }
@@ -132,7 +132,7 @@ func (l *liveness) judge(now time.Time, in speakersSeen) (out livenessVerdict) {
 			return !slices.ContainsFunc(there, func(s *clarion.Speaker) bool { return s.Name == name })
 		})
 	}
-	out.none = alive == 0
+	out.none, out.never = alive == 0, len(there) == 0
 	if due := l.begin.Add(lostAfter); out.none && len(there) == 0 && now.Before(due) {
 		// They may only be about to start.
 		out.none, out.wakeAt = false, sooner(out.wakeAt, due)

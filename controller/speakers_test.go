@@ -234,3 +234,40 @@ func TestWithoutASpeakerEachServiceSaysSo(t *testing.T) {
 		return "a new Service says " + said, said == ""
 	})
 }
+
+// Where there is no sign that there ever was a speaker, Services are not written to only to say so; those that somebody has said to
+// be announced are.
+func TestWhereThereNeverWasASpeakerNothingIsSaid(t *testing.T) {
+	w := &speakerWorld{world: newWorld(t), ahead: &lockedDuration{make(chan time.Duration, 1)}}
+	w.ahead.ns <- 0
+	w.options.LeaderElect = false
+	w.options.Now = func() time.Time {
+		d := <-w.ahead.ns
+		w.ahead.ns <- d
+		return time.Now().Add(d)
+	}
+	w.must(w.Create(w.ctx, &corev1.Node{ObjectMeta: metav1.ObjectMeta{Name: "only"}}))
+	w.pool("lab", "192.0.2.0/24")
+	w.start()
+	w.service("quiet")
+	w.service("said")
+	for _, name := range []string{"quiet", "said"} {
+		w.eventually(func() (string, bool) {
+			return name + " has no address", len(w.get(name).Status.LoadBalancer.Ingress) == 1
+		})
+	}
+	quiet := w.get("quiet").ResourceVersion
+	said := w.get("said")
+	said.Status.Conditions = append(said.Status.Conditions, metav1.Condition{Type: string(clarion.ConditionAnnounced), Status: metav1.ConditionTrue,
+		Reason: string(clarion.ReasonAnnounced), LastTransitionTime: metav1.Now()})
+	w.must(w.Status().Update(w.ctx, said))
+	w.wait(2 * lostAfter)
+	w.setNode("only", corev1.ConditionTrue)
+	w.eventually(func() (string, bool) {
+		got := w.announced("said")
+		return "it says " + got, got == "Unknown NoLiveSpeaker"
+	})
+	if got := w.get("quiet").ResourceVersion; got != quiet {
+		t.Errorf("a Service that nobody has said to be announced was written to: %+v", w.get("quiet").Status.Conditions)
+	}
+}

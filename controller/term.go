@@ -42,6 +42,7 @@ type term struct {
 	speakersSet chan struct{}
 	speakerPods *podWatch   // nil where speakers are not known to run in Pods
 	speechless  atomic.Bool // no speaker lives
+	speakerless atomic.Bool // no Speaker object says that there ever was one
 	hushLimit   *rate.Limiter
 	// restSet holds one: the next address to have rested is another.
 	restSet chan struct{}

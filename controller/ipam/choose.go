@@ -90,18 +90,19 @@ func (a *Allocator) choose(r Request, h id) choice {
 // fillNamed grants the addresses of the missing families that the Service names: all of them or none; for PreferDualStack
 // also one, if that costs no address that it has.
 func (s *search) fillNamed(wanted, missing []Family) choice {
-	var left []Verdict
-	var causes []Cause
-	for _, f := range missing {
-		v, why := s.named(f)
-		if v == nil {
-			continue
+	had := slices.Clip(s.grants)
+	left, causes := s.tryNamed(missing)
+	if s.r.Policy == PreferDualStack && len(missing) == 2 && len(left) == 1 && s.loses {
+		// The first family may have used up the quota that the second had: the other way round.
+		first := *s
+		s.grants, s.loses = had, false
+		other, why := s.tryNamed([]Family{missing[1], missing[0]})
+		if len(other) > 0 && s.loses {
+			s.grants, s.loses = first.grants, true
+		} else {
+			left = other
 		}
-		left, causes = append(left, *v), append(causes, why...)
-		s.loses = s.loses || s.shows(f)
-		if s.r.Policy != PreferDualStack {
-			break
-		}
+		causes = append(causes, why...)
 	}
 	var texts []string
 	var story []Verdict
@@ -120,6 +121,23 @@ func (s *search) fillNamed(wanted, missing []Family) choice {
 		text: joinClauses(s.lostText(), text)}
 	s.tolerate(&c)
 	return c
+}
+
+// tryNamed grants the addresses of families that the Service names, one after the other, and tells of each that it can't have. s.loses
+// is set where the Service has another address of such a family.
+func (s *search) tryNamed(families []Family) (left []Verdict, causes []Cause) {
+	for _, f := range families {
+		v, why := s.named(f)
+		if v == nil {
+			continue
+		}
+		left, causes = append(left, *v), append(causes, why...)
+		s.loses = s.loses || s.shows(f)
+		if s.r.Policy != PreferDualStack {
+			break
+		}
+	}
+	return left, causes
 }
 
 func (c choice) withStory(story []Verdict) choice {

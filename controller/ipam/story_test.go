@@ -753,6 +753,12 @@ var stories = map[string][]step{
 		assigns("s2", "AddressInUse", wants("1.2.3.0"), shares("k"), ports(443)),
 		assigns("s1", "1.2.3.0", shares("k"), fromPool("b")).then("s2: 1.2.3.0"),
 	},
+	"of two addresses that are asked for, with quota for one, it gets the one of the family that it has": {
+		edit(auto("lab", "1.2.3.0/30 fd00::/126", quota(1))),
+		assigns("s1", "fd00::", v6),
+		assigns("s1", "fd00::1", prefer, wants("1.2.3.2 fd00::1")),
+		message("s1", "fd00::1 from pool lab; 1.2.3.2 is asked for, but pool lab: namespace default has all that its quota allows (1)"),
+	},
 	"a hand-edited status of our own Service does not count": {
 		edit(auto("lab", "1.2.3.0/24")),
 		assigns("s1", "1.2.3.0"),

@@ -537,14 +537,25 @@ func (w *twin) decide(r Request) (target []hold, reason clarion.Reason) {
 			target = append(target, hold{addr: a, pool: o.Name})
 			return ""
 		}
-		var first clarion.Reason
-		for _, f := range missing {
-			a := r.Addresses[slices.IndexFunc(r.Addresses, func(a netip.Addr) bool { return FamilyOf(a) == f })]
-			reason := why(a)
-			first = cmp.Or(first, reason)
-			if reason != "" && (r.Policy != PreferDualStack || w.shows(r, f)) {
-				return nil, first
+		had := slices.Clip(target)
+		try := func(families []Family) (first clarion.Reason, left int, loses bool) {
+			target = had
+			for _, f := range families {
+				a := r.Addresses[slices.IndexFunc(r.Addresses, func(a netip.Addr) bool { return FamilyOf(a) == f })]
+				if reason := why(a); reason != "" {
+					first, left, loses = cmp.Or(first, reason), left+1, loses || r.Policy != PreferDualStack || w.shows(r, f)
+				}
 			}
+			return first, left, loses
+		}
+		first, left, loses := try(missing)
+		if r.Policy == PreferDualStack && left == 1 && loses && len(missing) == 2 {
+			if other, _, losesToo := try([]Family{missing[1], missing[0]}); !losesToo {
+				first, loses = other, false
+			}
+		}
+		if loses {
+			return nil, first
 		}
 		if first != "" && len(target) == 0 {
 			return nil, first
