@@ -248,10 +248,7 @@ func (t *term) hush(ctx context.Context, k ipam.Key) error {
 		return err
 	}
 	defer cancel()
-	written := &corev1.Service{}
-	written.Namespace, written.Name = s.Namespace, s.Name
-	err = t.client.Status().Patch(ctx, written, client.RawPatch(types.StrategicMergePatchType, w.body()))
-	countWrite("service", err)
+	_, err = t.send(ctx, &s, w)
 	if apierrors.IsNotFound(err) {
 		return nil
 	}

@@ -14,7 +14,7 @@ import (
 	clarion "github.com/clarion-lb/clarion/api/v1beta1"
 )
 
-// Which speakers live is livenessVerdict from what is written anyway: no speaker writes only to say that it lives. Best are the
+// Which speakers live is judged from what is written anyway: no speaker writes only to say that it lives. Best are the
 // other speakers, who hear each other all the time and tell in their Speaker objects whom they have missed for long. Where there is no other who could
 // tell, it is the Node (its kubelet has not been heard) and the Pod (there is none that is ready).
 

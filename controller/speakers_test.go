@@ -126,6 +126,20 @@ type speakerWorld struct {
 
 type lockedDuration struct{ ns chan time.Duration }
 
+// newSpeakerWorld has a Node and a controller that is to be started, whose clock wait puts ahead.
+func newSpeakerWorld(t *testing.T) *speakerWorld {
+	w := &speakerWorld{world: newWorld(t), ahead: &lockedDuration{make(chan time.Duration, 1)}}
+	w.ahead.ns <- 0
+	w.options.LeaderElect = false
+	w.options.Now = func() time.Time {
+		d := <-w.ahead.ns
+		w.ahead.ns <- d
+		return time.Now().Add(d)
+	}
+	w.must(w.Create(w.ctx, &corev1.Node{ObjectMeta: metav1.ObjectMeta{Name: "only"}}))
+	return w
+}
+
 func (w *speakerWorld) wait(d time.Duration) {
 	w.ahead.ns <- <-w.ahead.ns + d
 }
@@ -158,15 +172,7 @@ func (w *speakerWorld) announced(name string) string {
 // When the last speaker is lost every Service says so, by one write each, and nothing more is written; the word is the
 // speakers' again as soon as one lives.
 func TestWithoutASpeakerEachServiceSaysSo(t *testing.T) {
-	w := &speakerWorld{world: newWorld(t), ahead: &lockedDuration{make(chan time.Duration, 1)}}
-	w.ahead.ns <- 0
-	w.options.LeaderElect = false
-	w.options.Now = func() time.Time {
-		d := <-w.ahead.ns
-		w.ahead.ns <- d
-		return time.Now().Add(d)
-	}
-	w.must(w.Create(w.ctx, &corev1.Node{ObjectMeta: metav1.ObjectMeta{Name: "only"}}))
+	w := newSpeakerWorld(t)
 	w.must(w.Create(w.ctx, &clarion.Speaker{ObjectMeta: metav1.ObjectMeta{Name: "only"}}))
 	w.setNode("only", corev1.ConditionTrue)
 	w.setSpeaker("only", 1)
@@ -238,15 +244,7 @@ func TestWithoutASpeakerEachServiceSaysSo(t *testing.T) {
 // Where there is no sign that there ever was a speaker, Services are not written to only to say so; those that somebody has said to
 // be announced are.
 func TestWhereThereNeverWasASpeakerNothingIsSaid(t *testing.T) {
-	w := &speakerWorld{world: newWorld(t), ahead: &lockedDuration{make(chan time.Duration, 1)}}
-	w.ahead.ns <- 0
-	w.options.LeaderElect = false
-	w.options.Now = func() time.Time {
-		d := <-w.ahead.ns
-		w.ahead.ns <- d
-		return time.Now().Add(d)
-	}
-	w.must(w.Create(w.ctx, &corev1.Node{ObjectMeta: metav1.ObjectMeta{Name: "only"}}))
+	w := newSpeakerWorld(t)
 	w.pool("lab", "192.0.2.0/24")
 	w.start()
 	w.service("quiet")

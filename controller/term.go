@@ -472,6 +472,15 @@ func (t *term) toWrite(ctx context.Context) (context.Context, context.CancelFunc
 	return ctx, cancel, nil
 }
 
+// send patches a Service's status, and returns what it is then.
+func (t *term) send(ctx context.Context, s *corev1.Service, w *write) (written *corev1.Service, err error) {
+	written = &corev1.Service{}
+	written.Namespace, written.Name = s.Namespace, s.Name
+	err = t.client.Status().Patch(ctx, written, client.RawPatch(types.StrategicMergePatchType, w.body()))
+	countWrite("service", err)
+	return written, err
+}
+
 // write sends a patch, and tells the ledger.
 func (t *term) write(ctx context.Context, s *corev1.Service, w *write, d *ipam.Decision) error {
 	ctx, cancel, err := t.toWrite(ctx)
@@ -479,10 +488,7 @@ func (t *term) write(ctx context.Context, s *corev1.Service, w *write, d *ipam.D
 		return err
 	}
 	defer cancel()
-	written := &corev1.Service{}
-	written.Namespace, written.Name = s.Namespace, s.Name
-	err = t.client.Status().Patch(ctx, written, client.RawPatch(types.StrategicMergePatchType, w.body()))
-	countWrite("service", err)
+	written, err := t.send(ctx, s, w)
 	t.answered(s, err)
 	switch {
 	case err == nil:

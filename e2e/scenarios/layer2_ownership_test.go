@@ -29,22 +29,7 @@ func TestLayer2Ownership(t *testing.T) {
 	s.must(stage.Run(s.ctx, l, func(line string) { t.Log(line) }))
 	s.must(stage.Announce(s.ctx, l))
 	s.must(stage.Serve(s.ctx, l, stage.Web{Name: "web", On: []string{"node1"}, NoService: true}))
-	client, err := l.Clientset()
-	s.must(err)
-	const services = 18
-	for i := range services {
-		_, err := client.CoreV1().Services("default").Create(s.ctx, threeHundred(i), metav1.CreateOptions{})
-		s.must(err)
-	}
-	s.kubectl("wait", "--for=condition=clarion.dev/Announced", "services", "--all", "--timeout=60s", "--field-selector=spec.type=LoadBalancer")
-	var all []netip.Addr
-	list, err := client.CoreV1().Services("default").List(s.ctx, metav1.ListOptions{})
-	s.must(err)
-	for _, svc := range list.Items {
-		for _, ingress := range svc.Status.LoadBalancer.Ingress {
-			all = append(all, netip.MustParseAddr(ingress.IP))
-		}
-	}
+	all := s.announced(18)
 	s.sameOwners(all, s.owners(all)) // and one each
 
 	for _, family := range []string{"IPv4", "IPv6"} {
@@ -228,6 +213,26 @@ func TestLayer2Ownership(t *testing.T) {
 // openAtTheFlip is how many of a watch's connections may be open when an address moves: one each 10 ms lives for about as
 // long.
 const openAtTheFlip = 3
+
+// announced makes Services of both families in turn, and returns their addresses when all are announced.
+func (s *story) announced(services int) (all []netip.Addr) {
+	s.Helper()
+	client, err := s.lab.Clientset()
+	s.must(err)
+	for i := range services {
+		_, err := client.CoreV1().Services("default").Create(s.ctx, threeHundred(i), metav1.CreateOptions{})
+		s.must(err)
+	}
+	s.kubectl("wait", "--for=condition=clarion.dev/Announced", "services", "--all", "--timeout=60s", "--field-selector=spec.type=LoadBalancer")
+	list, err := client.CoreV1().Services("default").List(s.ctx, metav1.ListOptions{})
+	s.must(err)
+	for _, svc := range list.Items {
+		for _, ingress := range svc.Status.LoadBalancer.Ingress {
+			all = append(all, netip.MustParseAddr(ingress.IP))
+		}
+	}
+	return all
+}
 
 // owners are the nodes that answer for addresses, by what is seen on the wire; each must have one.
 func (s *story) owners(addresses []netip.Addr) map[netip.Addr]string {

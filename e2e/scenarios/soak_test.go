@@ -10,8 +10,6 @@ import (
 	"testing"
 	"time"
 
-	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
-
 	"github.com/clarion-lb/clarion/api/v1beta1"
 	"github.com/clarion-lb/clarion/e2e/lab"
 	"github.com/clarion-lb/clarion/e2e/stage"
@@ -35,21 +33,7 @@ func TestSoak(t *testing.T) {
 	s.must(stage.Run(s.ctx, l, func(line string) { t.Log(line) }))
 	s.must(stage.Announce(s.ctx, l))
 	s.must(stage.Serve(s.ctx, l, stage.Web{Name: "web", On: []string{"node1"}, NoService: true}))
-	client, err := l.Clientset()
-	s.must(err)
-	for i := range 30 {
-		_, err := client.CoreV1().Services("default").Create(s.ctx, threeHundred(i), metav1.CreateOptions{})
-		s.must(err)
-	}
-	s.kubectl("wait", "--for=condition=clarion.dev/Announced", "services", "--all", "--timeout=60s", "--field-selector=spec.type=LoadBalancer")
-	var all []netip.Addr
-	list, err := client.CoreV1().Services("default").List(s.ctx, metav1.ListOptions{})
-	s.must(err)
-	for _, svc := range list.Items {
-		for _, ingress := range svc.Status.LoadBalancer.Ingress {
-			all = append(all, netip.MustParseAddr(ingress.IP))
-		}
-	}
+	all := s.announced(30)
 	first := s.owners(all)
 
 	part := func(name string, tell func(*story)) {
