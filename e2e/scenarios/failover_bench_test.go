@@ -18,6 +18,7 @@ import (
 
 	"github.com/clarion-lb/clarion/e2e/lab"
 	"github.com/clarion-lb/clarion/e2e/stage"
+	"github.com/clarion-lb/clarion/speaker/detection"
 )
 
 // cutsVariable says how often BenchmarkFailover cuts a node, 20 by default.
@@ -44,13 +45,15 @@ func BenchmarkFailover(b *testing.B) {
 // tellAbove is the gap from which on a cut's story is told.
 const tellAbove = 500 * time.Millisecond
 
-// tellCut tells, beside the benchmark's result, what the speakers said around a cut: who thought what of whom, and who took what.
-func tellCut(b *testing.B, l *lab.Lab, cut time.Time) {
+// tellCut tells, beside the benchmark's result, what the speakers said around a cut: how late they agreed on it, who thought what of whom,
+// and who took what.
+func tellCut(b *testing.B, l *lab.Lab, victim string, cut time.Time) {
 	type line struct {
 		at   time.Duration
 		text string
 	}
 	var story []line
+	var verdicts []time.Duration
 	files, err := l.LogFiles()
 	if err != nil {
 		b.Log(err)
@@ -76,9 +79,18 @@ func tellCut(b *testing.B, l *lab.Lab, cut time.Time) {
 			if json.Unmarshal([]byte(one), &said) != nil || said.Time.Before(cut.Add(-2*time.Second)) || said.Msg == "memberlist" {
 				continue
 			}
+			if said.Peer == victim && said.State == detection.Dead.String() && said.Time.After(cut) {
+				verdicts = append(verdicts, said.Time.Sub(cut))
+			}
 			story = append(story, line{said.Time.Sub(cut), fmt.Sprintf("%s: %s %s %s %s %s %d %s", node, said.Msg, said.Peer, said.State, said.Interface,
 				said.Family, said.Addresses, said.Reason)})
 		}
+	}
+	if len(verdicts) > 0 {
+		fmt.Fprintf(os.Stderr, "%d speakers found %s dead, from %v to %v after the cut\n", len(verdicts), victim,
+			slices.Min(verdicts).Round(time.Millisecond), slices.Max(verdicts).Round(time.Millisecond))
+	} else {
+		fmt.Fprintf(os.Stderr, "no speaker found %s dead\n", victim)
 	}
 	slices.SortStableFunc(story, func(a, b line) int { return cmp.Compare(a.at, b.at) })
 	for _, s := range story {
@@ -120,31 +132,22 @@ func benchmarkFailover(b *testing.B, nodes, cuts int) {
 		}
 	}
 
-	var gaps, outages []time.Duration
+	table := newTable(b, l, all)
+	var gaps, outages, longests []time.Duration
 	b.ResetTimer()
 	for i := range cuts {
 		victim := l.Nodes()[1+i%(nodes-1)]
 		// Up to eight of its addresses are watched: a client that starves sees gaps that are its own.
-		var owned []netip.Addr
-		deadline := time.Now().Add(30 * time.Second)
-		for len(owned) == 0 && time.Now().Before(deadline) {
-			for _, a := range all {
-				if len(owned) == 8 {
-					break
-				}
-				if answer, err := l.WhoAnswers(ctx, a); err == nil && answer.Node != nil && answer.Node.Name == victim.Name {
-					owned = append(owned, a)
-				}
-			}
-		}
-		if len(owned) == 0 {
-			b.Fatalf("%s owns none of %d addresses", victim.Name, len(all))
-		}
+		owned := table.ownedBy(victim, 8)
 		watch := stage.StartWatch(ctx, l, owned...)
-		time.Sleep(500 * time.Millisecond)
+		time.Sleep(300 * time.Millisecond)
+		late := watchLateness()
 		cut := time.Now()
 		must(victim.Cut())
-		time.Sleep(4 * time.Second)
+		time.Sleep(time.Second)
+		table.answeredByOthers(victim, owned)
+		time.Sleep(500 * time.Millisecond) // what was taken must stay taken
+		stalled := late()
 		seen, err := watch.Stop()
 		must(err)
 		longest := time.Duration(0)
@@ -157,11 +160,14 @@ func benchmarkFailover(b *testing.B, nodes, cuts int) {
 					s.Longest.Round(time.Millisecond), s.Pause.Round(time.Millisecond))
 			}
 		}
+		longests = append(longests, longest)
 		if longest > tellAbove {
-			tellCut(b, l, cut)
+			fmt.Fprintf(os.Stderr, "cut %d: %v; a timer of the benchmark itself was late by %v, load %s\n", i+1, longest.Round(time.Millisecond), stalled.Round(time.Millisecond), load())
+			tellCut(b, l, victim.Name, cut)
 		}
 		must(victim.Heal())
-		time.Sleep(4 * time.Second) // it joins again and takes its share
+		agreed(b, l)
+		table.hasShare(victim)
 	}
 	b.StopTimer()
 	quantileOf := func(of []time.Duration, q float64) float64 {
@@ -178,4 +184,9 @@ func benchmarkFailover(b *testing.B, nodes, cuts int) {
 	// Without what failed apart from the outage: on a busy machine a client's attempt may time out by itself.
 	b.ReportMetric(quantileOf(outages, 0.5), "median-outage-ms")
 	b.ReportMetric(quantileOf(outages, 0.99), "p99-outage-ms")
+	// Of the addresses lost in one cut, the one that had to wait the longest.
+	b.ReportMetric(quantileOf(longests, 0.5), "median-worst-ms")
+	b.ReportMetric(quantileOf(longests, 0.99), "p99-worst-ms")
+	b.ReportMetric(float64(over(longests, tellAbove)), "cuts-over-500ms")
+	b.ReportMetric(b.Elapsed().Seconds()/float64(cuts), "s/cut")
 }

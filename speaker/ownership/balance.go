@@ -59,8 +59,8 @@ func (m *Machine) balanceGroup(g *group) (again time.Duration) {
 		}
 	}
 	for _, to := range slots {
-		since := max(g.candidate(to).since, to.hereSince)
-		if due := since + soonest; due > m.at {
+		since, proven := max(g.candidate(to).since, to.hereSince), m.provenAt(to)
+		if due := max(since+soonest, proven); due > m.at {
 			again = min(again, due)
 			continue
 		}

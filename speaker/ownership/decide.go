@@ -429,9 +429,13 @@ func (m *Machine) heir(u *unit, dead claimant) *node {
 			return n
 		}
 	}
+	may := func(c *candidate) bool { return m.expectable(c) && !slices.Contains(u.passed, c.node) }
+	load, total := func(n *node) int { return u.group.loads[n] }, func(n *node) int { return n.load }
 	choose := func() *node {
-		return u.choose(func(c *candidate) bool { return m.expectable(c) && !slices.Contains(u.passed, c.node) },
-			func(n *node) int { return u.group.loads[n] }, func(n *node) int { return n.load })
+		if dead.node == nil && u.term == 0 {
+			return u.choose(may, load, total) // of what nobody had nobody doubts anything
+		}
+		return m.chooseProven(u, may, load, total)
 	}
 	n := choose()
 	if n == nil && len(u.passed) > 0 {

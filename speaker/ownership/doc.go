@@ -69,7 +69,8 @@
 //
 // Each unit has two. Nobody names them: they follow from the claims, which all know, by the same rule as above, as if the owner's units were
 // given out one by one; so the message that tells them has no size at all. They are worked out when a group has been
-// calm for 300 ms, and kept: when nodes are lost one upon the other, all act on what all thought while it was calm. The first one
+// calm for 300 ms, among those that have been back for 2 s if there are any, because who has only just come back hesitates (see below);
+// and kept: when nodes are lost one upon the other, all act on what all thought while it was calm. The first one
 // listens for the unit beforehand ([Machine.Standby]), so that it knows who asks. A dead node's units
 // are claimed by their first living deputies in the step in which these hear the verdict, without a look at the wire.
 // While a speaker is silent, the first deputy answers with the owner's MAC; after 30 s it looks on the wire whether the
@@ -80,7 +81,8 @@
 // The owner offers, the successor claims and announces, the owner hears the claim and falls silent, the successor announces once more.
 // At every moment one of them answers. It is done for all units at once when the node leaves or may no longer answer for them, or
 // when its own rank has got worse than others'; 8 at a time, and only when nothing has changed for 100 ms, when others have become better
-// placed (failback): by rank or weight, or because the load of the best placed differs by more than one.
+// placed (failback): by rank or weight, or because the load of the best placed differs by more than one. Who has just come back is given
+// nothing in this way for 2 s, whatever the policy.
 // A node that may not answer any longer and finds nobody to take over goes on for 2 s.
 //
 // # Starting, pausing, suspecting
@@ -116,6 +118,7 @@
 //	splits heal within a second          TestAfterASplitHealsThereIsOneOwnerWithinASecond
 //	who was cut off wins nothing by that TestWhoWasCutOffWinsNothingByComingBack
 //	and of the gossip alone do no harm   TestASplitOfTheGossipAloneMakesNoSecondOwner
+//	nor does that delay a take-over      TestWhoHasJustComeBackDelaysNoTakeover
 //	hand-overs always have an answerer   TestALeaveAlwaysHasAnAnswerer, TestALeaveWhoseSuccessorDiesIsPlannedAnew
 //	failback when its time has come      TestFailbackComesAfterItsTimeAndMakesEven
 //	two claims, one exchange             TestTwoClaimsAreResolvedInOneExchange

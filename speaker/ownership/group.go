@@ -20,6 +20,7 @@ type group struct {
 	stale     bool
 	changedAt time.Duration // the last change since they were
 	staleFrom time.Duration // the first
+	provenAt  time.Duration // when one that was not proven then will be
 }
 
 // A candidate is a [Candidate] as a machine keeps it.
@@ -136,7 +137,7 @@ func (m *Machine) group(s Segment, candidates []Candidate, before *group) *group
 	if g := m.groups[string(key)]; g != nil {
 		return g
 	}
-	g := &group{key: string(key), segment: s, units: map[*unit]struct{}{}, loads: map[*node]int{}}
+	g := &group{key: string(key), segment: s, units: map[*unit]struct{}{}, loads: map[*node]int{}, provenAt: always}
 	for _, c := range candidates {
 		n := candidate{node: m.node(c.Node), rank: c.Rank, weight: c.Weight, dead: c.Dead, since: m.at}
 		if p := before.candidate(n.node); p != nil && p.rank == n.rank && p.weight == n.weight && p.dead == n.dead {
@@ -168,6 +169,30 @@ func (m *Machine) usable(c *candidate) bool {
 		return m.able() // of a dead link of its own it is suspicious: see isolated
 	}
 	return !c.dead && c.mode == here && !c.member.Leaving
+}
+
+// provenFor is for how long a node must have been back until it is relied on before all others are: until then it may doubt what it knows,
+// and hesitates.
+const provenFor = 2 * isolatedFor
+
+// provenAt returns from when on n can be relied on. It counts for itself from when it heard the others again, and they from when they heard
+// it: the same moment, nearly.
+func (m *Machine) provenAt(n *node) time.Duration {
+	if n == m.self {
+		return max(m.hearsSince, m.wellSince) + provenFor
+	}
+	return n.backSince + provenFor
+}
+
+func (m *Machine) proven(n *node) bool { return m.at >= m.provenAt(n) }
+
+// chooseProven is choose among those that can be relied on, or among all if none can.
+func (m *Machine) chooseProven(u *unit, may func(*candidate) bool, load, total func(*node) int) *node {
+	n := u.choose(func(c *candidate) bool { return m.proven(c.node) && may(c) }, load, total)
+	if n == nil {
+		n = u.choose(may, load, total)
+	}
+	return n
 }
 
 // choose returns the best placed of the candidates of u that may be chosen, among them that with the least load, nil for none.
@@ -217,18 +242,27 @@ func (m *Machine) deputize(g *group) {
 	units := slices.Collect(maps.Keys(g.units))
 	slices.SortFunc(units, func(a, b *unit) int { return a.Compare(b.Unit) })
 	none := func(*node) int { return 0 }
+	g.provenAt = always
+	for i := range g.candidates {
+		if at := m.provenAt(g.candidates[i].node); at > m.at {
+			g.provenAt = min(g.provenAt, at)
+		}
+	}
+	if g.provenAt < always {
+		m.timers.push(timer{at: g.provenAt, g: g})
+	}
 	for _, u := range units {
 		owner := u.owner
 		u.deputies = [2]*node{}
 		first := of(role{owner: owner})
-		u.deputies[0] = u.choose(func(c *candidate) bool { return c.node != owner && m.usable(c) },
+		u.deputies[0] = m.chooseProven(u, func(c *candidate) bool { return c.node != owner && m.usable(c) },
 			func(n *node) int { return g.loads[n] + first[n] }, none)
 		if u.deputies[0] == nil {
 			continue
 		}
 		first[u.deputies[0]]++
 		second := of(role{owner, u.deputies[0]})
-		u.deputies[1] = u.choose(func(c *candidate) bool { return c.node != owner && c.node != u.deputies[0] && m.usable(c) },
+		u.deputies[1] = m.chooseProven(u, func(c *candidate) bool { return c.node != owner && c.node != u.deputies[0] && m.usable(c) },
 			func(n *node) int { return g.loads[n] + first[n] + second[n] }, none)
 		if u.deputies[1] != nil {
 			second[u.deputies[1]]++
@@ -236,15 +270,23 @@ func (m *Machine) deputize(g *group) {
 	}
 }
 
-// deputy returns the first deputy of u that can act and is not one of those given; nil when there is none.
+// deputy returns the first deputy of u that can act and is not one of those given, one that can be relied on if there is; nil when there
+// is none.
 func (m *Machine) deputy(u *unit, not ...*node) *node {
+	var first *node
 	for _, n := range u.deputies {
 		if n == nil || slices.Contains(not, n) {
 			continue
 		}
-		if c := u.group.candidate(n); c != nil && c.node == n && m.usable(c) {
+		if c := u.group.candidate(n); c == nil || !m.usable(c) {
+			continue
+		}
+		if m.proven(n) {
 			return n
 		}
+		if first == nil {
+			first = n
+		}
 	}
-	return nil
+	return first
 }

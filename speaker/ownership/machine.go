@@ -228,6 +228,10 @@ func (m *Machine) due() {
 		case t.g != nil:
 			if m.groups[t.g.key] == t.g {
 				m.unbalanced[t.g] = struct{}{}
+				if m.at >= t.g.provenAt {
+					t.g.provenAt = always
+					m.unbalance(t.g)
+				}
 			}
 		case t.u.wakeAt == t.at:
 			t.u.wakeAt = always

@@ -592,3 +592,36 @@ func TestManyUnitsAreNoDifferent(t *testing.T) {
 		return w, ""
 	})
 }
+
+// A node that has only just come back doubts what it knows. While it does, others are heirs.
+func TestWhoHasJustComeBackDelaysNoTakeover(t *testing.T) {
+	each(t, 100, func(seed uint64) (*world, string) {
+		w := newWorld(seed, 3+int(seed%3), 16)
+		w.failback = Failback{Policy: Immediate}
+		for _, u := range w.units {
+			w.may[u] = w.everywhere()
+		}
+		w.startAll()
+		w.run(6 * time.Second)
+		if seed%2 == 0 { // its link was cut, or its power
+			sides := make([]int, len(w.hosts))
+			sides[1] = 1
+			w.split("segment", sides)
+			w.run(w.between(500*time.Millisecond, 5*time.Second))
+			w.heal()
+		} else {
+			w.hosts[1].cut()
+			w.run(w.between(500*time.Millisecond, 5*time.Second))
+			w.hosts[1].boot()
+		}
+		w.run(w.between(100*time.Millisecond, 6*time.Second))
+		w.beginWatch()
+		w.hosts[2].cut()
+		w.run(3 * time.Second)
+		if gap := w.endWatch(); gap > 450*time.Millisecond {
+			return w, sprint(w.worstOf, " was not answered for ", gap)
+		}
+		w.run(10 * time.Second)
+		return w, ""
+	})
+}

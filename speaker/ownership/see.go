@@ -83,6 +83,9 @@ func (m *Machine) seeMembers(members []Member) {
 			m.rename(member.Life)
 		}
 		m.judge(n)
+		if met {
+			n.backSince = m.at
+		}
 		if met && m.serving {
 			n.askedAll = never
 			m.askAll(n)
@@ -124,6 +127,9 @@ func (m *Machine) judge(n *node) {
 	n.assumed = assumed
 	if now == n.mode {
 		return
+	}
+	if n.mode == lost && n != m.self {
+		n.backSince = m.at
 	}
 	n.mode, n.modeSince, n.pruned = now, m.at, false
 	if now == here {

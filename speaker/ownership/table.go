@@ -16,6 +16,7 @@ type node struct {
 	mode        mode
 	modeSince   time.Duration
 	hereSince   time.Duration // since when it could be given units
+	backSince   time.Duration // since when it is not lost, or of another life: see proven
 
 	// What it claims, as known here, and how new that is.
 	version Version
@@ -160,7 +161,7 @@ func (m *Machine) lostTo(u *unit, n *node) bool {
 func (m *Machine) node(name string) *node {
 	n := m.nodes[name]
 	if n == nil {
-		n = &node{name: name, set: map[*unit]Claim{}, absentSince: never, asked: never, askedAll: never, modeSince: m.at, hereSince: m.at}
+		n = &node{name: name, set: map[*unit]Claim{}, absentSince: never, asked: never, askedAll: never, modeSince: m.at, hereSince: m.at, backSince: never}
 		m.nodes[name] = n
 	}
 	return n
