@@ -164,6 +164,10 @@ func (s *search) refuse(v Verdict, causes []Cause) choice {
 		if s.fit[i] == loses {
 			return true
 		}
+		if at := s.a.sites[it.addr]; len(causes) > 0 && at != nil && at.mates > 1 {
+			// Those who have it too may be what keeps it from counting where the Service wants it, or from being its.
+			c.causes = append(slices.Clip(c.causes), Cause{Kind: CauseAddress, Address: addrOf(it.addr), Holding: true})
+		}
 		if it.written {
 			written = append(written, g)
 		}

@@ -395,6 +395,7 @@ func (w *twin) assign(r Request) string {
 		w.release(r.Service)
 		if !w.adoptable(r.Status) {
 			w.foreign[r.Service] = r.Status.Addresses
+			w.tidy() // what rested there does so no more
 			return string(clarion.ReasonHeldByAnother)
 		}
 		w.adopt(r, false)
