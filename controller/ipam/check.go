@@ -251,6 +251,14 @@ func (a *Allocator) checkSite(n num, wrong func(string, ...any)) {
 			a.groups[s.in.key] != s.in || s.groups[s.in.key] != s.mates {
 			wrong("%s is in group %v, which does not have it", addrOf(n), s.in.key)
 		}
+		if p := a.pools[s.in.key.Pool]; (p.ShareAcross && p.PerNamespace > 0) != (s.parts != nil) || s.parts != nil && len(s.parts) != len(s.spaces) {
+			wrong("%s is in %d parts of group %v, for %d namespaces", addrOf(n), len(s.parts), s.in.key, len(s.spaces))
+		}
+		for ns, part := range s.parts {
+			if at, ok := part.sites.Get(s); ok != s.open || ok && at != s || a.groups[part.key] != part || part.key.Namespace != ns.name || s.spaces[ns] == 0 {
+				wrong("%s is in group %v, which does not have it", addrOf(n), part.key)
+			}
+		}
 	}
 }
 
@@ -260,6 +268,9 @@ func (a *Allocator) checkGroups(wrong func(string, ...any)) {
 	for _, s := range a.sites {
 		if s.in != nil {
 			members[s.in]++
+		}
+		for _, part := range s.parts {
+			members[part]++
 		}
 	}
 	for _, g := range a.groups {

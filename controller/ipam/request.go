@@ -165,7 +165,7 @@ type Cause struct {
 	Sharing string
 	Port    Port
 	Ports   string
-	// Holding says that who waits has something of it itself: an address of the pool, which it would exchange for
+	// Holding says that who waits has something of it itself: an address of the pool, which it would give up for
 	// another within the quota; or the Address.
 	Holding bool
 }

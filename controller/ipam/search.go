@@ -392,7 +392,7 @@ func (s *search) space(p *pool, f Family) *familyVerdict {
 		return nil
 	case full:
 		text := "full (" + p.fullText(f) + ")"
-		if g := s.a.groups[s.terms.group(p, f, s.r.Service.Namespace)]; g != nil && g.sites.Len() > 0 {
+		if g := s.a.groups[s.terms.group(p, f, s.r.Service.Namespace)]; g != nil && g.sites.Len() > 0 && s.quotaLeft(p, 1) {
 			text += ", with this Service's ports in use where it may share"
 		}
 		return no(clarion.ReasonPoolExhausted, text, append(sharing, Cause{Kind: CauseSpace, Pool: p.Name, Family: f})...)
@@ -414,13 +414,21 @@ func (s *search) quotaVerdict(p *pool) (Verdict, Cause) {
 			Pool: p.Name, Reason: clarion.ReasonQuotaReached,
 			Text: fmt.Sprintf("namespace %s has all that its quota allows (%d)", s.r.Service.Namespace, p.PerNamespace),
 		},
-		Cause{Kind: CauseQuota, Pool: p.Name, Namespace: s.r.Service.Namespace, Holding: s.holds(p)}
+		Cause{Kind: CauseQuota, Pool: p.Name, Namespace: s.r.Service.Namespace, Holding: s.leaves(p)}
 }
 
-// holds reports whether the Service has something from a pool.
-func (s *search) holds(p *pool) (has bool) {
-	s.a.ledger.of(s.holder, func(_ id, it *claim) bool { has = has || s.a.poolOf(it) == p; return true })
-	return has
+// leaves reports whether the Service would give up something of a pool, by what is granted so far.
+func (s *search) leaves(p *pool) (does bool) {
+	s.a.ledger.of(s.holder, func(i id, it *claim) bool {
+		does = does || s.a.poolOf(it) == p && !s.keeps(i, p)
+		return true
+	})
+	return does
+}
+
+// keeps reports whether a claim is among what is granted so far, to count in a pool.
+func (s *search) keeps(i id, p *pool) bool {
+	return slices.ContainsFunc(s.grants, func(g grant) bool { return g.claim == i && g.pool == p })
 }
 
 // quotaLeft reports whether the Service's namespace may hold n more addresses of a pool. What the Service is about to
@@ -434,7 +442,7 @@ func (s *search) quotaLeft(p *pool, n int64) bool {
 		held = ns.held[p]
 	}
 	s.a.ledger.of(s.holder, func(i id, it *claim) bool {
-		if s.a.poolOf(it) == p && !slices.ContainsFunc(s.grants, func(g grant) bool { return g.claim == i && g.pool == p }) && s.a.only(it) {
+		if s.a.poolOf(it) == p && !s.keeps(i, p) && s.a.only(it) {
 			held--
 		}
 		return true

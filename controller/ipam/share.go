@@ -188,31 +188,30 @@ func (s *search) join(p *pool, f Family) (n num, within, ok bool, why []Cause) {
 	if group == (Cause{}) {
 		return num{}, false, false, nil
 	}
+	quota := s.quotaLeft(p, 1)
+	if !quota { // what its namespace has costs nothing
+		group.Namespace = s.r.Service.Namespace
+		_, cause := s.quotaVerdict(p)
+		why = append(why, cause)
+	}
 	g := s.a.groups[group]
 	for _, port := range s.r.Ports {
 		if g == nil || g.taken[port] == g.sites.Len() {
 			group.Port = port
-			return num{}, false, false, []Cause{group}
+			return num{}, false, false, append(why, group)
 		}
 	}
-	quota := s.quotaLeft(p, 1)
 	ns := s.a.ledger.namespaces[s.r.Service.Namespace]
 	s.a.placesFor(g, s.r.Ports, func(at *site) bool {
-		within = ns != nil && at.spaces[ns] > 0
-		if (quota || within) && !s.has(at.addr) {
-			n, ok = at.addr, true
+		if !s.has(at.addr) {
+			n, within, ok = at.addr, ns != nil && at.spaces[ns] > 0, true
 		}
 		return !ok
 	})
 	if !ok {
-		why = append(why, group.of(s.r.Ports))
-		if !quota {
-			_, cause := s.quotaVerdict(p)
-			why = append(why, cause)
-		}
-		within = false
+		return num{}, false, false, append(why, group.of(s.r.Ports))
 	}
-	return n, within, ok, why
+	return n, within, true, nil
 }
 
 // has reports whether the Service has a claim on an address.

@@ -22,9 +22,13 @@ type site struct {
 	spaces  map[*namespace]int
 	in      *group // that all of them are of; nil where they are not
 	open    bool   // in gives others a place: the pool gives the address out
+	// parts are those of in for the namespaces that have the address; nil where in has none.
+	parts map[*namespace]*group
 }
 
-// group is the addresses of a pool at which all Services may share, ports aside.
+// group is the addresses of a pool at which all Services may share, ports aside. Where they may across namespaces and
+// the pool has a quota, those addresses that a namespace has are a group besides, a part of it: they cost the
+// namespace's quota nothing. A part's key names its namespace.
 type group struct {
 	key   Cause
 	count int                  // of the sites that are in it
@@ -232,15 +236,23 @@ func (s *site) count(a *Allocator, it *claim, t terms, by int) {
 			continue
 		}
 		if s.open {
-			s.in.take(p, by)
-			for _, m := range s.in.mixes {
-				if slices.Contains(m.ports, p) {
-					m.look(s)
-				}
+			s.in.portChanged(s, p, by)
+			for _, part := range s.parts {
+				part.portChanged(s, p, by)
 			}
 		}
 		if n == 0 {
 			a.portFree(s, p)
+		}
+	}
+}
+
+// portChanged books a port in or out at one of the group's open sites, which knows already.
+func (g *group) portChanged(s *site, p Port, by int) {
+	g.take(p, by)
+	for _, m := range g.mixes {
+		if slices.Contains(m.ports, p) {
+			m.look(s)
 		}
 	}
 }
@@ -254,17 +266,32 @@ func (g *group) take(p Port, by int) {
 
 // portFree notes that a port at a site is in use no more.
 func (a *Allocator) portFree(s *site, p Port) {
-	for _, c := range a.waiting.sharing(s.in.key, func(l *line) bool { return slices.Contains(l.ports, p) && s.suitsLine(l) }) {
-		a.stir(c)
-	}
+	a.stirSharers(s, func(l *line) bool { return slices.Contains(l.ports, p) && s.suitsLine(l) })
 }
 
 // joinable notes that Services of a site's group may find a place there.
-func (a *Allocator) joinable(s *site) {
-	if s.in == nil {
+func (a *Allocator) joinable(s *site) { a.stirSharers(s, s.suitsLine) }
+
+// stirSharers notes that the causes of some of those changed who wait to share with a site's Services.
+func (a *Allocator) stirSharers(s *site, is func(*line) bool) {
+	if s.in == nil || len(a.waiting.share) == 0 {
 		return
 	}
-	for _, c := range a.waiting.sharing(s.in.key, s.suitsLine) {
+	a.stirGroup(s.in, is)
+	var parts []*group
+	for _, part := range s.parts {
+		if a.waiting.share[part.key] != nil {
+			parts = append(parts, part)
+		}
+	}
+	slices.SortFunc(parts, func(x, y *group) int { return strings.Compare(x.key.Namespace, y.key.Namespace) })
+	for _, part := range parts {
+		a.stirGroup(part, is)
+	}
+}
+
+func (a *Allocator) stirGroup(g *group, is func(*line) bool) {
+	for _, c := range a.waiting.sharing(g.key, is) {
 		a.stir(c)
 	}
 }
@@ -293,23 +320,14 @@ func (a *Allocator) regroup(s *site) (entered bool) {
 	if key == (Cause{}) {
 		return false
 	}
-	g := a.groups[key]
-	if g == nil {
-		g = &group{key: key, sites: btree.NewG(8, byAddress), taken: map[Port]int{}}
-		a.groups[key] = g
-	}
-	s.in = g
-	g.count++
-	if p := a.pools[key.Pool]; p == nil || !p.gives(s.addr) {
-		return true
-	}
-	s.open = true
-	g.sites.ReplaceOrInsert(s)
-	for p := range s.ports {
-		g.take(p, +1)
-	}
-	for _, m := range g.mixes {
-		m.look(s)
+	p := a.pools[key.Pool]
+	s.open = p != nil && p.gives(s.addr)
+	s.in = a.enroll(s, key)
+	if p != nil && p.ShareAcross && p.PerNamespace > 0 {
+		s.parts = map[*namespace]*group{}
+		for ns := range s.spaces {
+			a.part(s, ns)
+		}
 	}
 	return true
 }
@@ -319,19 +337,64 @@ func (a *Allocator) ungroup(s *site) {
 	if s.in == nil {
 		return
 	}
+	a.strike(s, s.in)
+	for _, part := range s.parts {
+		a.strike(s, part)
+	}
+	s.in, s.open, s.parts = nil, false, nil
+}
+
+// part has a site, whose group has parts, be in the one for a namespace as long as that has the address. It returns
+// the part where the site was not in it before.
+func (a *Allocator) part(s *site, ns *namespace) (entered *group) {
+	part, has := s.parts[ns], s.spaces[ns] > 0
+	switch {
+	case has && part == nil:
+		key := s.in.key
+		key.Namespace = ns.name
+		s.parts[ns] = a.enroll(s, key)
+		return s.parts[ns]
+	case !has && part != nil:
+		a.strike(s, part)
+		delete(s.parts, ns)
+	}
+	return nil
+}
+
+// enroll enters a site in a group.
+func (a *Allocator) enroll(s *site, key Cause) *group {
+	g := a.groups[key]
+	if g == nil {
+		g = &group{key: key, sites: btree.NewG(8, byAddress), taken: map[Port]int{}}
+		a.groups[key] = g
+	}
+	g.count++
 	if s.open {
-		s.in.sites.Delete(s)
+		g.sites.ReplaceOrInsert(s)
 		for p := range s.ports {
-			s.in.take(p, -1)
+			g.take(p, +1)
 		}
-		for _, m := range s.in.mixes {
+		for _, m := range g.mixes {
+			m.look(s)
+		}
+	}
+	return g
+}
+
+// strike takes a site out of a group.
+func (a *Allocator) strike(s *site, g *group) {
+	if s.open {
+		g.sites.Delete(s)
+		for p := range s.ports {
+			g.take(p, -1)
+		}
+		for _, m := range g.mixes {
 			m.fit.Delete(s)
 		}
 	}
-	if s.in.count--; s.in.count == 0 {
-		delete(a.groups, s.in.key)
+	if g.count--; g.count == 0 {
+		delete(a.groups, g.key)
 	}
-	s.in, s.open = nil, false
 }
 
 // arrive books a new claim; first is the first claim on its address, 0 when there was none.
@@ -345,8 +408,12 @@ func (a *Allocator) arrive(c, first id) {
 		return
 	}
 	s.enter(a, it, +1)
-	if entered := a.regroup(s); entered || s.in != nil && a.poolOf(it).PerNamespace > 0 {
-		a.joinable(s) // with a quota, it costs others of its namespace nothing now
+	if a.regroup(s) {
+		a.joinable(s)
+	} else if s.parts != nil {
+		if part := a.part(s, a.ledger.holders.at(it.holder).namespace); part != nil {
+			a.stirGroup(part, s.suitsLine) // it costs the others of the namespace nothing now
+		}
 	}
 }
 
@@ -365,6 +432,8 @@ func (a *Allocator) depart(c id) {
 	s.enter(a, it, -1)
 	if a.regroup(s) {
 		a.joinable(s)
+	} else if s.parts != nil {
+		a.part(s, a.ledger.holders.at(it.holder).namespace)
 	}
 }
 

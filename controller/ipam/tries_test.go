@@ -6,6 +6,8 @@ import (
 	"strconv"
 	"strings"
 	"testing"
+
+	clarion "github.com/clarion-lb/clarion/api/v1beta1"
 )
 
 // crowd makes Services that are many and alike in what makes allocators slow.
@@ -168,6 +170,90 @@ func TestTriesWherePortsAreFreeApart(t *testing.T) {
 	}
 }
 
+// A namespace that has all that its quota allows may yet share what it has. What Services of other namespaces do at
+// theirs, where the key reaches across namespaces, concerns it only in so far as it gets an address thereby, and of those
+// who wait for a place in the quota one is tried for each that there is.
+func TestTriesWhereAQuotaIsReached(t *testing.T) {
+	const n = 1000
+	a := New()
+	a.SetPools([]Pool{auto("lab", "10.0.0.0/16 fd00::/64", across, quota(2))})
+	tries := 0
+	requests := map[Key]Request{}
+	try := func(k Key, asks ...ask) Decision {
+		r, ok := requests[k]
+		if !ok {
+			r = Request{Service: k, Families: []Family{IPv4}, SharingKey: "k"}
+		}
+		for _, ask := range asks {
+			ask(&r)
+		}
+		requests[k] = r
+		tries++
+		d := a.Assign(r)
+		a.Settle(k)
+		return d
+	}
+	few := func(what string, most int) {
+		t.Helper()
+		for woken := a.TakeWoken(); len(woken) > 0; woken = a.TakeWoken() {
+			for _, k := range woken {
+				try(k)
+			}
+		}
+		if tries > most {
+			t.Errorf("%s: %d tries, want at most %d", what, tries, most)
+		}
+		tries = 0
+		if err := a.Check(); err != nil {
+			t.Fatal(what, err)
+		}
+	}
+	held := func(namespace string) (has int) {
+		for i := range n {
+			if len(a.Holds(Key{namespace, fmt.Sprint("waits", i)})) > 0 {
+				has++
+			}
+		}
+		return has
+	}
+	for i := range n {
+		try(Key{fmt.Sprint("other", i), "web"}, ports(443))
+	}
+	for i := range 2 {
+		try(Key{"small", fmt.Sprint(i)}, ports(80, 443, 22), shares("")) // all that it may have, and shared with nobody
+	}
+	few("those who have addresses", n+2)
+	for i := range n {
+		if d := try(Key{"small", fmt.Sprint("waits", i)}, ports(443)); d.Reason != clarion.ReasonQuotaReached {
+			t.Fatal(d.Message)
+		}
+	}
+	few("those who wait", n)
+	for i := range n {
+		try(Key{fmt.Sprint("other", i), "web"}, ports(8443)) // 443 gets free, where others are
+	}
+	few("a port gets free at addresses of others", n)
+	try(Key{"small", "0"}, ports(80), shares("k")) // where they are
+	few("a port gets free at an address of theirs", 3)
+	if has := held("small"); has != 1 {
+		t.Errorf("%d of them have an address, want 1", has)
+	}
+	a.Release(Key{"small", "1"})
+	few("they may have an address more", 2)
+	if has := held("small"); has != 2 {
+		t.Errorf("%d of them have an address, want 2", has)
+	}
+
+	for i := range n {
+		if d := try(Key{"dual", fmt.Sprint("waits", i)}, prefer, shares(""), ports(80)); i > 1 && d.Outcome == Granted {
+			t.Fatal(d.Message)
+		}
+	}
+	few("a namespace of dual-stack Services", n)
+	a.Release(Key{"dual", "waits0"}) // which had both that the quota allows
+	few("one that has both goes", 4)
+}
+
 // An edit of a pool concerns those alone in whose answer something would read differently by it.
 func TestAnEditConcernsThoseAloneWhomItMayHelp(t *testing.T) {
 	says := func(p *Pool) { p.For.Says = fmt.Sprint(p.Name) }
@@ -287,6 +373,38 @@ func BenchmarkSharersWhoWait(b *testing.B) {
 				b.StartTimer()
 				for i := range n {
 					if d := a.Assign(request("waits", i, 80, 81)); d.Outcome == Granted {
+						b.Fatal(d.Message)
+					}
+				}
+			}
+			b.ReportMetric(float64(b.Elapsed().Nanoseconds())/float64(b.N*n), "ns/Service")
+		})
+	}
+}
+
+// BenchmarkQuotaAcrossNamespaces has Services come whose namespace has all that its quota allows, where many addresses of
+// other namespaces have a place for them, and reports what one costs: the same for few and for many.
+func BenchmarkQuotaAcrossNamespaces(b *testing.B) {
+	for _, n := range []int{1000, 10_000} {
+		b.Run(fmt.Sprint(n), func(b *testing.B) {
+			request := func(namespace, name string, list ...uint16) Request {
+				r := Request{Service: Key{namespace, name}, Families: []Family{IPv4}, SharingKey: "k"}
+				ports(list...)(&r)
+				return r
+			}
+			for b.Loop() {
+				b.StopTimer()
+				a := New()
+				a.SetPools([]Pool{auto("lab", "10.0.0.0/16", across, quota(int64(n/2)))})
+				for i := range n {
+					a.Assign(request("other"+strconv.Itoa(i), "web", 443, uint16(i+1000)))
+				}
+				for i := range n / 2 {
+					a.Assign(request("small", "has"+strconv.Itoa(i), 80, 443, 8443))
+				}
+				b.StartTimer()
+				for i := range n {
+					if d := a.Assign(request("small", "waits"+strconv.Itoa(i), 80, 8443)); d.Outcome == Granted {
 						b.Fatal(d.Message)
 					}
 				}
