@@ -253,7 +253,7 @@ func TestAPoolsNumbersFollowWithinASecond(t *testing.T) {
 	}
 }
 
-// Above ten changes a second they follow within five, and are written about once a second.
+// Above ten changes a second they follow within five, and are written about twice a second at most.
 func TestAPoolsNumbersFollowABurst(t *testing.T) {
 	w := newWorld(t)
 	w.pool("lab", "192.0.2.0/24")

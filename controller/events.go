@@ -69,6 +69,19 @@ func (w *eventWriter) pause() time.Duration {
 	return eventPause
 }
 
+// makeRoom waits a moment while addresses are being written, so that other writes go as slowly as events do then.
+func (w *eventWriter) makeRoom(ctx context.Context) error {
+	if w.pause() == eventPause {
+		return nil
+	}
+	select {
+	case <-ctx.Done():
+		return ctx.Err()
+	case <-time.After(busyEventPause):
+		return nil
+	}
+}
+
 // say leaves an event about a Service to be written.
 func (w *eventWriter) say(s *corev1.Service, n note) {
 	w.mu.Lock()

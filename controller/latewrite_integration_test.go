@@ -1,10 +1,14 @@
 package controller
 
 import (
+	"fmt"
 	"slices"
 	"testing"
 
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+
+	"k8s.io/apimachinery/pkg/types"
+	"sigs.k8s.io/controller-runtime/pkg/client"
 
 	clarion "github.com/clarion-lb/clarion/api/v1beta1"
 )
@@ -55,4 +59,54 @@ func TestALateMoveOfAServiceThatLooksSettled(t *testing.T) {
 			h.noAddressTwice()
 		})
 	}
+}
+
+// The leader is stopped with its writes on their way, and the only pool goes. The next leader writes nothing while there is
+// none, so that what comes late comes through, and is a Service's as anything that a leader before has written. Then there
+// is a pool again: what comes after that meets a conflict, and what came before is given to nobody else.
+func TestLateWritesWhileThereIsNoPool(t *testing.T) {
+	w := newWorld(t)
+	h := w.record()
+	way := newDetour(t)
+	first := w.controllerProgram("first", way.config())
+	first.leads()
+	for i := range 24 {
+		w.service(fmt.Sprintf("s%02d", i))
+	}
+	way.holdWrites(true)
+	pool := w.pool("lab", "192.0.2.0/27")
+	w.eventually(func() (string, bool) {
+		return fmt.Sprint(way.stuck(), " are on their way"), way.stuck() >= DefaultWorkers
+	})
+	first.freeze()
+	w.must(client.IgnoreNotFound(w.Delete(w.ctx, pool)))
+	w.must(client.IgnoreNotFound(w.Patch(w.ctx, pool, client.RawPatch(types.MergePatchType, []byte(`{"metadata":{"finalizers":null}}`)))))
+	second := w.controllerProgram("second", apiServer)
+	second.leads()
+	w.service("young")
+	for _, code := range way.deliverSome(t, DefaultWorkers/2) {
+		if code != 200 {
+			t.Errorf("while nobody writes a late write is answered with %d", code)
+		}
+	}
+	before, _ := w.served()
+	if before != DefaultWorkers/2 {
+		t.Errorf("%d Services are served by what came late, want %d", before, DefaultWorkers/2)
+	}
+
+	w.pool("again", "192.0.2.0/27")
+	w.everybodyIsServed()
+	for _, code := range way.deliver(t) {
+		if code != 409 {
+			t.Errorf("a write that comes after the next leader's is answered with %d", code)
+		}
+	}
+	way.holdWrites(false)
+	first.thaw()
+	w.service("after")
+	w.everybodyIsServed()
+	if w.leader() != "second" {
+		t.Errorf("%s leads", w.leader())
+	}
+	h.noAddressTwice()
 }

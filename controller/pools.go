@@ -159,8 +159,32 @@ func (t *term) followPools(ctx context.Context) {
 	}
 }
 
-// poolPause is how long after a look at a pool's status the next one may follow.
-const poolPause = 900 * time.Millisecond
+// How long after a look at a pool's status the next one may follow: for numbers that are a second old at most while
+// they change now and then, and five while they change all the time, whatever the API server takes for a write.
+const (
+	poolPause     = 500 * time.Millisecond
+	busyPoolPause = 2 * time.Second
+	busyChanges   = 10 // a second
+)
+
+// pace is how a pool's status keeps up with its numbers.
+type pace struct {
+	looked  time.Time // when it was last compared with them
+	changes int       // since then
+}
+
+// wait is for how long the next look is to wait. more says that more rests than the status tells of.
+func (p pace) wait(now time.Time, more bool) time.Duration {
+	since := now.Sub(p.looked)
+	pause := poolPause
+	switch {
+	case more:
+		pause = restPause
+	case float64(p.changes) > busyChanges*max(1, since.Seconds()):
+		pause = busyPoolPause
+	}
+	return pause - since
+}
 
 // reconcilePool writes what is to be said of a pool, and holds it by the finalizer while Services hold its addresses.
 func (t *term) reconcilePool(ctx context.Context, name string) error {
@@ -168,7 +192,7 @@ func (t *term) reconcilePool(ctx context.Context, name string) error {
 	err := t.cache.Get(ctx, types.NamespacedName{Name: name}, &p)
 	if apierrors.IsNotFound(err) {
 		t.mu.Lock()
-		delete(t.writing, name)
+		delete(t.paces, name)
 		t.mu.Unlock()
 		dropPoolMetrics(name)
 		return nil
@@ -181,7 +205,7 @@ func (t *term) reconcilePool(ctx context.Context, name string) error {
 	said := t.ledger.Condition(name)
 	resting := t.ledger.Resting(name)
 	read := t.poolGens[name] == versionOf(&p)
-	last := t.writing[name]
+	pace := t.paces[name]
 	t.mu.Unlock()
 	if !read {
 		t.pools.AddAfter(name, 20*time.Millisecond) // the ledger will have read it by then
@@ -193,17 +217,11 @@ func (t *term) reconcilePool(ctx context.Context, name string) error {
 		}
 	}
 	now := t.o.Now()
-	pause := poolPause
-	if !restsAlike(restingStatus(resting), p.Status.Resting) {
-		pause = restPause
-	}
-	if wait := pause - now.Sub(last); wait > 0 {
+	if wait := pace.wait(now, !restsAlike(restingStatus(resting), p.Status.Resting)); wait > 0 {
 		t.pools.AddAfter(name, wait)
 		return nil
 	}
-	t.mu.Lock()
-	t.writing[name] = now
-	t.mu.Unlock()
+	t.looked(name, now, 0)
 	setPoolMetrics(name, usage)
 	if t.o.Mode == Observe {
 		return nil
@@ -214,7 +232,18 @@ func (t *term) reconcilePool(ctx context.Context, name string) error {
 	if !changed {
 		return nil
 	}
-	return t.patchStatus(ctx, "pool", &p, patch)
+	if err := t.patchStatus(ctx, "pool", &p, patch); err != nil {
+		t.looked(name, pace.looked, 1) // a write in vain is not to cost it a pause
+		return err
+	}
+	return nil
+}
+
+// looked notes when a pool's status was last compared with its numbers, and how many changes since then are known of.
+func (t *term) looked(name string, at time.Time, changes int) {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	t.paces[name] = pace{at, changes}
 }
 
 // holdPool adds the finalizer to a pool whose addresses are in use, and takes it away when they are not any more. A

@@ -239,11 +239,14 @@ func (d *detour) stuck() int {
 }
 
 // deliver lets the writes that were held come to the API server, and returns what it says to each.
-func (d *detour) deliver(t *testing.T) (codes []int) {
+func (d *detour) deliver(t *testing.T) (codes []int) { return d.deliverSome(t, d.stuck()) }
+
+// deliverSome lets the first few of the writes that were held come to the API server.
+func (d *detour) deliverSome(t *testing.T, n int) (codes []int) {
 	t.Helper()
 	d.mu.Lock()
-	held := d.held
-	d.held = nil
+	held := d.held[:n]
+	d.held = d.held[n:]
 	d.mu.Unlock()
 	for _, r := range held {
 		answer, err := d.direct.RoundTrip(r)

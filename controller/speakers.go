@@ -240,6 +240,9 @@ func (t *term) hush(ctx context.Context, k ipam.Key) error {
 		Message: "no speaker is alive to announce the addresses, or to say so: see kubectl clarion doctor, or the Pods of the DaemonSet clarion-speaker"}, t.o.Now()) {
 		return nil
 	}
+	if err := t.events.makeRoom(ctx); err != nil {
+		return err
+	}
 	if err := t.hushLimit.Wait(ctx); err != nil {
 		return err
 	}

@@ -56,7 +56,7 @@ type term struct {
 	known    map[ipam.Key]*service
 	unseen   map[ipam.Key]bool // listed from the API server, not yet in the cache
 	poolGens map[string]poolVersion
-	writing  map[string]time.Time   // when a pool's status was last looked at
+	paces    map[string]pace        // of pools' statuses
 	rested   time.Time              // when the next address will have rested, zero for none
 	asked    map[ipam.Key]time.Time // since when a Service is to be looked at, for the metrics
 	// unanswered are writes of which we do not know whether they came through: by Service, the version written on.
@@ -104,11 +104,11 @@ func newTerm(c *cluster, o Options, events *eventWriter, lease tenure) *term {
 		speakersSet: make(chan struct{}, 1),
 		hushLimit:   rate.NewLimiter(speakerWrites, 1),
 
-		ledger:  ipam.New(),
-		known:   map[ipam.Key]*service{},
-		unseen:  map[ipam.Key]bool{},
-		writing: map[string]time.Time{},
-		asked:   map[ipam.Key]time.Time{},
+		ledger: ipam.New(),
+		known:  map[ipam.Key]*service{},
+		unseen: map[ipam.Key]bool{},
+		paces:  map[string]pace{},
+		asked:  map[ipam.Key]time.Time{},
 
 		unanswered: map[ipam.Key]string{},
 	}
@@ -334,6 +334,9 @@ func (t *term) wakeLocked() {
 		t.services.Add(k)
 	}
 	for _, name := range t.ledger.TakeTouched() {
+		p := t.paces[name]
+		p.changes++
+		t.paces[name] = p
 		t.pools.Add(name)
 	}
 	if next := t.ledger.Advance(t.o.Now()); !next.Equal(t.rested) {
