@@ -120,11 +120,12 @@ func (w *write) removeConditions(s *corev1.Service) {
 // writeDecision is what brings a Service's status to what was decided.
 func writeDecision(s *corev1.Service, d ipam.Decision, now time.Time) *write {
 	w := newWrite(s)
+	message := d.Message + meaningless(s)
 	condition := metav1.Condition{
 		Type:    string(clarion.ConditionAddressAssigned),
 		Status:  metav1.ConditionFalse,
 		Reason:  string(d.Reason),
-		Message: cut(d.Message, maxConditionMessage),
+		Message: cut(message, maxConditionMessage),
 	}
 	if d.Outcome == ipam.Granted {
 		condition.Status = metav1.ConditionTrue
@@ -160,11 +161,24 @@ func writeDecision(s *corev1.Service, d ipam.Decision, now time.Time) *write {
 	}
 	switch {
 	case changed && condition.Status == metav1.ConditionFalse:
-		w.note = &note{corev1.EventTypeWarning, d.Reason, d.Message}
+		w.note = &note{corev1.EventTypeWarning, d.Reason, message}
 	case moved || changed:
-		w.note = &note{corev1.EventTypeNormal, d.Reason, d.Message}
+		w.note = &note{corev1.EventTypeNormal, d.Reason, message}
 	}
 	return w
+}
+
+// meaningless tells of annotations that look like ours and are none, for a condition's message: a Service that asks for an address by a
+// name that nobody reads is given any, and its owner is to see why.
+func meaningless(s *corev1.Service) string {
+	var out []string
+	for name := range s.Annotations {
+		if meant := clarion.Misspelt(name); meant != "" {
+			out = append(out, "; the annotation "+name+" means nothing: write "+meant)
+		}
+	}
+	slices.Sort(out)
+	return strings.Join(out, "")
 }
 
 // mayGain reports whether an address may be written to a Service that is as in this version: to one that says by its

@@ -253,3 +253,19 @@ func TestCut(t *testing.T) {
 		}
 	}
 }
+
+func TestAMisspeltAnnotationIsToldInTheConditionAndTheEvent(t *testing.T) {
+	s := bare()
+	s.Annotations = map[string]string{"clarion.dev/adress-pool": "lab", "clarion.dev/allow-shared-ip": "key", "metallb.io/loadBalancerIP": "192.0.2.7", "example.com/x": ""}
+	w := writeDecision(s, granted("192.0.2.1@lab"), noon)
+	after := apply(t, s, w)
+	c := meta.FindStatusCondition(after.Status.Conditions, string(clarion.ConditionAddressAssigned))
+	want := "; the annotation clarion.dev/adress-pool means nothing: write clarion.dev/address-pool" +
+		"; the annotation metallb.io/loadBalancerIP means nothing: write clarion.dev/loadBalancerIPs"
+	if c == nil || c.Status != metav1.ConditionTrue || !strings.HasPrefix(c.Message, "192.0.2.1 from pool lab") || !strings.HasSuffix(c.Message, want) || !strings.HasSuffix(w.note.text, want) {
+		t.Errorf("the condition is %+v, the event %+v", c, w.note)
+	}
+	if again := writeDecision(after, granted("192.0.2.1@lab"), noon.Add(time.Hour)); !again.empty() {
+		t.Errorf("written again: %s", again.body())
+	}
+}

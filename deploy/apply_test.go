@@ -172,12 +172,13 @@ func (c cluster) testWarnings(t *testing.T) {
 	for annotations, want := range map[string]string{
 		`clarion.dev/loadBalancerIPs: "192.0.2.1, 2001:db8::1", metallb.io/address-pool: lan.one, clarion.dev/allow-shared-ip: any key`: "",
 		`clarion.dev/assigned-from-pool: lan=192.0.2.1, example.com/pool: "?", clarion.dev/loadBalancerIPs: " "`:                        "",
-		`metallb.universe.tf/loadBalancerIPs: 192.0.2.256`:                                                                              "is not one IP address",
-		`clarion.dev/loadBalancerIPs: 192.0.2.0/28`:                                                                                     "is not one IP address",
-		`clarion.dev/loadBalancerIPs: "192.0.2.1,192.0.2.2,192.0.2.3"`:                                                                  "more than two",
-		`clarion.dev/address-pool: "my pool"`:                                                                                           "is not the name of an IPAddressPool",
-		`clarion.dev/adress-pool: lan`:                                                                                                  "clarion.dev/adress-pool",
-		`clarion.dev/loadbalancerips: 192.0.2.1, metallb.io/loadBalancerIPs: one`:                                                       "is not one IP address",
+		`clarion.dev/announce-from: node1`:                                        "",
+		`metallb.universe.tf/loadBalancerIPs: 192.0.2.256`:                        "is not one IP address",
+		`clarion.dev/loadBalancerIPs: 192.0.2.0/28`:                               "is not one IP address",
+		`clarion.dev/loadBalancerIPs: "192.0.2.1,192.0.2.2,192.0.2.3"`:            "more than two",
+		`clarion.dev/address-pool: "my pool"`:                                     "is not the name of an IPAddressPool",
+		`clarion.dev/adress-pool: lan`:                                            "clarion.dev/adress-pool",
+		`clarion.dev/loadbalancerips: 192.0.2.1, metallb.io/loadBalancerIPs: one`: "is not one IP address",
 	} {
 		got := apply(annotations)
 		if want == "" && strings.Contains(got, "Warning") || !strings.Contains(got, want) {

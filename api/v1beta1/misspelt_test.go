@@ -4,7 +4,7 @@ import "testing"
 
 func TestAMisspeltAnnotationIsKnownForWhatItIsMeantToBe(t *testing.T) {
 	for name, want := range map[string]string{
-		AnnotationAddressPool: "", AnnotationLoadBalancerIPs: "", "metallb.io/address-pool": "", AnnotationAssignedFromPool: "",
+		AnnotationAddressPool: "", AnnotationLoadBalancerIPs: "", "metallb.io/address-pool": "", AnnotationAssignedFromPool: "", AnnotationAnnounceFrom: "",
 		"clarion.dev/adress-pool": AnnotationAddressPool, "clarion.dev/addresspool": AnnotationAddressPool, "clarion.dev/loadbalancerIPs": AnnotationLoadBalancerIPs,
 		"clarion.dev/loadBalancerIP": AnnotationLoadBalancerIPs, "clarion.dev/allow-shared-ips": AnnotationAllowSharedIP,
 		"metallb.io/loadBalancerIP": AnnotationLoadBalancerIPs, "metallb.universe.tf/adress-pool": AnnotationAddressPool,

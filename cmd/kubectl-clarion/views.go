@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"slices"
 	"strings"
 	"time"
 
@@ -203,12 +204,27 @@ func (p *program) look(ctx context.Context, c client.Client) (view.Cluster, erro
 	}
 	key := client.ObjectKey{Namespace: p.installedIn, Name: "clarion-controller"}
 	var deployment appsv1.Deployment
-	if see("the controller's Deployment", c.Get(ctx, key, &deployment)) {
+	noDeployment := c.Get(ctx, key, &deployment)
+	if noDeployment == nil {
 		cluster.Controller = &deployment
 	}
 	var lease coordinationv1.Lease
-	if see("the controller's Lease", c.Get(ctx, key, &lease)) {
+	noLease := c.Get(ctx, key, &lease)
+	if noLease == nil {
 		cluster.Lease = &lease
+	}
+	// A controller that runs outside of a Pod has a Lease and no Deployment, one that never led a Deployment and no Lease.
+	if apierrors.IsNotFound(noDeployment) && apierrors.IsNotFound(noLease) {
+		cluster.Missing = append(cluster.Missing, "there is no controller in namespace "+p.installedIn+": install Clarion, or name its namespace with --clarion-namespace")
+	} else {
+		see("the controller's Deployment", noDeployment)
+		see("the controller's Lease", noLease)
+	}
+	key.Name = "clarion-speaker"
+	var daemonSet appsv1.DaemonSet
+	noDaemonSet := c.Get(ctx, key, &daemonSet)
+	if noDaemonSet == nil {
+		cluster.DaemonSet = &daemonSet
 	}
 	var services corev1.ServiceList
 	if see("Services", c.List(ctx, &services)) {
@@ -241,6 +257,15 @@ func (p *program) look(ctx context.Context, c client.Client) (view.Cluster, erro
 	var speakers v1beta1.SpeakerList
 	if see("Speakers", c.List(ctx, &speakers)) {
 		cluster.Speakers = speakers.Items
+	}
+	// Speakers that run outside of Pods have no DaemonSet.
+	switch alive := slices.ContainsFunc(cluster.Speakers, func(s v1beta1.Speaker) bool {
+		return meta.IsStatusConditionTrue(s.Status.Conditions, string(v1beta1.ConditionReady))
+	}); {
+	case !apierrors.IsNotFound(noDaemonSet):
+		see("the speakers' DaemonSet", noDaemonSet)
+	case !alive:
+		cluster.Missing = append(cluster.Missing, "there is no DaemonSet clarion-speaker in namespace "+p.installedIn+": nothing is announced")
 	}
 	return cluster, failed
 }

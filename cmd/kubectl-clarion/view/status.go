@@ -21,6 +21,7 @@ import (
 type Cluster struct {
 	Controller        *appsv1.Deployment
 	Lease             *coordinationv1.Lease
+	DaemonSet         *appsv1.DaemonSet
 	Services          []corev1.Service
 	Pools             []v1beta1.IPAddressPool
 	L2Advertisements  []v1beta1.L2Advertisement
@@ -30,6 +31,8 @@ type Cluster struct {
 	Communities       []v1beta1.Community
 	Speakers          []v1beta1.Speaker
 	Unseen            []string
+	// Missing are the parts of the installation that are not there: who may see them was told so.
+	Missing []string
 }
 
 // A Finding is something that needs looking at.
@@ -55,6 +58,9 @@ type Line struct {
 // Summarize looks at everything.
 func Summarize(now time.Time, c Cluster) Summary {
 	s := Summary{Unseen: c.Unseen}
+	for _, what := range c.Missing {
+		s.find(true, "Clarion", "%s", what)
+	}
 	s.controller(now, c)
 	s.speakers(c)
 	s.pools(c)
@@ -130,7 +136,21 @@ func (s *Summary) speakers(c Cluster) {
 	if good < len(c.Speakers) || good == 0 {
 		mood = Bad
 	}
-	s.line("Speakers", mood.cell(fmt.Sprintf("%d of %d ready", good, len(c.Speakers))))
+	text := fmt.Sprintf("%d of %d ready", good, len(c.Speakers))
+	if d := c.DaemonSet; d != nil {
+		// A node whose speaker never ran has no Speaker.
+		name, wanted, ready := "DaemonSet/"+d.Namespace+"/"+d.Name, d.Status.DesiredNumberScheduled, d.Status.NumberReady
+		switch {
+		case wanted == 0 && d.Generation == d.Status.ObservedGeneration:
+			mood = Bad
+			s.find(true, name, "it selects no node: nothing is announced; see its nodeSelector")
+		case ready < wanted:
+			mood = Bad
+			text += fmt.Sprintf(", Pods of %d of %d nodes", ready, wanted)
+			s.find(true, name, "%d of %d Pods are ready; why, tells: kubectl clarion doctor", ready, wanted)
+		}
+	}
+	s.line("Speakers", mood.cell(text))
 }
 
 func (s *Summary) pools(c Cluster) {

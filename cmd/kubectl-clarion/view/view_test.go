@@ -117,6 +117,8 @@ func TestASummaryTellsWhatNeedsLookingAt(t *testing.T) {
 		Pools:            []v1beta1.IPAddressPool{pool("lan", "256", "255", 1)},
 		L2Advertisements: []v1beta1.L2Advertisement{{ObjectMeta: metav1.ObjectMeta{Name: "lan"}, Status: v1beta1.L2AdvertisementStatus{Conditions: isReady(metav1.ConditionTrue, "Ready", "")}}},
 		Speakers:         []v1beta1.Speaker{speaker("a", 0, 0)},
+		DaemonSet: &appsv1.DaemonSet{ObjectMeta: metav1.ObjectMeta{Namespace: "clarion-system", Name: "clarion-speaker"},
+			Status: appsv1.DaemonSetStatus{DesiredNumberScheduled: 1, NumberReady: 1}},
 	}
 	s := Summarize(now, good)
 	if !s.Healthy() || len(s.Findings) != 0 {
@@ -156,7 +158,18 @@ func TestASummaryTellsWhatNeedsLookingAt(t *testing.T) {
 			p.Status.Conditions = append(p.Status.Conditions, condition("NearlyFull", metav1.ConditionTrue, "NearlyFull", "9 of 10"))
 			c.Pools = []v1beta1.IPAddressPool{p}
 		}, "IPAddressPool/lan NearlyFull: 9 of 10", false},
-		"nothing announces": {func(c *Cluster) { c.L2Advertisements = []v1beta1.L2Advertisement{} }, "no advertisement covers any pool", true},
+		"a node's speaker never ran": {func(c *Cluster) {
+			d := *c.DaemonSet
+			d.Status.NumberReady = 0
+			c.DaemonSet = &d
+		}, "DaemonSet/clarion-system/clarion-speaker 0 of 1 Pods are ready; why, tells: kubectl clarion doctor", true},
+		"speakers select no node": {func(c *Cluster) {
+			d := *c.DaemonSet
+			d.Status = appsv1.DaemonSetStatus{}
+			c.DaemonSet = &d
+		}, "it selects no node", true},
+		"a part is not installed": {func(c *Cluster) { c.Missing = []string{"there is no DaemonSet"} }, "Clarion there is no DaemonSet", true},
+		"nothing announces":       {func(c *Cluster) { c.L2Advertisements = []v1beta1.L2Advertisement{} }, "no advertisement covers any pool", true},
 	} {
 		t.Run(name, func(t *testing.T) {
 			c := good
