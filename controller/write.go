@@ -121,6 +121,9 @@ func (w *write) removeConditions(s *corev1.Service) {
 func writeDecision(s *corev1.Service, d ipam.Decision, now time.Time) *write {
 	w := newWrite(s)
 	message := d.Message + meaningless(s)
+	if do := advice[d.Reason]; do != "" && d.Outcome != ipam.Granted {
+		message += ". " + do
+	}
 	condition := metav1.Condition{
 		Type:    string(clarion.ConditionAddressAssigned),
 		Status:  metav1.ConditionFalse,

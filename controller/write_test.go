@@ -269,3 +269,26 @@ func TestAMisspeltAnnotationIsToldInTheConditionAndTheEvent(t *testing.T) {
 		t.Errorf("written again: %s", again.body())
 	}
 }
+
+// Who may read nothing but the Service is told what to do, of each reason for which it is refused.
+func TestARefusalSaysWhatToDo(t *testing.T) {
+	inTheMessage := map[clarion.Reason]bool{ // which names the value, and what to write
+		clarion.ReasonInvalidRequest: true, clarion.ReasonConflictingRequests: true, clarion.ReasonHeldByAnother: true,
+	}
+	for _, reason := range []clarion.Reason{
+		clarion.ReasonNoPool, clarion.ReasonPoolNotFound, clarion.ReasonPoolExhausted, clarion.ReasonQuotaReached, clarion.ReasonPoolNotReady, clarion.ReasonPoolDeleting,
+		clarion.ReasonAddressNotInPool, clarion.ReasonAddressInUse, clarion.ReasonAddressResting, clarion.ReasonAddressExcluded, clarion.ReasonFamilyMismatch,
+		clarion.ReasonInvalidRequest, clarion.ReasonConflictingRequests, clarion.ReasonNoClusterIP, clarion.ReasonHeldByAnother,
+	} {
+		w := writeDecision(bare(), refused(reason), noon)
+		if says := strings.Contains(w.note.text, ". "); says == inTheMessage[reason] {
+			t.Errorf("%s: the event says %q", reason, w.note.text)
+		}
+		if again := writeDecision(apply(t, bare(), w), refused(reason), noon.Add(time.Hour)); !again.empty() {
+			t.Errorf("%s is written again: %s", reason, again.body())
+		}
+	}
+	if w := writeDecision(bare(), granted("192.0.2.1@lab"), noon); strings.Contains(w.note.text, ". ") {
+		t.Errorf("a Service that is served is given advice: %q", w.note.text)
+	}
+}

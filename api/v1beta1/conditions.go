@@ -174,7 +174,8 @@ const (
 	// sense: one with an address of its network, or one that the L2Advertisement names. Also a node's
 	// reason.
 	//
-	// To do: choose a pool of a network that the nodes are on, or name interfaces in the L2Advertisement.
+	// To do: choose a pool of a network that the nodes are on, or name interfaces that they have in the
+	// L2Advertisement.
 	ReasonNoInterface Reason = "NoInterface"
 
 	// ReasonAddressConflict (False, or True where conflictDetection is Report): a host that is no node of the cluster has the
@@ -214,6 +215,8 @@ const (
 	ReasonEligible Reason = "Eligible"
 
 	// ReasonNodeNotReady (as a last resort): the Node's condition Ready is not True.
+	//
+	// To do: see to the node's kubelet (kubectl describe node NAME).
 	ReasonNodeNotReady Reason = "NodeNotReady"
 
 	// ReasonNodeExcluded (may not): the Node bears the label
@@ -223,13 +226,19 @@ const (
 	ReasonNodeExcluded Reason = "NodeExcluded"
 
 	// ReasonNodeNetworkUnavailable (may not): the Node's condition NetworkUnavailable is True.
+	//
+	// To do: see the Pods of the network plug-in on the node.
 	ReasonNodeNetworkUnavailable Reason = "NodeNetworkUnavailable"
 
 	// ReasonNotSelected (may not): the nodeSelectors of no advertisement that covers the address select
 	// the node.
+	//
+	// To do: correct the nodeSelectors of the advertisement, or label the node.
 	ReasonNotSelected Reason = "NotSelected"
 
 	// ReasonNoSpeaker (may not): no speaker is alive on the node.
+	//
+	// To do: see why no Pod of the DaemonSet clarion-speaker runs there (kubectl clarion doctor).
 	ReasonNoSpeaker Reason = "NoSpeaker"
 
 	// ReasonNoPeer (may not): a BGPAdvertisement covers the address and selects the node, but no BGPPeer that it
@@ -240,9 +249,13 @@ const (
 
 	// ReasonNoLocalEndpoint (may not): externalTrafficPolicy is Local, and no endpoint on the node can
 	// serve.
+	//
+	// To do: have a Pod of the Service run on a node that may announce, or set externalTrafficPolicy: Cluster.
 	ReasonNoLocalEndpoint Reason = "NoLocalEndpoint"
 
 	// ReasonLinkDown (may not): the interface that would announce the address has no carrier.
+	//
+	// To do: see to the cable or the switch's port; or name other interfaces in the L2Advertisement.
 	ReasonLinkDown Reason = "LinkDown"
 
 	// ReasonLinkFailed (may not): the kernel refuses the sockets that answering on the interface needs.
@@ -252,6 +265,8 @@ const (
 
 	// ReasonNodeCordoned (as a last resort): the Node is cordoned. Nodes that are not come first; where all candidates are,
 	// that is ignored, and so with each reason below.
+	//
+	// To do: uncordon the node when it is to announce again.
 	ReasonNodeCordoned Reason = "NodeCordoned"
 
 	// ReasonProxyUnhealthy (as a last resort): kube-proxy on the node answered its health check once and now says that it is
@@ -367,6 +382,8 @@ const (
 	ReasonRunning Reason = "Running"
 
 	// ReasonStarting (False, on a Speaker's Ready): the speaker is still gathering its view.
+	//
+	// To do: wait; if it lasts, see the log of the speaker's Pod, which says what it waits for.
 	ReasonStarting Reason = "Starting"
 
 	// ReasonNodeLost (Unknown, on a Speaker's Ready): the speaker has not been heard of for a while.

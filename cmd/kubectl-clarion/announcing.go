@@ -298,11 +298,15 @@ func (e explanation) nextOf() string {
 	if e.Announced == nil {
 		return "No speaker has said anything of it: see kubectl clarion speakers, and kubectl clarion doctor."
 	}
-	if e.Announced.Reason != string(v1beta1.ReasonNoEligibleNode) && e.Announced.Reason != string(v1beta1.ReasonNoSession) {
+	switch v1beta1.Reason(e.Announced.Reason) {
+	case v1beta1.ReasonNoEligibleNode, v1beta1.ReasonNoSession, v1beta1.ReasonNoEndpoint, v1beta1.ReasonNoInterface:
+		// They sum up what holds of the nodes, which says more.
+	default:
 		return doAbout(e.Announced.Reason)
 	}
+	routed := e.Announced.Reason == string(v1beta1.ReasonNoSession) || e.Announced.Reason == string(v1beta1.ReasonNoEligibleNode)
 	for _, r := range e.Routers {
-		if reason, _, _ := strings.Cut(r.LastError, ":"); r.State != v1beta1.BGPEstablished && remedy.Of(reason) != "" {
+		if reason, _, _ := strings.Cut(r.LastError, ":"); routed && r.State != v1beta1.BGPEstablished && remedy.Of(reason) != "" {
 			return remedy.Of(reason) + " (" + r.Peer + ": " + r.LastError + ")"
 		}
 	}

@@ -103,18 +103,18 @@ func (v *View) refuse(address netip.Addr, s Sharer, node int) (Reason, string) {
 func (v *View) say(r Reason, address netip.Addr, ads []int, node int) string {
 	switch r {
 	case v1beta1.ReasonNotSelected:
-		return "the nodeSelectors of " + v.list(ads) + " do not select the node"
+		return "the nodeSelectors of " + v.list(ads) + " do not select the node: correct them, or label the node"
 	case v1beta1.ReasonNodeExcluded:
 		return "the node has the label " + v1beta1.LabelExcludeNode +
 			": remove it, or let the speakers run with --ignore-exclude-label"
 	case v1beta1.ReasonNodeNetworkUnavailable:
 		return "the Node's condition NetworkUnavailable is True: the node's network plug-in has not set it up"
 	case v1beta1.ReasonNoSpeaker:
-		return "no speaker has been heard on the node"
+		return "no speaker has been heard on the node: see its Pod of the DaemonSet clarion-speaker"
 	case v1beta1.ReasonNoInterface:
 		q := &question{view: v, address: address, ads: ads, node: node}
 		if q.onlyNamed() {
-			return "the node has none of the interfaces that " + v.list(ads) + " names"
+			return "the node has none of the interfaces that " + v.list(ads) + " names: correct the names, or leave them out"
 		}
 		return fmt.Sprintf("no interface of the node is in a network that contains %s: "+
 			"give it an address there, or name the interfaces to answer on in the L2Advertisement", address)
@@ -130,9 +130,9 @@ func (v *View) say(r Reason, address netip.Addr, ads []int, node int) string {
 		}
 		return "the link is down: " + strings.Join(names, ", ")
 	case v1beta1.ReasonNoEndpoint:
-		return "the Service has no endpoint that is ready"
+		return "the Service has no endpoint that is ready: see that its selector matches Pods, and that these are ready"
 	case v1beta1.ReasonNoLocalEndpoint:
-		return "externalTrafficPolicy is Local and the node runs no endpoint that is ready"
+		return "externalTrafficPolicy is Local and the node runs no endpoint that is ready: have one run there, or say Cluster"
 	}
 	panic(fmt.Sprintf("plan: no words for the refusal %q", r))
 }
