@@ -129,7 +129,7 @@ func networkAlike(before, after any) bool {
 	return false
 }
 
-// trimNode and trimSpeaker leave in the cache what tells of the network, and of who lives.
+// trimNode and trimSpeaker leave in the cache what tells of the network, of who lives, and what selectors select by.
 
 func trimNode(in any) (any, error) {
 	n, ok := in.(*corev1.Node)
@@ -137,6 +137,7 @@ func trimNode(in any) (any, error) {
 		return in, nil
 	}
 	out := &corev1.Node{ObjectMeta: trimMeta(n.ObjectMeta)}
+	out.Labels = n.Labels
 	out.Spec.PodCIDRs = n.Spec.PodCIDRs
 	out.Status.Addresses = n.Status.Addresses
 	for _, c := range n.Status.Conditions {

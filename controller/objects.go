@@ -8,6 +8,7 @@ import (
 	"slices"
 	"strings"
 
+	corev1 "k8s.io/api/core/v1"
 	apierrors "k8s.io/apimachinery/pkg/api/errors"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/apimachinery/pkg/types"
@@ -104,11 +105,11 @@ func (t *term) reconcileObject(ctx context.Context, o object) error {
 	case *clarion.L2Advertisement:
 		status := it.Status.DeepCopy()
 		at.list = &status.Conditions
-		pools, err := t.poolNames(ctx)
+		world, err := t.routingWorld(ctx)
 		if err != nil {
 			return err
 		}
-		judgeL2Advertisement(at, &it.Spec, pools)
+		judgeL2Advertisement(at, &it.Spec, world.pools, world.nodes)
 		had, want = it.Status, *status
 	case *clarion.BGPAdvertisement:
 		status := it.Status.DeepCopy()
@@ -150,16 +151,12 @@ func (t *term) reconcileObject(ctx context.Context, o object) error {
 	return t.patchStatus(ctx, o.kind, it, patch)
 }
 
-// judgeL2Advertisement says whether an advertisement is in force, given the names of the pools that there are.
-func judgeL2Advertisement(c conditions, spec *clarion.L2AdvertisementSpec, pools map[string]bool) {
-	var unknown []string
-	for _, name := range spec.IPAddressPools {
-		if !pools[string(name)] {
-			unknown = append(unknown, string(name))
-		}
-	}
-	slices.Sort(unknown)
-	_, err := spec.Selection()
+// judgeL2Advertisement says whether an advertisement is in force, given the pools and nodes that there are.
+func judgeL2Advertisement(c conditions, spec *clarion.L2AdvertisementSpec, pools []clarion.IPAddressPool, nodes []corev1.Node) {
+	unknown := missing(spec.IPAddressPools, func(name string) bool {
+		return slices.ContainsFunc(pools, func(p clarion.IPAddressPool) bool { return p.Name == name })
+	})
+	selection, err := spec.Selection()
 	switch {
 	case err != nil:
 		c.set(clarion.ConditionReady, metav1.ConditionFalse, clarion.ReasonInvalid, err.Error())
@@ -170,19 +167,8 @@ func judgeL2Advertisement(c conditions, spec *clarion.L2AdvertisementSpec, pools
 		c.set(clarion.ConditionReady, metav1.ConditionTrue, clarion.ReasonAccepted, "announces the addresses of the pools it selects")
 	}
 	c.setIf(len(unknown) > 0, clarion.ConditionUnknownName, clarion.ReasonPoolNotFound,
-		"there is no IPAddressPool "+strings.Join(unknown, ", "))
-}
-
-func (t *term) poolNames(ctx context.Context) (map[string]bool, error) {
-	var list clarion.IPAddressPoolList
-	if err := t.cache.List(ctx, &list); err != nil {
-		return nil, err
-	}
-	names := map[string]bool{}
-	for i := range list.Items {
-		names[list.Items[i].Name] = true
-	}
-	return names, nil
+		"there is no IPAddressPool "+strings.Join(unknown, ", ")+": correct the name, or create the pool")
+	tellSelectsNothing(c, selection, len(spec.IPAddressPoolSelectors) > 0, pools, nodes)
 }
 
 // statusPatch is the merge patch that makes a status another one; changed is false when it is that already.

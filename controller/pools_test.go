@@ -7,6 +7,7 @@ import (
 	"testing"
 	"time"
 
+	corev1 "k8s.io/api/core/v1"
 	"k8s.io/apimachinery/pkg/api/meta"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"sigs.k8s.io/controller-runtime/pkg/cache"
@@ -115,7 +116,11 @@ func TestWhatAPoolTells(t *testing.T) {
 }
 
 func TestJudgingL2Advertisements(t *testing.T) {
-	pools := map[string]bool{"lab": true}
+	pools := []clarion.IPAddressPool{{ObjectMeta: metav1.ObjectMeta{Name: "lab", Labels: map[string]string{"net": "lan"}}}}
+	nodes := []corev1.Node{{ObjectMeta: metav1.ObjectMeta{Name: "a", Labels: map[string]string{"rack": "a"}}}, {ObjectMeta: metav1.ObjectMeta{Name: "b"}}}
+	with := func(key, value string) []clarion.LabelSelector {
+		return []clarion.LabelSelector{{MatchLabels: map[string]clarion.LabelValue{key: clarion.LabelValue(value)}}}
+	}
 	for name, tc := range map[string]struct {
 		spec clarion.L2AdvertisementSpec
 		want string
@@ -142,6 +147,18 @@ func TestJudgingL2Advertisements(t *testing.T) {
 			}}},
 			"Ready False Invalid",
 		},
+		"for pools and nodes by labels that some have": {
+			clarion.L2AdvertisementSpec{IPAddressPoolSelectors: with("net", "lan"), NodeSelectors: with("rack", "a")}, "Ready True Accepted",
+		},
+		"for pools by labels that none has": {
+			clarion.L2AdvertisementSpec{IPAddressPoolSelectors: with("net", "wan")}, "Ready True Accepted, SelectsNothing True NothingMatches",
+		},
+		"for one, and by labels that none has": {
+			clarion.L2AdvertisementSpec{IPAddressPools: []clarion.ObjectName{"lab"}, IPAddressPoolSelectors: with("net", "wan")}, "Ready True Accepted",
+		},
+		"for nodes with labels that none has": {
+			clarion.L2AdvertisementSpec{NodeSelectors: with("rack", "z")}, "Ready True Accepted, SelectsNothing True NothingMatches",
+		},
 		"with preferences, and failback in its time": {
 			clarion.L2AdvertisementSpec{PreferredNodeSelectors: []clarion.PreferredNodeSelector{{Weight: 1}}, Failback: &clarion.Failback{Policy: clarion.FailbackNever}},
 			"Ready True Accepted",
@@ -149,7 +166,7 @@ func TestJudgingL2Advertisements(t *testing.T) {
 	} {
 		t.Run(name, func(t *testing.T) {
 			var list []metav1.Condition
-			judgeL2Advertisement(conditions{list: &list, now: noon}, &tc.spec, pools)
+			judgeL2Advertisement(conditions{list: &list, now: noon}, &tc.spec, pools, nodes)
 			var got []string
 			for _, c := range list {
 				got = append(got, c.Type+" "+string(c.Status)+" "+c.Reason)

@@ -10,21 +10,22 @@ import (
 	"time"
 
 	"go4.org/netipx"
+	corev1 "k8s.io/api/core/v1"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 
 	clarion "github.com/clarion-lb/clarion/api/v1beta1"
 )
 
 // What there is to say of the objects that are about BGP. Their names refer to each other, so that a change of one may
-// change what is to be said of others.
+// change what is to be said of others; L2Advertisements refer to pools and Nodes alone.
 
-// routingKinds are the kinds of such objects.
+// routingKinds are the kinds of objects that others refer to, or that meet others.
 var routingKinds = []string{"BGPPeer", "BGPAdvertisement", "BFDProfile", "Community"}
 
 // routingPause is how long after a look at all of them the next one may follow: many changes come together.
 const routingPause = 500 * time.Millisecond
 
-// routingChanged has all objects about BGP looked at.
+// routingChanged has all objects looked at that refer to others.
 func (t *term) routingChanged() {
 	select {
 	case t.routingSet <- struct{}{}:
@@ -32,7 +33,7 @@ func (t *term) routingChanged() {
 	}
 }
 
-// followRouting looks at all objects about BGP whenever something changed that they may refer to.
+// followRouting looks at all objects whenever something changed that they may refer to.
 func (t *term) followRouting(ctx context.Context) {
 	for {
 		select {
@@ -40,15 +41,8 @@ func (t *term) followRouting(ctx context.Context) {
 			return
 		case <-t.routingSet:
 		}
-		for _, kind := range routingKinds {
-			list := kinds[kind].list()
-			if err := t.cache.List(ctx, list); err != nil {
-				t.log.Error("can't read objects from the cache", "kind", kind, "error", err)
-				continue
-			}
-			for _, name := range namesOf(list) {
-				t.objects.Add(object{kind, name})
-			}
+		for _, o := range t.allObjects(ctx) {
+			t.objects.Add(o)
 		}
 		select {
 		case <-ctx.Done():
@@ -65,9 +59,10 @@ func sessionsAlike(before, after any) bool {
 	return ok1 && ok2 && reflect.DeepEqual(b.Status.BGP, a.Status.BGP) && saysLost(b) == saysLost(a)
 }
 
-// routingWorld is what the objects about BGP refer to.
+// routingWorld is what objects refer to.
 type routingWorld struct {
 	pools       []clarion.IPAddressPool
+	nodes       []corev1.Node
 	peers       []clarion.BGPPeer
 	ads         []clarion.BGPAdvertisement // the oldest first
 	profiles    map[string]bool
@@ -82,15 +77,16 @@ func (t *term) routingWorld(ctx context.Context) (*routingWorld, error) {
 	var profiles clarion.BFDProfileList
 	var communities clarion.CommunityList
 	var speakers clarion.SpeakerList
+	var nodes corev1.NodeList
 	for _, err := range []error{
-		t.cache.List(ctx, &pools), t.cache.List(ctx, &peers), t.cache.List(ctx, &ads),
+		t.cache.List(ctx, &nodes), t.cache.List(ctx, &pools), t.cache.List(ctx, &peers), t.cache.List(ctx, &ads),
 		t.cache.List(ctx, &profiles), t.cache.List(ctx, &communities), t.cache.List(ctx, &speakers),
 	} {
 		if err != nil {
 			return nil, err
 		}
 	}
-	w := &routingWorld{pools: pools.Items, peers: peers.Items, ads: slices.Clone(ads.Items), profiles: map[string]bool{},
+	w := &routingWorld{pools: pools.Items, nodes: nodes.Items, peers: peers.Items, ads: slices.Clone(ads.Items), profiles: map[string]bool{},
 		communities: slices.Clone(communities.Items), speakers: slices.Clone(speakers.Items)}
 	for i := range profiles.Items {
 		w.profiles[profiles.Items[i].Name] = true
@@ -133,11 +129,13 @@ func (w *routingWorld) judgePeer(c conditions, p *clarion.BGPPeer, status *clari
 	status.SessionsUp, status.SessionsWanted = &up, &wanted
 
 	profile := string(p.Spec.BFDProfile)
-	if _, err := p.Spec.Selection(); err != nil {
+	selection, err := p.Spec.Selection()
+	if err != nil {
 		c.set(clarion.ConditionReady, metav1.ConditionFalse, clarion.ReasonInvalid, err.Error())
 	} else {
 		c.set(clarion.ConditionReady, metav1.ConditionTrue, clarion.ReasonAccepted, "the nodes that it selects have sessions with it, as far as they come up")
 	}
+	tellSelectsNothing(c, selection, false, w.pools, w.nodes)
 	c.setIf(profile != "" && !w.profiles[profile], clarion.ConditionUnknownName, clarion.ReasonNameNotFound,
 		fmt.Sprintf("there is no BFDProfile %s: the sessions go on without BFD; create it, or correct bfdProfile", profile))
 	c.setIf(p.Spec.EnableGracefulRestart && profile == "", clarion.ConditionKeepsLostNodes, clarion.ReasonNoBFD,
@@ -183,7 +181,8 @@ func (w *routingWorld) judgeAdvertisement(c conditions, ad *clarion.BGPAdvertise
 			unknown = append(unknown, "community "+string(text))
 		}
 	}
-	_, err := ad.Spec.Selection()
+	selection, err := ad.Spec.Selection()
+	tellSelectsNothing(c, selection, len(ad.Spec.IPAddressPoolSelectors) > 0, w.pools, w.nodes)
 	switch {
 	case err != nil:
 		c.set(clarion.ConditionReady, metav1.ConditionFalse, clarion.ReasonInvalid, err.Error())

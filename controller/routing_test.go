@@ -7,6 +7,7 @@ import (
 	"testing"
 	"time"
 
+	corev1 "k8s.io/api/core/v1"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 
 	clarion "github.com/clarion-lb/clarion/api/v1beta1"
@@ -48,6 +49,10 @@ func TestJudgePeer(t *testing.T) {
 	up := clarion.BGPSession{Peer: "tor", State: clarion.BGPEstablished}
 	down := clarion.BGPSession{Peer: "tor", State: clarion.BGPActive, LastError: "WrongPeerASN: the router is 65009"}
 	other := clarion.BGPSession{Peer: "other", State: clarion.BGPIdle}
+	rack := func(name string) []clarion.LabelSelector {
+		return []clarion.LabelSelector{{MatchLabels: map[string]clarion.LabelValue{"rack": clarion.LabelValue(name)}}}
+	}
+	nodes := []corev1.Node{{ObjectMeta: metav1.ObjectMeta{Name: "a", Labels: map[string]string{"rack": "a"}}}}
 	for _, row := range []struct {
 		name     string
 		spec     clarion.BGPPeerSpec
@@ -60,10 +65,12 @@ func TestJudgePeer(t *testing.T) {
 		{"one is down", clarion.BGPPeerSpec{}, []clarion.Speaker{speaks("a", up), speaks("b", down)}, "1/2", "Ready True Accepted, SessionsDown True NotEstablished"},
 		{"an unknown profile", clarion.BGPPeerSpec{BFDProfile: "nope"}, nil, "0/0", "Ready True Accepted, UnknownName True NameNotFound"},
 		{"a known profile", clarion.BGPPeerSpec{BFDProfile: "fast", EnableGracefulRestart: true}, nil, "0/0", "Ready True Accepted"},
+		{"nodes that have the label", clarion.BGPPeerSpec{NodeSelectors: rack("a")}, nil, "0/0", "Ready True Accepted"},
+		{"a label that no node has", clarion.BGPPeerSpec{NodeSelectors: rack("z")}, nil, "0/0", "Ready True Accepted, SelectsNothing True NothingMatches"},
 		{"graceful restart without BFD", clarion.BGPPeerSpec{EnableGracefulRestart: true}, nil, "0/0", "KeepsLostNodes True NoBFD, Ready True Accepted"},
 	} {
 		t.Run(row.name, func(t *testing.T) {
-			w := &routingWorld{profiles: map[string]bool{"fast": true}, speakers: row.speakers}
+			w := &routingWorld{profiles: map[string]bool{"fast": true}, speakers: row.speakers, nodes: nodes}
 			p := &clarion.BGPPeer{ObjectMeta: born("tor", 0), Spec: row.spec}
 			var status clarion.BGPPeerStatus
 			if got := judged(func(c conditions) { w.judgePeer(c, p, &status) }); got != row.want {

@@ -155,14 +155,12 @@ func (p *process) follow(ctx context.Context) error {
 		h := on(func(t *term, _ client.Object) {
 			t.networkChanged()
 			t.speakersChanged()
-			if speaks {
-				t.routingChanged()
-			}
+			t.routingChanged()
 		})
 		update := h.UpdateFunc
 		h.UpdateFunc = func(before, after any) {
 			switch {
-			case !networkAlike(before, after), speaks && !sessionsAlike(before, after):
+			case !networkAlike(before, after), speaks && !sessionsAlike(before, after), !speaks && !selectedAlike(before, after):
 				update(before, after)
 			case !lifeAlike(before, after):
 				if t := p.term.Load(); t != nil {

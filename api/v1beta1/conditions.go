@@ -335,6 +335,12 @@ const (
 	// To do: correct the name, or create what it names.
 	ConditionUnknownName ConditionType = "UnknownName"
 
+	// ConditionSelectsNothing (True is bad): a selector of the object selects no Node or no IPAddressPool that there is, so that
+	// the object has no effect.
+	//
+	// To do: correct the selector, or label what it is to select.
+	ConditionSelectsNothing ConditionType = "SelectsNothing"
+
 	// ConditionSessionsDown (True is bad): nodes that should have a session with the peer have none that is
 	// established; the message has each one's reason (see docs/reference/bgp-reasons.md).
 	//
@@ -395,6 +401,9 @@ const (
 	// ReasonNameNotFound (True, on UnknownName): what is missing is a BGPPeer, a BFDProfile or a name that
 	// a Community gives.
 	ReasonNameNotFound Reason = "NameNotFound"
+
+	// ReasonNothingMatches (True, on SelectsNothing): nothing has the labels.
+	ReasonNothingMatches Reason = "NothingMatches"
 
 	// ReasonNotEstablished (True, on SessionsDown): some sessions are not established.
 	ReasonNotEstablished Reason = "NotEstablished"

@@ -9,6 +9,7 @@ import (
 	"time"
 
 	"github.com/spf13/cobra"
+	admissionv1 "k8s.io/api/admissionregistration/v1"
 	appsv1 "k8s.io/api/apps/v1"
 	authorizationv1 "k8s.io/api/authorization/v1"
 	corev1 "k8s.io/api/core/v1"
@@ -165,6 +166,15 @@ func (p *program) facts(ctx context.Context) (doctor.Facts, error) {
 	if saw("BGPAdvertisements", c.List(ctx, &bgp)) {
 		f.BGPAdvertisements = append([]v1beta1.BGPAdvertisement{}, bgp.Items...)
 	}
+	var peers v1beta1.BGPPeerList
+	if saw("BGPPeers", c.List(ctx, &peers)) {
+		f.Peers = peers.Items
+	}
+	var policies admissionv1.ValidatingAdmissionPolicyList
+	var bindings admissionv1.ValidatingAdmissionPolicyBindingList
+	if saw("ValidatingAdmissionPolicies", c.List(ctx, &policies)) && saw("ValidatingAdmissionPolicyBindings", c.List(ctx, &bindings)) {
+		f.MissingPolicies = missingPolicies(policies.Items, bindings.Items)
+	}
 	var pods corev1.PodList
 	if saw("Pods in namespace "+p.installedIn, c.List(ctx, &pods, client.InNamespace(p.installedIn))) {
 		f.Pods = append([]corev1.Pod{}, pods.Items...)
@@ -208,6 +218,21 @@ func (p *program) seeHosts(ctx context.Context, config *rest.Config, c client.Cl
 			return
 		}
 	}
+}
+
+// missingPolicies are those of Clarion's that are not there.
+func missingPolicies(policies []admissionv1.ValidatingAdmissionPolicy, bindings []admissionv1.ValidatingAdmissionPolicyBinding) []string {
+	out := []string{}
+	for _, name := range []string{"clarion-speaker-objects", "clarion-speaker-services"} {
+		if !slices.ContainsFunc(policies, func(p admissionv1.ValidatingAdmissionPolicy) bool { return p.Name == name }) {
+			out = append(out, "ValidatingAdmissionPolicy "+name)
+		} else if !slices.ContainsFunc(bindings, func(b admissionv1.ValidatingAdmissionPolicyBinding) bool {
+			return b.Spec.PolicyName == name && slices.Contains(b.Spec.ValidationActions, admissionv1.Deny)
+		}) {
+			out = append(out, "a ValidatingAdmissionPolicyBinding that has "+name+" deny")
+		}
+	}
+	return out
 }
 
 // refusals are what the events of late say of Pods that were not made.

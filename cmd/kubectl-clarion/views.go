@@ -194,7 +194,7 @@ func (p *program) look(ctx context.Context, c client.Client) (view.Cluster, erro
 		case apierrors.IsForbidden(err):
 			cluster.Unseen = append(cluster.Unseen, what+": you may not read them")
 		case meta.IsNoMatchError(err):
-			cluster.Unseen = append(cluster.Unseen, what+": the cluster does not know the kind; are Clarion's CRDs installed?")
+			cluster.Missing = append(cluster.Missing, "the API server knows no "+what+": apply Clarion's CRDs, which are in its manifest and chart")
 		case apierrors.IsNotFound(err):
 			cluster.Unseen = append(cluster.Unseen, what+": there is none in namespace "+p.installedIn+" (see --clarion-namespace)")
 		default:

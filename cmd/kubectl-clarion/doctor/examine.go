@@ -41,6 +41,9 @@ type Facts struct {
 	Lacking           []string
 	L2Advertisements  []v1beta1.L2Advertisement
 	BGPAdvertisements []v1beta1.BGPAdvertisement
+	Peers             []v1beta1.BGPPeer
+	// MissingPolicies are the admission policies and bindings of Clarion's that are not there, in words; nil when they were not looked for.
+	MissingPolicies []string
 	// Hosts are the nodes' kernels as the speakers show them, and HostsUnseen why some did not.
 	Hosts       map[string]inspect.Host
 	HostsUnseen map[string]error
@@ -91,6 +94,7 @@ func Examine(f Facts) []Result {
 		{"CRDs", resources},
 		{"Pod Security", podSecurity},
 		{"RBAC", rights},
+		{"admission policies", policies},
 		{"other load balancers", otherProviders},
 		{"kube-proxy", kubeProxy},
 		{"controller", controller},
@@ -98,11 +102,14 @@ func Examine(f Facts) []Result {
 		{"Pods", func(f Facts) []Result { return append(refused(f), failing(f)...) }},
 		{"ports of the nodes", ports},
 		{"gossip keys", gossipKeys},
+		{"between speakers", hearing},
+		{"BGP sessions", sessions},
 		{"nodes that may announce", excluded},
 		{"nodes' kernels", hosts},
 		{"on the wire", onWire},
 		{"pools and the cluster's own networks", overlaps},
 		{"pools and advertisements", onLink},
+		{"Clarion's objects", ownObjects},
 		{"Services", refusedServices},
 		{"annotations", misspelt},
 		{"NodePorts", nodePorts},

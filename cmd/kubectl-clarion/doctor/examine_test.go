@@ -47,14 +47,26 @@ func well() Facts {
 		DaemonSets:   []appsv1.DaemonSet{daemonSet(ours, "clarion-speaker", "localhost/clarion-speaker:v1", 2, 2, 2)},
 		ServiceCIDRs: []networkingv1.ServiceCIDR{{ObjectMeta: metav1.ObjectMeta{Name: "kubernetes"}, Spec: networkingv1.ServiceCIDRSpec{CIDRs: []string{"10.96.0.0/12"}}}},
 		InstalledIn:  &corev1.Namespace{ObjectMeta: metav1.ObjectMeta{Name: ours, Labels: map[string]string{"pod-security.kubernetes.io/enforce": "privileged"}}},
-		Gossip:       &corev1.Secret{Data: map[string][]byte{"keys": []byte("x")}},
+		Gossip:       &corev1.Secret{Data: map[string][]byte{"keys": []byte(strings.Repeat("A", 43) + "=\n")}},
 
-		Pods:              []corev1.Pod{},
+		Pods:              []corev1.Pod{speakerPod("a"), speakerPod("b")},
+		MissingPolicies:   []string{},
 		L2Advertisements:  []v1beta1.L2Advertisement{{ObjectMeta: metav1.ObjectMeta{Name: "all"}}},
 		BGPAdvertisements: []v1beta1.BGPAdvertisement{},
 		Speakers:          []v1beta1.Speaker{{Status: v1beta1.SpeakerStatus{Network: &v1beta1.SpeakerNetwork{OnLink: []string{"192.0.2.0/24"}}}}},
 		Hosts:             map[string]inspect.Host{"a": host(nil), "b": host(nil)},
 	}
+}
+
+// speakerPod is a node's, and ready.
+func speakerPod(node string) corev1.Pod {
+	return corev1.Pod{ObjectMeta: metav1.ObjectMeta{Name: "clarion-speaker-" + node, Labels: map[string]string{"app.kubernetes.io/component": "speaker"}}, Spec: corev1.PodSpec{NodeName: node},
+		Status: corev1.PodStatus{Conditions: []corev1.PodCondition{{Type: corev1.PodReady, Status: corev1.ConditionTrue}}}}
+}
+
+// hears is a node's Speaker that does not hear others.
+func hears(node string, missing ...string) v1beta1.Speaker {
+	return v1beta1.Speaker{ObjectMeta: metav1.ObjectMeta{Name: node}, Status: v1beta1.SpeakerStatus{Membership: &v1beta1.SpeakerMembership{Alive: 1, Expected: 2, Missing: missing}}}
 }
 
 // host is a node on a LAN and on a second network; change makes it another.
@@ -173,6 +185,30 @@ func TestEachTroubleIsNamedWithItsRemedy(t *testing.T) {
 		"the speakers ignore the label": {func(f *Facts) {
 			f.Nodes[0].Labels, f.Nodes[1].Labels, f.IgnoreExcludeLabel = exclude, exclude, true
 		}, OK, "told to ignore", ""},
+		"a key that is none": {func(f *Facts) { f.Gossip.Data["keys"] = []byte("\nsecret\n") }, Failure, "line 2 of its keys can't be read", "delete secret"},
+		"a policy is gone":   {func(f *Facts) { f.MissingPolicies = []string{"ValidatingAdmissionPolicy clarion-speaker-services"} }, Warning, "clarion-speaker-services is not there", "Apply"},
+		"speakers don't hear others": {func(f *Facts) {
+			f.Speakers = []v1beta1.Speaker{hears("a", "b"), hears("b", "a")}
+		}, Failure, "the speaker of node b runs and is not heard by a", "7956"},
+		"a session is down": {func(f *Facts) {
+			s := hears("a")
+			s.Status.BGP = &v1beta1.SpeakerBGP{Sessions: []v1beta1.BGPSession{{Peer: "tor", State: v1beta1.BGPActive, LastError: "WrongPeerASN: the router is 65009"}, {Peer: "up", State: v1beta1.BGPEstablished}}}
+			f.Speakers = []v1beta1.Speaker{s}
+		}, Failure, "BGPPeer tor has no session with a: WrongPeerASN: the router is 65009", "Correct peerASN"},
+		"an advertisement has no effect": {func(f *Facts) {
+			f.L2Advertisements[0].Status.Conditions = []metav1.Condition{{Type: string(v1beta1.ConditionSelectsNothing), Status: metav1.ConditionTrue, Message: "has no effect"}}
+		}, Warning, "L2Advertisement all: SelectsNothing: has no effect", "Correct the selector"},
+		"an advertisement is not in force": {func(f *Facts) {
+			f.L2Advertisements[0].Status.Conditions = []metav1.Condition{{Type: string(v1beta1.ConditionReady), Status: metav1.ConditionFalse, Reason: string(v1beta1.ReasonPoolNotFound), Message: "announces nothing"}}
+		}, Failure, "announces nothing", "Create the IPAddressPool"},
+		"two installations": {func(f *Facts) {
+			f.DaemonSets = append(f.DaemonSets, daemonSet("kube-system", "clarion-speaker", "localhost/clarion-speaker:v1", 2, 2, 2))
+		}, Failure, "DaemonSet kube-system/clarion-speaker", "Uninstall one"},
+		"no room on a node for the ports": {func(f *Facts) {
+			p := speakerPod("")
+			p.Status.Conditions = []corev1.PodCondition{{Type: corev1.PodScheduled, Status: corev1.ConditionFalse, Message: "0/2 nodes are available: 1 node(s) didn't have free ports for the requested pod ports."}}
+			f.Pods = append(f.Pods, p)
+		}, Failure, "is on no node", "another port"},
 		"the speaker says why it can't run": {func(f *Facts) { f.Speakers = []v1beta1.Speaker{unready()} }, Failure, "NoLink: eth0 is down", "describe speaker a"},
 	} {
 		t.Run(name, func(t *testing.T) {

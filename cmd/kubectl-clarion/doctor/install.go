@@ -1,6 +1,7 @@
 package doctor
 
 import (
+	"encoding/base64"
 	"fmt"
 	"slices"
 	"strconv"
@@ -152,5 +153,17 @@ func gossipKeys(f Facts) []Result {
 	if len(f.Gossip.Data["keys"]) == 0 {
 		return []Result{result(Failure, "The controller's leader fills it: see why it does not run.", "Secret %s/%s has no keys: the speakers wait for them", f.Namespace, f.Gossip.Name)}
 	}
+	for i, line := range strings.Split(string(f.Gossip.Data["keys"]), "\n") {
+		if line = strings.TrimSpace(line); line == "" {
+			continue
+		}
+		if key, err := base64.StdEncoding.DecodeString(line); err != nil || len(key) != gossipKeySize {
+			return []Result{result(Failure, fmt.Sprintf("Take the line out, or make a new key: kubectl -n %s delete secret %s (the controller fills it again, and the speakers go over to it).", f.Namespace, f.Gossip.Name),
+				"Secret %s/%s, line %d of its keys can't be read (it is to be base64 of %d bytes): speakers go on with the keys they have, and those that start get none", f.Namespace, f.Gossip.Name, i+1, gossipKeySize)}
+		}
+	}
 	return nil
 }
+
+// gossipKeySize is how many bytes a key has.
+const gossipKeySize = 32

@@ -28,8 +28,12 @@ func otherProviders(f Facts) []Result {
 		return notSeen("other programs")
 	}
 	found := map[string]string{}
+	var twice []string
 	look := func(kind, namespace, name string, pod corev1.PodSpec) {
 		for _, c := range pod.Containers {
+			if namespace != f.Namespace && (strings.Contains(c.Image, "clarion-controller") || strings.Contains(c.Image, "clarion-speaker")) {
+				twice = append(twice, kind+" "+namespace+"/"+name)
+			}
 			for _, p := range providers {
 				if strings.Contains(c.Image, p.image) && found[p.name] == "" {
 					found[p.name] = kind + " " + namespace + "/" + name
@@ -44,6 +48,10 @@ func otherProviders(f Facts) []Result {
 		look("DaemonSet", d.Namespace, d.Name, d.Spec.Template.Spec)
 	}
 	var out []Result
+	if len(twice) > 0 {
+		out = append(out, result(Failure, "Uninstall one of them, or look at the other with --clarion-namespace. Two controllers assign the same addresses twice.",
+			"Clarion is installed in another namespace than %s, too: %s", f.Namespace, strings.Join(twice, ", ")))
+	}
 	for _, p := range providers {
 		if where := found[p.name]; where != "" {
 			out = append(out, result(Warning, "Have one of them serve only Services of its class: Clarion with --serve-unclassed-services=false, or see docs/how-to/switch-from-metallb.md.",

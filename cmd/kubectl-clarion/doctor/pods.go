@@ -18,6 +18,11 @@ var hostPorts = []struct {
 func failing(f Facts) []Result {
 	var out []Result
 	for _, p := range f.Pods {
+		for _, c := range p.Status.Conditions {
+			if c.Type == corev1.PodScheduled && c.Status == corev1.ConditionFalse && c.Message != "" {
+				out = append(out, result(Failure, remedyFor(c.Message, f.Namespace, p.Name), "Pod %s is on no node: %s", p.Name, c.Message))
+			}
+		}
 		for _, s := range append(slices.Clone(p.Status.InitContainerStatuses), p.Status.ContainerStatuses...) {
 			if s.Ready {
 				continue
@@ -56,6 +61,8 @@ func remedyFor(why, namespace, pod string) string {
 	switch {
 	case has("net_raw", "operation not permitted"):
 		return "Something takes NET_RAW away (a runtime's or a policy's list of capabilities, or an image copied without its file capabilities): allow it, or run the speaker as uid 0 with NET_RAW alone (chart: speaker.runAsRoot)."
+	case has("free ports"):
+		return "Another Pod has a port of the node that this one needs (7956 to 7958): see kubectl get pods -A -o wide, and give one of them another port (chart: speaker.gossipPort; --gossip-port, --metrics-bind-address, --health-bind-address)."
 	case has("address already in use"):
 		return "Another program on the node has the port: stop it, or give Clarion another (chart: speaker.gossipPort, …; --gossip-port, --metrics-bind-address, --health-bind-address)."
 	case has("imagepull", "errimage", "image"):
