@@ -159,7 +159,7 @@ func probeOf(o detection.ProbeOrder) layer2.Probe {
 
 // resultOf is what became of a probe, on the machines' clock.
 func resultOf(now time.Time, r layer2.ProbeResult) detection.ProbeResult {
-	out := detection.ProbeResult{ID: r.ID, Sent: now.Add(-time.Since(r.Sent)), MAC: detection.MAC(r.MAC), Source: detection.MAC(r.Source)}
+	out := detection.ProbeResult{ID: r.ID, Sent: now.Add(-time.Since(r.Sent)), MAC: detection.MAC(r.MAC)}
 	switch r.Outcome {
 	case layer2.ProbeAnswered:
 		out.Outcome, out.RTT = detection.Answered, r.At.Sub(r.Sent)

@@ -88,10 +88,6 @@ const (
 	// up for methods that never worked.
 	lostAfter   = 300 * time.Millisecond
 	lostForGood = 500 * time.Millisecond
-	// answersFor is for how long an answer for a claimed address shows that a silent speaker works, and
-	// answersPause how often it is asked.
-	answersFor   = 2 * time.Second
-	answersPause = 500 * time.Millisecond
 )
 
 // voteRepeats are the times after a vote at which it is said again, because packets get lost.

@@ -35,7 +35,7 @@
 //
 // What can't be seen on the wire, because no method ever worked, is lost when gossip's membership has
 // lost it too, for 500 ms. A node that answers by ARP alone, while echo or TCP used to work, holds out for 3 s: something may
-// answer in its name. A split of gossip alone leaves nodes Silent, and Verdict.Answers true while they answer on the wire for what they own.
+// answer in its name. A split of gossip alone leaves nodes Silent.
 //
 // # Waking up
 //

@@ -21,7 +21,6 @@ const (
 	peaceProbe probeKind = iota
 	examProbe
 	controlProbe
-	claimedProbe
 )
 
 // A probe is a question that was ordered.
@@ -205,12 +204,6 @@ func (m *Machine) result(r ProbeResult) {
 		sent = p.at
 	}
 	fit := r.Outcome == Answered && (p.expect == MAC{} || r.MAC == p.expect)
-	if p.kind == claimedProbe {
-		if fit && r.Source == p.expect && p.peer.watch != nil {
-			p.peer.watch.answersAt = m.now
-		}
-		return
-	}
 	if fit {
 		m.ownLink(p.own).heard(m, sent)
 	}

@@ -43,7 +43,7 @@ const (
 	voteSpeaking   = 4
 	voteQuiet      = 5 // milliseconds
 	voteRestarting = 6
-	voteAnswers    = 7
+	_              = 7 // taken: earlier speakers say by it whether another one answers for what it owns
 	voteLink       = 8
 )
 
@@ -122,7 +122,6 @@ func encodeVote(v vote) []byte {
 	}
 	b = tlv.AppendNumber(b, voteQuiet, uint64(v.quiet.Milliseconds()))
 	b = tlv.AppendFlag(b, voteRestarting, v.restarting)
-	b = tlv.AppendFlag(b, voteAnswers, v.answers)
 	for _, l := range v.links {
 		f := tlv.Append(nil, linkName, []byte(l.name))
 		f = tlv.AppendNumber(f, linkState, uint64(l.alive))
@@ -208,8 +207,6 @@ func decodeVote(b []byte) (vote, error) {
 			v.quiet = milliseconds(n)
 		case voteRestarting:
 			v.restarting = true
-		case voteAnswers:
-			v.answers = true
 		case voteLink:
 			if len(v.links) == maxLinks {
 				return fmt.Errorf("more than %d links", maxLinks)

@@ -43,7 +43,6 @@ type simPlace struct {
 	node    *simNode // nil for a router
 	link    *simLink
 	segment string
-	claimed bool
 }
 
 type simLink struct {
@@ -63,9 +62,7 @@ type simNode struct {
 	sched   time.Duration // like simNet's, of this node alone
 	flags   Flags
 	blocked methods // that its kernel does not answer
-	claims  bool    // answers for its claimed addresses while it runs
-	standIn *simNode
-	proxied bool // somebody answers ARP in its name
+	proxied bool    // somebody answers ARP in its name
 
 	machine  *Machine
 	life     uint64
@@ -106,7 +103,7 @@ func newNet(seed uint64, n int, segments ...string) *simNet {
 }
 
 func (s *simNet) addNode(name string, i int, segments []string) *simNode {
-	n := &simNode{net: s, name: name, kernel: true, claims: true}
+	n := &simNode{net: s, name: name, kernel: true}
 	for k, seg := range segments {
 		l := &simLink{segment: seg, Link: Link{Name: seg, Up: true, MAC: MAC{2, byte(k), 0, 0, byte(i >> 8), byte(i)},
 			Addresses: []netip.Prefix{netip.PrefixFrom(netip.AddrFrom4([4]byte{10, byte(k), byte(i >> 8), byte(i + 1)}), 16)}}}
@@ -409,13 +406,7 @@ func (s *simNet) probe(n *simNode, o ProbeOrder) {
 	} else if answered {
 		t := place.node
 		r.MAC = place.link.MAC
-		r.Source = r.MAC
 		switch {
-		case place.claimed && t.alive() && t.claims && s.crosses(n, t, place.segment):
-		case place.claimed && t.standIn != nil:
-			r.Source = t.standIn.links[0].MAC
-		case place.claimed:
-			answered = false
 		case t.proxied && o.Method == ARP && s.crosses(n, n, place.segment):
 		default:
 			answered = t.kernel && !t.blocked.has(o.Method) && s.crosses(n, t, place.segment)
@@ -436,17 +427,6 @@ func (s *simNet) probe(n *simNode, o ProbeOrder) {
 			s.wakeUp(n)
 		}
 	})
-}
-
-// claim gives a node an address to answer for.
-func (s *simNet) claim(n *simNode, link int, a netip.Addr) {
-	n.links[link].Claimed = a
-	s.byAddr[a] = simPlace{node: n, link: n.links[link], segment: n.links[link].segment, claimed: true}
-	for _, o := range s.nodes {
-		if o.machine != nil {
-			s.newWorld(o)
-		}
-	}
 }
 
 func (s *simNet) storyText() string { return strings.Join(s.story, "\n") }

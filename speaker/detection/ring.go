@@ -93,7 +93,6 @@ func share(a, b Link) bool {
 type pairing struct {
 	mine, theirs string
 	targets      []target
-	claimed      target // the address that its speaker should answer for, or nothing
 }
 
 // A target is what to ask, and how.
@@ -112,7 +111,7 @@ func pair(own []Link, m Member) []pairing {
 			if !l.Up || !o.Up || !share(l, o) {
 				continue
 			}
-			if p := (pairing{mine: l.Name, theirs: o.Name, targets: targets(l, o, m.Addr), claimed: claimed(o)}); len(p.targets) > 0 {
+			if p := (pairing{mine: l.Name, theirs: o.Name, targets: targets(l, o, m.Addr)}); len(p.targets) > 0 {
 				pairs = append(pairs, p)
 			}
 			if len(pairs) == maxLinks {
@@ -169,17 +168,6 @@ func targets(mine, theirs Link, gossip netip.AddrPort) []target {
 		ts = append(ts, target{method: TCP, addr: gossip.Addr(), port: gossip.Port()})
 	}
 	return ts
-}
-
-func claimed(l Link) target {
-	switch {
-	case !l.Claimed.IsValid() || l.MAC == MAC{}:
-		return target{}
-	case l.Claimed.Is4():
-		return target{method: ARP, addr: l.Claimed, expect: l.MAC}
-	default:
-		return target{method: NDP, addr: l.Claimed, expect: l.MAC}
-	}
 }
 
 func routed(gossip netip.AddrPort) []target {

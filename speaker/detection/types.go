@@ -69,9 +69,6 @@ type Link struct {
 	Addresses []netip.Prefix
 	// LinkLocal is its IPv6 link-local address, without a zone; invalid when there is none.
 	LinkLocal netip.Addr
-	// Claimed is one address that the node's speaker should answer for on this link, or invalid. Of a
-	// silent speaker it is asked for, to tell whether it is just not heard.
-	Claimed netip.Addr
 }
 
 // A Host is a neighbour on one of this node's links.
@@ -174,9 +171,8 @@ type ProbeResult struct {
 	Sent time.Time
 	// RTT is the time from Sent to the answer.
 	RTT time.Duration
-	// MAC is the hardware address that an answer by ARP or NDP names, and Source the one that its frame
-	// came from. They differ when somebody stands in for the owner of an address.
-	MAC, Source MAC
+	// MAC is the hardware address that an answer by ARP or NDP names.
+	MAC MAC
 }
 
 // An Outcome is how a probe ended.
@@ -230,16 +226,13 @@ type Verdict struct {
 	DeadLinks []string
 	// Restarting says that the speaker is silent after it has said that it restarts.
 	Restarting bool
-	// Answers says of a Silent speaker that it still answers, by itself, for an address that it owns: it is
-	// gossip that is cut, not the speaker. Nobody should take over from it, for however long it lasts.
-	Answers bool
 	// Witnesses says in words who saw what.
 	Witnesses string
 }
 
 // same reports whether v and o say the same of a node, words apart.
 func (v Verdict) same(o Verdict) bool {
-	return v.Life == o.Life && v.State == o.State && v.Restarting == o.Restarting && v.Answers == o.Answers &&
+	return v.Life == o.Life && v.State == o.State && v.Restarting == o.Restarting &&
 		slices.Equal(v.DeadLinks, o.DeadLinks)
 }
 

@@ -42,7 +42,6 @@ type vote struct {
 	speaking   ternary
 	quiet      time.Duration
 	restarting bool
-	answers    bool
 	links      []linkVote
 
 	voterLife uint64
@@ -64,7 +63,7 @@ func (v vote) accuses() bool {
 
 // same reports whether v and o say the same, apart from what changes with each moment.
 func (v vote) same(o vote) bool {
-	return v.life == o.life && v.speaking == o.speaking && v.restarting == o.restarting && v.answers == o.answers &&
+	return v.life == o.life && v.speaking == o.speaking && v.restarting == o.restarting &&
 		slices.EqualFunc(v.links, o.links, func(a, b linkVote) bool { return a.name == b.name && a.alive == b.alive })
 }
 
@@ -186,7 +185,6 @@ func (m *Machine) judge(p *peer) {
 			quiet = max(quiet, v.quiet)
 			next.Restarting = next.Restarting || v.restarting
 		}
-		next.Answers = next.Answers || v.answers
 		for _, l := range v.links {
 			t := links[l.name]
 			switch l.alive {
@@ -248,7 +246,6 @@ func (m *Machine) judge(p *peer) {
 	if next.State == Alive {
 		next.Restarting = false
 	}
-	next.Answers = next.Answers && next.State == Silent
 	// "" is what stands for a peer behind a router; it is no link of anybody's.
 	next.DeadLinks = slices.DeleteFunc(next.DeadLinks, func(name string) bool { return name == "" && next.State != Dead })
 
@@ -295,9 +292,6 @@ func witnesses(v Verdict, quiet time.Duration, links map[string]tally, accusers 
 	}
 	if v.State == Silent {
 		said = append(said, "the kernel answers")
-	}
-	if v.Answers {
-		said = append(said, "and so does the speaker, on the wire")
 	}
 	words := strings.Join(said, "; ")
 	if len(accusers) > 0 {

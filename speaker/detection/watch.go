@@ -25,9 +25,7 @@ type watch struct {
 	pingAt  time.Time
 	tiredAt time.Time // when it had been silent for so long that it is looked at less often
 
-	claimedAt time.Time // when to ask for the address that its speaker claims
-	answersAt time.Time // when its speaker answered for that
-	cleanAt   time.Time // since when there is no reason to watch
+	cleanAt time.Time // since when there is no reason to watch
 }
 
 // A linkWatch is one way to a peer.
@@ -155,9 +153,6 @@ func (m *Machine) look(p *peer) {
 		m.goOn(p, lw)
 	}
 	m.decideSilent(p)
-	if w.silent {
-		m.askClaimed(p)
-	}
 	m.publish(p)
 }
 
@@ -212,21 +207,6 @@ func (m *Machine) decideSilent(p *peer) {
 	}
 }
 
-// askClaimed asks for an address that a silent peer's speaker should answer for.
-func (m *Machine) askClaimed(p *peer) {
-	w := p.watch
-	if m.now.Before(w.claimedAt) {
-		m.wake(w.claimedAt)
-		return
-	}
-	w.claimedAt = m.now.Add(answersPause)
-	for _, lw := range w.links {
-		if lw.claimed.method != 0 && !lw.dead {
-			m.order(&probe{peer: p, link: lw, own: lw.mine, target: lw.claimed, kind: claimedProbe}, 3*peaceWait)
-		}
-	}
-}
-
 // opinion is what this node has to say of a peer that it watches.
 func (m *Machine) opinion(p *peer) vote {
 	w := p.watch
@@ -235,7 +215,6 @@ func (m *Machine) opinion(p *peer) vote {
 	case w.silent && !m.blind(p):
 		v.speaking = no
 		v.restarting = w.restarting
-		v.answers = !w.answersAt.IsZero() && m.now.Sub(w.answersAt) < answersFor
 	case w.heard && !w.silent && !(w.suspected && w.monitor):
 		v.speaking = yes
 	}

@@ -67,9 +67,8 @@ type ProbeResult struct {
 	Outcome Outcome
 	// Refused is true where the answer to ProbeConnect was a reset.
 	Refused bool
-	// MAC is the hardware address that an answer to ProbeNeighbor names, and Source the one that
-	// its frame came from. They differ when somebody stands in for another.
-	MAC, Source MAC
+	// MAC is the hardware address that an answer to ProbeNeighbor names.
+	MAC MAC
 	// Sent is when the probe left.
 	Sent time.Time
 	// At is when the answer arrived, as the kernel noted it (for ProbeConnect, when it

@@ -296,7 +296,7 @@ func (p *Prober) answeredBy(key probeKey, st statement, at time.Time) {
 	var waiting *asked
 	for a := p.asked[key]; a != nil; {
 		older := a.older
-		a.MAC, a.Source = st.mac, st.source
+		a.MAC = st.mac
 		if a.Expect.IsZero() || a.Expect == st.mac {
 			p.conclude(a, ProbeAnswered, at)
 		} else {
