@@ -37,19 +37,22 @@ func lifeOf(meta []byte) life {
 	return life(binary.BigEndian.Uint64(meta))
 }
 
-// NotifyMsg takes a packet, or what a stream brought for this speaker alone. Messages for its users go to them from
+// NotifyMsg takes what a stream brought for this speaker alone, or gossip.
+func (d *delegate) NotifyMsg(b []byte) { (*session)(d).hear(b, time.Now()) }
+
+// hear takes in messages that were read at a time. Those for the users of gossip go to them from
 // here, past the owner goroutine: some of them count milliseconds.
-func (d *delegate) NotifyMsg(b []byte) {
-	for _, m := range d.decode(b) {
+func (s *session) hear(b []byte, at time.Time) {
+	for _, m := range (*delegate)(s).decode(b) {
 		if m.direct != nil {
-			m.direct.At = time.Now()
-			d.g.receive(*m.direct)
+			m.direct.At = at
+			s.g.receive(*m.direct)
 			continue
 		}
 		select {
-		case d.inbox <- m:
+		case s.inbox <- m:
 		default:
-			d.g.count(func(c *Counters) { c.Overrun++ })
+			s.g.count(func(c *Counters) { c.Overrun++ })
 		}
 	}
 }

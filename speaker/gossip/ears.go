@@ -1,7 +1,6 @@
 package gossip
 
 import (
-	"net"
 	"net/netip"
 	"sync"
 	"time"
@@ -22,12 +21,8 @@ const (
 	maxHeard = 8192
 )
 
-func (e *ears) hear(from net.Addr, at time.Time) {
-	udp, ok := from.(*net.UDPAddr)
-	if !ok {
-		return
-	}
-	a := udp.AddrPort().Addr().Unmap().WithZone("")
+func (e *ears) hear(from netip.Addr, at time.Time) {
+	a := from.Unmap().WithZone("")
 	e.mu.Lock()
 	defer e.mu.Unlock()
 	if e.last == nil || len(e.last) >= maxHeard {

@@ -9,8 +9,6 @@ import (
 	"slices"
 	"sync"
 	"time"
-
-	"github.com/hashicorp/memberlist"
 )
 
 // Options are what a Gossip is made with.
@@ -113,7 +111,7 @@ type Gossip struct {
 	// sessions opened; it belongs to Run.
 	sessions uint64
 	// listen opens the transport; tests have networks of their own.
-	listen func(Desired, *log.Logger) (memberlist.NodeAwareTransport, error)
+	listen func(Desired, *log.Logger) (wire, error)
 
 	mu       sync.Mutex
 	desired  Desired

@@ -12,8 +12,6 @@ import (
 	"testing"
 	"testing/synctest"
 	"time"
-
-	"github.com/hashicorp/memberlist"
 )
 
 var keyOne, keyTwo = Key{1}, Key{2}
@@ -63,7 +61,7 @@ func (c *cluster) start(i int, change func(*Desired)) *testNode {
 	return c.startOn(i, netip.AddrPortFrom(nodeAddr(i), testPort), c.net.listen, change)
 }
 
-func (c *cluster) startOn(i int, at netip.AddrPort, listen func(Desired, *log.Logger) (memberlist.NodeAwareTransport, error), change func(*Desired)) *testNode {
+func (c *cluster) startOn(i int, at netip.AddrPort, listen func(Desired, *log.Logger) (wire, error), change func(*Desired)) *testNode {
 	ctx, cancel := context.WithCancel(context.Background())
 	n := &testNode{stop: cancel, stopped: make(chan struct{}), logs: &lines{}}
 	n.Gossip = New(Options{Node: nodeName(i), Log: slog.New(slog.NewTextHandler(n.logs, nil))})

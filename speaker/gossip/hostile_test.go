@@ -35,6 +35,23 @@ func seal(key Key, version byte, plain, extra []byte) []byte {
 	return gcm.Seal(b, b[1:], plain, extra)
 }
 
+// unseal decrypts what version 1 has encrypted.
+func unseal(t *testing.T, key Key, packet []byte) string {
+	block, err := aes.NewCipher(key[:])
+	if err != nil {
+		t.Fatal(err)
+	}
+	gcm, err := cipher.NewGCM(block)
+	if err != nil {
+		t.Fatal(err)
+	}
+	plain, err := gcm.Open(nil, packet[1:1+gcm.NonceSize()], packet[1+gcm.NonceSize():], nil)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return string(plain)
+}
+
 // sealStream makes an encrypted message for a stream.
 func sealStream(key Key, version byte, plain []byte) []byte {
 	head := binary.BigEndian.AppendUint32([]byte{encryptMsg}, uint32(len(seal(key, version, plain, nil))))
@@ -126,10 +143,11 @@ func TestAMemberThatIsNoSpeaker(t *testing.T) {
 		conf := config(Desired{Listen: netip.MustParseAddrPort("10.0.66.6:7956")}, "stranger")
 		conf.Logger = log.New(io.Discard, "", 0)
 		conf.SecretKey = keyOne[:]
-		var err error
-		if conf.Transport, err = c.net.listen(Desired{Listen: netip.MustParseAddrPort("10.0.66.6:7956")}, nil); err != nil {
+		host, err := c.net.listen(Desired{Listen: netip.MustParseAddrPort("10.0.66.6:7956")}, nil)
+		if err != nil {
 			t.Fatal(err)
 		}
+		conf.Transport = host.(*memhost)
 		list, err := memberlist.Create(conf)
 		if err != nil {
 			t.Fatal(err)
@@ -222,7 +240,10 @@ func TestStreamsAreBounded(t *testing.T) {
 			t.Fatal(err)
 		}
 		refused := 0
-		g := newGuard(inner, func(string) { refused++ })
+		g, err := newGuard(inner, []Key{keyOne}, nil, func(string) { refused++ })
+		if err != nil {
+			t.Fatal(err)
+		}
 		from := &memhost{net: network, addr: netip.MustParseAddrPort("10.0.66.6:1")}
 
 		var open []net.Conn

@@ -43,7 +43,7 @@ func (n *memnet) setGroup(a netip.Addr, group int) {
 	n.group[a] = group
 }
 
-func (n *memnet) listen(d Desired, _ *log.Logger) (memberlist.NodeAwareTransport, error) {
+func (n *memnet) listen(d Desired, _ *log.Logger) (wire, error) {
 	h := &memhost{net: n, addr: d.Listen, packets: make(chan *memberlist.Packet), streams: make(chan net.Conn), down: make(chan struct{})}
 	n.mu.Lock()
 	defer n.mu.Unlock()
@@ -80,6 +80,24 @@ var errUnreachable = errors.New("no answer")
 
 func (h *memhost) FinalAdvertiseAddr(string, int) (net.IP, int, error) {
 	return h.addr.Addr().AsSlice(), int(h.addr.Port()), nil
+}
+
+func (h *memhost) send(b []byte, to netip.AddrPort) error {
+	_, err := h.WriteTo(b, to.String())
+	return err
+}
+
+func (h *memhost) receive(b []byte) (n int, from netip.AddrPort, at time.Time, ok bool) {
+	select {
+	case p := <-h.packets:
+		return copy(b, p.Buf), p.From.(*net.UDPAddr).AddrPort(), p.Timestamp, true
+	case <-h.down:
+		return 0, netip.AddrPort{}, time.Time{}, false
+	}
+}
+
+func (h *memhost) dial(to string, timeout time.Duration) (net.Conn, error) {
+	return h.DialTimeout(to, timeout)
 }
 
 func (h *memhost) WriteTo(b []byte, to string) (time.Time, error) {

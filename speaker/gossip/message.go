@@ -42,6 +42,7 @@ const maxOutbox = 32
 type post struct {
 	mu     sync.Mutex
 	list   *memberlist.Memberlist // nil once closed
+	guard  *guard
 	routes map[string]netip.AddrPort
 	outbox map[string][][]byte // by peer; there while a goroutine delivers
 	parts  sync.WaitGroup
@@ -52,17 +53,17 @@ func newPost(count func(func(*Counters))) *post {
 	return &post{routes: map[string]netip.AddrPort{}, outbox: map[string][][]byte{}, count: count}
 }
 
-// open lets messages out through list.
-func (p *post) open(list *memberlist.Memberlist) {
+// open lets messages out: streams through list, packets through guard.
+func (p *post) open(list *memberlist.Memberlist, guard *guard) {
 	p.mu.Lock()
 	defer p.mu.Unlock()
-	p.list = list
+	p.list, p.guard = list, guard
 }
 
 // close ends all delivery, and waits until that is so.
 func (p *post) close() {
 	p.mu.Lock()
-	p.list = nil
+	p.list, p.guard = nil, nil
 	clear(p.outbox)
 	p.mu.Unlock()
 	p.parts.Wait()
@@ -76,18 +77,21 @@ func (p *post) setRoutes(routes map[string]netip.AddrPort) {
 }
 
 func (p *post) send(to []string, frame []byte, reliable bool) {
+	p.mu.Lock()
+	guard := p.guard
+	var at []netip.AddrPort
 	for _, node := range to {
-		p.mu.Lock()
-		list, at := p.list, p.routes[node]
-		reachable := list != nil && at.IsValid()
-		if reachable && reliable {
+		switch route := p.routes[node]; {
+		case guard == nil || !route.IsValid():
+		case reliable:
 			p.enqueueLocked(node, frame)
+		default:
+			at = append(at, route)
 		}
-		p.mu.Unlock()
-		if reachable && !reliable {
-			// A failure is a loss as any other, which the sender has to reckon with.
-			list.SendToAddress(memberlist.Address{Addr: at.String(), Name: node}, frame) //nolint:errcheck
-		}
+	}
+	p.mu.Unlock()
+	if len(at) > 0 {
+		guard.tell(frame, at...)
 	}
 }
 

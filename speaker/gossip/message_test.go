@@ -3,7 +3,6 @@ package gossip
 import (
 	"bytes"
 	"fmt"
-	"net"
 	"net/netip"
 	"slices"
 	"sync"
@@ -217,11 +216,9 @@ func TestWhatTheLostSaidIsRemembered(t *testing.T) {
 func TestEarsForgetRatherThanGrow(t *testing.T) {
 	var e ears
 	for i := range 2 * maxHeard {
-		e.hear(udpAddr(netip.AddrFrom4([4]byte{10, 1, byte(i >> 8), byte(i)})), time.Now())
+		e.hear(netip.AddrFrom4([4]byte{10, 1, byte(i >> 8), byte(i)}), time.Now())
 	}
 	if len(e.last) > maxHeard {
 		t.Errorf("%d hosts", len(e.last))
 	}
 }
-
-func udpAddr(a netip.Addr) net.Addr { return net.UDPAddrFromAddrPort(netip.AddrPortFrom(a, 1)) }

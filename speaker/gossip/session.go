@@ -75,14 +75,18 @@ func (g *Gossip) open(d Desired) (*session, error) {
 	s.keyring = keyring
 
 	logger := log.New(&logWriter{g.log}, "", 0)
-	transport, err := g.listen(d, logger)
+	inner, err := g.listen(d, logger)
 	if err != nil {
 		return nil, err
 	}
 	c := config(d, g.node)
 	c.Logger = logger
 	c.Keyring = keyring
-	s.guard = newGuard(transport, func(string) { g.count(func(c *Counters) { c.Refused++ }) })
+	s.guard, err = newGuard(inner, keys, s.hear, func(string) { g.count(func(c *Counters) { c.Refused++ }) })
+	if err != nil {
+		inner.Shutdown() //nolint:errcheck // never returns one
+		return nil, err
+	}
 	c.Transport = s.guard
 	c.Delegate, c.Events, c.Alive = (*delegate)(s), (*delegate)(s), (*delegate)(s)
 	s.setFacts(d)
@@ -92,7 +96,7 @@ func (g *Gossip) open(d Desired) (*session, error) {
 		return nil, fmt.Errorf("starting memberlist: %w", err)
 	}
 	s.setRoutes()
-	g.post.open(s.list)
+	g.post.open(s.list, s.guard)
 	return s, nil
 }
 
@@ -188,7 +192,11 @@ func (s *session) apply(d Desired) {
 func (s *session) turnKeys() {
 	keys, due := s.chain.step(time.Now(), s.desired.Keys)
 	s.keysDue = due
-	if err := setKeys(s.keyring, rawKeys(keys)); err != nil {
+	err := setKeys(s.keyring, rawKeys(keys))
+	if err == nil {
+		err = s.guard.seals.set(keys)
+	}
+	if err != nil {
 		s.g.log.Error("can't change the gossip keys", "error", err)
 	}
 }
@@ -237,8 +245,7 @@ func (s *session) send(node string, frames [][]byte) {
 		return
 	}
 	for _, f := range frames {
-		// A failure shows in probing too, and what is lost is asked for.
-		s.list.SendToAddress(memberlist.Address{Addr: addr.String(), Name: node}, f) //nolint:errcheck
+		s.guard.tell(f, addr) // what is lost is asked for
 	}
 }
 

@@ -4,6 +4,7 @@ import (
 	"encoding/binary"
 	"errors"
 	"net"
+	"net/netip"
 	"sync"
 	"sync/atomic"
 	"time"
@@ -18,8 +19,12 @@ import (
 //
 // On streams it bounds what a host without the key can make us hold: how much one may announce, and how many there
 // may be at a time.
+//
+// Messages of our own it does not pass through memberlist at all (seals.go).
 type guard struct {
-	memberlist.NodeAwareTransport
+	wire
+	seals   seals
+	message func(b []byte, at time.Time)
 	packets chan *memberlist.Packet
 	streams chan net.Conn
 	open    atomic.Int32
@@ -32,7 +37,20 @@ type guard struct {
 
 var _ memberlist.NodeAwareTransport = (*guard)(nil)
 
+// A wire carries packets and streams: sockets, or in tests a network in memory.
+type wire interface {
+	FinalAdvertiseAddr(ip string, port int) (net.IP, int, error)
+	send(packet []byte, to netip.AddrPort) error
+	// receive waits for a packet and puts it into b. It returns false when there will be no more. Only one goroutine calls it.
+	receive(b []byte) (n int, from netip.AddrPort, at time.Time, ok bool)
+	dial(to string, timeout time.Duration) (net.Conn, error)
+	StreamCh() <-chan net.Conn
+	Shutdown() error
+}
+
 const (
+	// maxDatagram is the longest packet that UDP can carry.
+	maxDatagram = 1 << 16
 	// encryptMsg marks an encrypted message on a stream, and is followed by its length (4 bytes).
 	encryptMsg = 10
 	// encryptionVersion is the only one spoken here: AES-GCM without padding.
@@ -51,18 +69,49 @@ const (
 
 var errMalformed = errors.New("stream that does not begin like an encrypted message")
 
-// newGuard wraps a transport. refused is told what was dropped, from any goroutine.
-func newGuard(inner memberlist.NodeAwareTransport, refused func(what string)) *guard {
+// newGuard stands guard over a wire. message is given the messages of our own that come as packets, and must not wait;
+// refused is told what was dropped. Both are called from any goroutine.
+func newGuard(inner wire, keys []Key, message func(b []byte, at time.Time), refused func(what string)) (*guard, error) {
 	g := &guard{
-		NodeAwareTransport: inner,
-		packets:            make(chan *memberlist.Packet),
-		streams:            make(chan net.Conn),
-		refused:            refused,
-		done:               make(chan struct{}),
+		wire:    inner,
+		message: message,
+		packets: make(chan *memberlist.Packet),
+		streams: make(chan net.Conn),
+		refused: refused,
+		done:    make(chan struct{}),
+	}
+	if err := g.seals.set(keys); err != nil {
+		return nil, err
 	}
 	g.pumps.Go(g.pumpPackets)
 	g.pumps.Go(g.pumpStreams)
-	return g
+	return g, nil
+}
+
+// tell sends a message of our own to some, as packets. What can't be sent is a loss as any other, which the sender has to reckon
+// with.
+func (g *guard) tell(message []byte, to ...netip.AddrPort) {
+	if len(to) == 0 {
+		return
+	}
+	packet := g.seals.seal(message)
+	for _, at := range to {
+		g.send(packet, at) //nolint:errcheck
+	}
+}
+
+// WriteTo implements memberlist.Transport.
+func (g *guard) WriteTo(b []byte, to string) (time.Time, error) {
+	addr, err := netip.ParseAddrPort(to)
+	if err != nil {
+		return time.Time{}, err
+	}
+	return time.Now(), g.send(b, addr)
+}
+
+// WriteToAddress implements memberlist.NodeAwareTransport.
+func (g *guard) WriteToAddress(b []byte, to memberlist.Address) (time.Time, error) {
+	return g.WriteTo(b, to.Addr)
 }
 
 // PacketCh implements memberlist.Transport.
@@ -73,7 +122,7 @@ func (g *guard) StreamCh() <-chan net.Conn { return g.streams }
 
 // DialAddressTimeout implements memberlist.NodeAwareTransport.
 func (g *guard) DialAddressTimeout(a memberlist.Address, timeout time.Duration) (net.Conn, error) {
-	conn, err := g.NodeAwareTransport.DialAddressTimeout(a, timeout)
+	conn, err := g.dial(a.Addr, timeout)
 	if err != nil {
 		return nil, err
 	}
@@ -91,11 +140,11 @@ func (g *guard) DialTimeout(addr string, timeout time.Duration) (net.Conn, error
 	return g.DialAddressTimeout(memberlist.Address{Addr: addr}, timeout)
 }
 
-// Shutdown implements memberlist.Transport. The pumps run on until the inner transport has stopped.
+// Shutdown implements memberlist.Transport.
 func (g *guard) Shutdown() error {
 	var err error
 	g.stop.Do(func() {
-		err = g.NodeAwareTransport.Shutdown()
+		err = g.wire.Shutdown()
 		close(g.done)
 		g.pumps.Wait()
 	})
@@ -103,19 +152,24 @@ func (g *guard) Shutdown() error {
 }
 
 func (g *guard) pumpPackets() {
+	b := make([]byte, maxDatagram)
 	for {
+		n, from, at, ok := g.receive(b)
+		switch {
+		case !ok:
+			return
+		case !wellFormed(b[:n]):
+			g.refused("packet")
+			continue
+		}
+		g.ears.hear(from.Addr(), at)
+		if message, ours := g.seals.open(b[:n]); ours {
+			g.message(message, at)
+			continue
+		}
+		p := &memberlist.Packet{Buf: append([]byte(nil), b[:n]...), From: net.UDPAddrFromAddrPort(from), Timestamp: at}
 		select {
-		case p := <-g.NodeAwareTransport.PacketCh():
-			if !wellFormed(p.Buf) {
-				g.refused("packet")
-				continue
-			}
-			g.ears.hear(p.From, p.Timestamp)
-			select {
-			case g.packets <- p:
-			case <-g.done:
-				return
-			}
+		case g.packets <- p:
 		case <-g.done:
 			return
 		}
@@ -125,7 +179,7 @@ func (g *guard) pumpPackets() {
 func (g *guard) pumpStreams() {
 	for {
 		select {
-		case conn := <-g.NodeAwareTransport.StreamCh():
+		case conn := <-g.wire.StreamCh():
 			if g.open.Load() >= maxStreams {
 				g.refused("stream")
 				conn.Close()
