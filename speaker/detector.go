@@ -28,8 +28,11 @@ type detector struct {
 	found *inbox[detection.Verdict]
 
 	suspicions atomic.Uint64 // how often a node was suspected
+	// calm is whether heartbeats that say nothing new, and answers to probes, may wait for the next step.
+	calm atomic.Bool
 
 	mu       sync.Mutex
+	said     map[string]saying // what heartbeats said last, by node
 	flags    detection.Flags
 	world    *detection.World // news, nil for none
 	isolated []string         // own links on which nobody answers
@@ -51,8 +54,44 @@ func newDetector(node string, life uint64, interval time.Duration, dropped func(
 		heard:   newInbox[detection.Message](maxHeard, dropped),
 		results: newInbox[layer2.ProbeResult](0, nil),
 		found:   newInbox[detection.Verdict](0, nil),
+		said:    map[string]saying{},
 		news:    make(chan struct{}, 1),
 	}
+}
+
+// A saying is what a heartbeat says of its speaker.
+type saying struct {
+	life  uint64
+	flags detection.Flags
+}
+
+// hear takes in a packet that another speaker's detection has sent. Most of them are heartbeats that say what the ones before
+// said, and wake nobody up: they count from when they came.
+func (d *detector) hear(m detection.Message) {
+	if flags, routine := detection.Routine(m.Payload); routine {
+		says := saying{m.Life, flags}
+		d.mu.Lock()
+		news := d.said[m.From] != says
+		if news && len(d.said) >= maxHeard {
+			clear(d.said)
+		}
+		d.said[m.From] = says
+		d.mu.Unlock()
+		if !news && d.calm.Load() {
+			d.heard.add(m)
+			return
+		}
+	}
+	d.heard.put(m)
+}
+
+// probed takes in what became of a probe.
+func (d *detector) probed(r layer2.ProbeResult) {
+	if r.Outcome == layer2.ProbeAnswered && d.calm.Load() {
+		d.results.add(r)
+		return
+	}
+	d.results.put(r)
 }
 
 // tell sets what this speaker says of itself in heartbeats, and with a world that is not nil what is known of the others.
@@ -110,6 +149,9 @@ func (d *detector) run(ctx context.Context) error {
 			d.probe(probes...)
 		}
 		d.conclude(out)
+		if d.calm.Swap(out.Calm) && !out.Calm {
+			d.heard.poke() // what came in the meantime must not wait any more
+		}
 		timer.Reset(max(out.WakeAt.Sub(clock()), 0))
 		select {
 		case <-ctx.Done():

@@ -18,6 +18,13 @@ func newInbox[T any](limit int, dropped func()) *inbox[T] {
 }
 
 func (b *inbox[T]) put(items ...T) {
+	if b.add(items...) {
+		b.poke()
+	}
+}
+
+// add puts items in without waking the reader, which finds them when it comes round. It reports whether there was room.
+func (b *inbox[T]) add(items ...T) bool {
 	b.mu.Lock()
 	room := b.limit == 0 || len(b.queue)+len(items) <= b.limit
 	if room {
@@ -26,9 +33,8 @@ func (b *inbox[T]) put(items ...T) {
 	b.mu.Unlock()
 	if !room {
 		b.dropped()
-		return
 	}
-	b.poke()
+	return room
 }
 
 // poke wakes the reader.

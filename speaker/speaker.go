@@ -284,7 +284,7 @@ func mode(observe bool) string {
 func (s *speaker) receive(m gossip.Message) {
 	switch m.Kind {
 	case kindDetection:
-		s.detector.heard.put(detection.Message{From: m.From, Life: m.Life, Payload: m.Payload, At: clock()})
+		s.detector.hear(detection.Message{From: m.From, Life: m.Life, Payload: m.Payload, At: clock()})
 	case kindOwnership:
 		message, err := ownership.Decode(m.Payload)
 		switch {
@@ -304,7 +304,7 @@ func (s *speaker) probed(r layer2.ProbeResult) {
 		s.looker.result(r)
 		return
 	}
-	s.detector.results.put(r)
+	s.detector.probed(r)
 }
 
 func (s *speaker) overrun() { s.meters.overrun.Inc() }

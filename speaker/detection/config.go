@@ -52,6 +52,8 @@ const (
 	peacePeriod = time.Second
 	tcpPeriod   = 3 * time.Second
 	peaceWait   = 40 * time.Millisecond
+	// peaceTogether is by how much a gentle probe may be early, to go out with a heartbeat.
+	peaceTogether = 100 * time.Millisecond
 	// peaceStart is within which time a peer that is watched anew is first asked.
 	peaceStart = 200 * time.Millisecond
 	// lately is for how long the success of a method makes its silence count.

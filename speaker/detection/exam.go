@@ -93,8 +93,11 @@ func (m *Machine) goOn(p *peer, lw *linkWatch) {
 	}
 	for i := range lw.asks {
 		a := &lw.asks[i]
-		if !m.now.Before(a.at) {
-			a.at = m.now.Add(m.peacePeriod(lw, a.method))
+		if !m.probeBy.Before(a.at) {
+			if a.at.Before(m.now) {
+				a.at = m.now // what was early is next due as if it had not been
+			}
+			a.at = a.at.Add(m.peacePeriod(lw, a.method))
 			m.order(&probe{peer: p, link: lw, own: lw.mine, target: a.target, kind: peaceProbe}, peaceWait)
 		}
 		m.wake(a.at)

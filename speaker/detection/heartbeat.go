@@ -15,6 +15,7 @@ func (m *Machine) setFlags(f Flags, turning bool) {
 
 // heartbeat sends one when it is time.
 func (m *Machine) heartbeat() {
+	m.probeBy = m.now
 	if m.now.Before(m.beatAt) {
 		m.wake(m.beatAt)
 		return
@@ -40,6 +41,8 @@ func (m *Machine) heartbeat() {
 	}
 	m.beatAt = m.now.Add(next)
 	m.wake(m.beatAt)
+	// Whoever is awake for a heartbeat need not wake up once more for the probes in between.
+	m.probeBy = m.now.Add(min(next, peaceTogether))
 }
 
 func (m *Machine) beat(released bool) beat {

@@ -12,6 +12,7 @@ type Machine struct {
 	world  *World
 
 	now       time.Time
+	probeBy   time.Time // gentle probes that are due until then are sent now
 	started   bool
 	wakeAt    time.Time
 	believeAt time.Time // packets that came before are not believed: this node did not run then
@@ -136,8 +137,22 @@ func (m *Machine) Step(now time.Time, in Input) Output {
 	clear(m.changed)
 	clear(m.answered)
 	m.out.Isolated = m.isolations()
+	m.out.Calm = m.calm()
 	m.out.WakeAt = m.wakeAt
 	return m.out
+}
+
+// calm reports whether nothing is amiss, nor being looked into.
+func (m *Machine) calm() bool {
+	if len(m.trouble) > 0 || len(m.out.Isolated) > 0 {
+		return false
+	}
+	for p := range m.watched {
+		if p.watch.suspected || slices.ContainsFunc(p.watch.links, func(lw *linkWatch) bool { return lw.exam != nil || lw.dead }) {
+			return false
+		}
+	}
+	return true
 }
 
 // Verdicts returns what is known of every member, in order of their nodes: what the machine that owns addresses

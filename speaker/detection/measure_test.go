@@ -133,6 +133,9 @@ func TestPacketsPerSecond(t *testing.T) {
 		if s.votePackets != 0 {
 			t.Errorf("%d nodes: %d votes in peace", n, s.votePackets)
 		}
+		if per(s.steps) > 14 {
+			t.Errorf("%d nodes: %.0f steps per second: who sends a heartbeat has looked at all that came before", n, per(s.steps))
+		}
 	}
 }
 

@@ -93,6 +93,16 @@ func encodeBeat(h beat) []byte {
 
 func encodePing() []byte { return tlv.Append([]byte{packetVersion}, typePing, nil) }
 
+// Routine reports whether a payload is a heartbeat and nothing else, of a speaker that goes on sending them, and
+// returns the flags in it: one that says what the one before has said.
+func Routine(payload []byte) (Flags, bool) {
+	p, err := decode(payload)
+	if err != nil || p.beat == nil || p.beat.released || p.ping || len(p.votes) > 0 {
+		return 0, false
+	}
+	return p.beat.flags, true
+}
+
 // encodeVotes returns packets that together carry the votes, each of a size that any path takes.
 func encodeVotes(votes []vote) [][]byte {
 	var packets [][]byte

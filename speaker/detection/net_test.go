@@ -76,8 +76,10 @@ type simNode struct {
 	stepSeq  int
 	verdicts map[string]Verdict
 	isolated []Isolation
-	skew     time.Duration // of its clock
-	badStamp time.Duration // how wrong its kernel's timestamps are
+	calm     bool
+	said     map[string]string // the life and flags of those heard
+	skew     time.Duration     // of its clock
+	badStamp time.Duration     // how wrong its kernel's timestamps are
 }
 
 var simStart = time.Date(2026, 1, 1, 0, 0, 0, 0, time.UTC)
@@ -103,7 +105,7 @@ func newNet(seed uint64, n int, segments ...string) *simNet {
 }
 
 func (s *simNet) addNode(name string, i int, segments []string) *simNode {
-	n := &simNode{net: s, name: name, kernel: true}
+	n := &simNode{net: s, name: name, kernel: true, said: map[string]string{}}
 	for k, seg := range segments {
 		l := &simLink{segment: seg, Link: Link{Name: seg, Up: true, MAC: MAC{2, byte(k), 0, 0, byte(i >> 8), byte(i)},
 			Addresses: []netip.Prefix{netip.PrefixFrom(netip.AddrFrom4([4]byte{10, byte(k), byte(i >> 8), byte(i + 1)}), 16)}}}
@@ -360,6 +362,10 @@ func (s *simNet) doStep(n *simNode) {
 		s.tell("%s: isolated %v", n.name, out.Isolated)
 	}
 	n.isolated = out.Isolated
+	if n.calm && !out.Calm && len(n.inbox)+len(n.results) > 0 {
+		defer s.wakeUp(n)
+	}
+	n.calm = out.Calm
 	if s.onStep != nil {
 		s.onStep(n)
 	}
@@ -388,7 +394,14 @@ func (s *simNet) send(from, to *simNode, payload []byte) {
 		if len(to.inbox) > 2000 {
 			to.inbox = to.inbox[1:]
 		}
-		s.wakeUp(to)
+		flags, routine := Routine(payload)
+		says := fmt.Sprint(life, flags)
+		if !routine || !to.calm || to.said[from.name] != says {
+			s.wakeUp(to)
+		}
+		if routine {
+			to.said[from.name] = says
+		}
 	})
 }
 
@@ -424,7 +437,9 @@ func (s *simNet) probe(n *simNode, o ProbeOrder) {
 	s.at(back, func() {
 		if n.life == life && n.machine != nil {
 			n.results = append(n.results, r)
-			s.wakeUp(n)
+			if r.Outcome != Answered || !n.calm {
+				s.wakeUp(n)
+			}
 		}
 	})
 }

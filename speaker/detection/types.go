@@ -201,6 +201,9 @@ type Output struct {
 	Suspected int
 	// Isolated are this node's own links on which nobody at all answers it, in order. It is the whole list, each time.
 	Isolated []Isolation
+	// Calm is true when all that is watched is well: what is [Routine], and answers to probes, may then wait for the next
+	// step. In a quiet cluster they are nearly all that comes.
+	Calm bool
 	// WakeAt is when to step again although nothing came.
 	WakeAt time.Time
 }

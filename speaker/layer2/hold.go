@@ -14,7 +14,7 @@ import (
 const (
 	gapLimit = time.Second
 	// beatInterval is how often the Announcer looks whether it runs.
-	beatInterval = 100 * time.Millisecond
+	beatInterval = 200 * time.Millisecond
 )
 
 // Hold stops all answering and announcing, until Awake. What is announced stays as it is

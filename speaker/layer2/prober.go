@@ -38,8 +38,9 @@ type Prober struct {
 	nonce  uint64
 	frame  []byte
 	earned []ProbeResult // to be told when the lock is free
-	// sooner has room for one note that the first deadline is another one.
-	sooner  chan struct{}
+	// timer is for the first deadline, and stopped while there is none: a probe that is answered, as most are, wakes
+	// nobody up once more.
+	timer   *time.Timer
 	readers sync.WaitGroup
 }
 
@@ -113,10 +114,12 @@ const maxAsked = 4096
 // result once for each probe, from several goroutines, though one
 // at a time for each probe; result must not wait.
 func NewProber(links func() ([]Link, <-chan struct{}), result func(ProbeResult)) *Prober {
+	timer := time.NewTimer(time.Hour)
+	timer.Stop()
 	return &Prober{
 		links: links, result: result, open: openProbePort, connect: connectPort,
 		id: uint16(rand.Uint32()), nonce: rand.Uint64(),
-		ports: make(map[probeSegment]*manned), asked: make(map[probeKey]*asked), sooner: make(chan struct{}, 1),
+		ports: make(map[probeSegment]*manned), asked: make(map[probeKey]*asked), timer: timer,
 		due: queue[*asked]{before: func(a, b *asked) bool { return a.Deadline.Before(b.Deadline) }},
 	}
 }
@@ -187,10 +190,7 @@ func (p *Prober) send(links []Link, r ProbeResult) error {
 	p.put(a.key, a)
 	p.due.push(a)
 	if p.due.first() == a {
-		select {
-		case p.sooner <- struct{}{}:
-		default:
-		}
+		p.arm()
 	}
 	return nil
 }
@@ -327,6 +327,9 @@ func (p *Prober) answered(key probeKey, at time.Time) {
 // conclude ends a probe that p.asked no longer has.
 func (p *Prober) conclude(a *asked, o Outcome, at time.Time) {
 	p.due.remove(a)
+	if p.due.Len() == 0 {
+		p.arm()
+	}
 	if a.attempt != nil {
 		a.attempt.Stop()
 	}
@@ -379,28 +382,24 @@ func (p *Prober) settle(a *asked, now time.Time) {
 // and returns nil; probes still under way have no result.
 func (p *Prober) Run(ctx context.Context) error {
 	defer p.close()
-	timer := time.NewTimer(0)
-	defer timer.Stop()
 	for {
 		select {
 		case <-ctx.Done():
 			return nil
-		case <-p.sooner:
-		case <-timer.C:
-		}
-		if next := p.expire(); !next.IsZero() {
-			timer.Reset(time.Until(next))
+		case <-p.timer.C:
+			p.expire()
 		}
 	}
 }
 
-// expire judges what is due and returns the next deadline, zero if there is none.
-func (p *Prober) expire() (next time.Time) {
+// expire judges what is due.
+func (p *Prober) expire() {
 	p.mu.Lock()
 	defer p.unlockAndTell()
+	defer p.arm()
 	now := time.Now()
-	if next := p.deadline(); next.IsZero() || next.After(now) {
-		return next
+	if p.due.Len() == 0 || p.due.first().Deadline.After(now) {
+		return
 	}
 	// What has arrived counts, though nobody had the time to look at it.
 	for s, m := range p.ports {
@@ -421,15 +420,15 @@ func (p *Prober) expire() (next time.Time) {
 		}
 		p.conclude(a, outcome, now)
 	}
-	return p.deadline()
 }
 
-// deadline returns the first deadline, zero if there is none.
-func (p *Prober) deadline() time.Time {
-	if p.due.Len() == 0 {
-		return time.Time{}
+// arm sets the timer to the first deadline.
+func (p *Prober) arm() {
+	if p.ended || p.due.Len() == 0 {
+		p.timer.Stop()
+		return
 	}
-	return p.due.first().Deadline
+	p.timer.Reset(time.Until(p.due.first().Deadline))
 }
 
 // forget takes a out of those with its key.
@@ -460,6 +459,7 @@ func (p *Prober) close() {
 		}
 	}
 	p.due.items, p.asked = nil, make(map[probeKey]*asked)
+	p.arm()
 	p.mu.Unlock()
 	p.readers.Wait()
 }
