@@ -145,6 +145,25 @@ func (k *askers) last(address netip.Addr) time.Time {
 	return time.Time{}
 }
 
+// askedFirst puts those of addresses first that were asked for, the last one first; the others stay in order.
+func (k *askers) askedFirst(addresses []netip.Addr) {
+	if len(addresses) < 2 {
+		return
+	}
+	asked := make(map[netip.Addr]time.Time)
+	k.mu.Lock()
+	for _, a := range addresses {
+		if list := k.by[a]; list != nil {
+			asked[a] = lastOf(list[:])
+		}
+	}
+	k.mu.Unlock()
+	if len(asked) == 0 {
+		return
+	}
+	slices.SortStableFunc(addresses, func(a, b netip.Addr) int { return asked[b].Compare(asked[a]) })
+}
+
 // of returns who asked for address lately, the last one first.
 func (k *askers) of(now time.Time, address netip.Addr) []Asker {
 	k.mu.Lock()

@@ -8,9 +8,13 @@ import (
 	"time"
 )
 
-// joinBatch is how many multicast groups are joined before looking at what else
-// there is to do. Joining takes the kernel about 20 µs.
-const joinBatch = 128
+// What there is to do for many addresses is done a batch at a time, of joinBatch where multicast groups are to be joined, which
+// takes the kernel about 20 µs each, else of listenBatch. In between what is ready is announced, and requests are answered at
+// any time.
+const (
+	joinBatch   = 128
+	listenBatch = 1024
+)
 
 // work is what the run goroutine of a responder has done and has yet to do.
 type work struct {
@@ -106,6 +110,7 @@ func (w *work) follow() error {
 		return err
 	}
 	w.pending = slices.DeleteFunc(w.pending, func(a netip.Addr) bool { _, wanted := t.bindings[a]; return !wanted })
+	w.askers.askedFirst(changed)
 	w.pending = append(w.pending, changed...)
 	if len(changed) == 0 {
 		w.publish()
@@ -127,15 +132,16 @@ func (w *work) filter() error {
 }
 
 // listen joins the groups of a batch of pending addresses and begins to
-// announce them. more is true when some are left.
+// announce them, those that were asked for lately first. more is true when some are left.
 func (w *work) listen(now time.Time) (more bool, err error) {
 	if len(w.pending) == 0 {
 		return false, nil
 	}
-	batch := w.pending
+	size := listenBatch
 	if w.protocol.group != nil {
-		batch = batch[:min(len(batch), joinBatch)]
+		size = joinBatch
 	}
+	batch := w.pending[:min(len(w.pending), size)]
 	for _, a := range batch {
 		if _, listening := w.listened[a]; !listening {
 			if err := w.join(a); err != nil {
@@ -150,8 +156,12 @@ func (w *work) listen(now time.Time) (more bool, err error) {
 		w.bind(now, a, w.seen.bindings[a])
 	}
 	w.pending = w.pending[len(batch):]
-	w.publish()
-	return len(w.pending) > 0, nil
+	more = len(w.pending) > 0
+	if !more || now.Sub(w.told) >= tellInterval {
+		w.told = now
+		w.publish()
+	}
+	return more, nil
 }
 
 // bind takes over what is said of an address that is listened for.
