@@ -86,7 +86,7 @@
 //
 // Per node and second, for 4 nodes or 200 (TestPacketsPerSecond): 37 heartbeats sent and 37 received, 7 probes sent and 7
 // answered; these are about 40 frames, as a TCP connection takes 7. No votes in peace. A node with more links has as many more
-// probes. A loss costs each of its two or three accusers five packets to each member within a second, and one in 10 s for
+// probes. It wakes up 12 times a second, for its own heartbeats: what is routine waits for that ([Output.Calm]). A loss costs each of its two or three accusers five packets to each member within a second, and one in 10 s for
 // as long as the node is missed.
 // A step costs what is watched, three peers, not the number of members.
 package detection

@@ -116,7 +116,11 @@ func lossFor(t *testing.T, d time.Duration, loss float64, sizes ...int) {
 
 // What the package documentation says of packets holds, whatever the number of nodes.
 func TestPacketsPerSecond(t *testing.T) {
-	for _, n := range []int{2, 3, 10, 50} {
+	sizes := []int{2, 3, 10, 50}
+	if *simSeeds > 0 {
+		sizes = append(sizes, 200)
+	}
+	for _, n := range sizes {
 		s := settled(uint64(n), n)
 		s.beats, s.votePackets, s.probes, s.steps = 0, 0, 0, 0
 		const d = 10 * time.Second

@@ -65,7 +65,7 @@ func TestLossIsNotDeath(t *testing.T) {
 
 // What gossip costs a node does not go with the number of nodes.
 func TestPacketsPerSecond(t *testing.T) {
-	for _, nodes := range []int{3, 10, 30} {
+	for _, nodes := range []int{3, 10, 50} {
 		t.Run(fmt.Sprintf("%d nodes", nodes), func(t *testing.T) {
 			synctest.Test(t, func(t *testing.T) {
 				c := newCluster(t, nodes)

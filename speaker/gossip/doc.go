@@ -21,6 +21,8 @@
 //	      │ └──── post ◄──────────────────────────── Send
 //	      └──────── messages ──────────────────────► Receive
 //
+// Packets with messages of ours pass by memberlist: the guard opens and seals them itself (seals.go).
+//
 // Speakers also write to each other ([Gossip.Send], [Message]): heartbeats, votes, who owns what. Gossip carries these and does
 // not read them. They pass by the goroutine that owns the rest, both ways, because some of them count milliseconds: what
 // is sent is on the wire when Send returns, and what came is handed to Options.Receive from where it was read. Those that
