@@ -10,8 +10,8 @@
 //	               one socket pair, one owner each side
 //
 // The sessions live in a child process (package child), the same program started again, so that nothing
-// a router sends can take layer 2 down: the Manager starts it again and tells it everything anew. Without
-// its parent the child ends at once and leaves routers to graceful restart where they have it.
+// a router sends can take layer 2 down: the Manager starts it again and tells it everything anew. It is there while
+// there are peers. Without its parent it ends at once and leaves routers to graceful restart where they have it.
 //
 // This package is light: the BGP codec is linked through package child alone.
 package bgp

@@ -9,6 +9,7 @@ import (
 	"time"
 
 	"github.com/clarion-lb/clarion/e2e/lab/router"
+	"github.com/clarion-lb/clarion/e2e/lab/wire"
 	"github.com/clarion-lb/clarion/speaker/bgp"
 )
 
@@ -179,6 +180,52 @@ func TestTheChildIsKilled(t *testing.T) {
 			s.Errorf("the kernel lacked the route %d times", n)
 		}
 	})
+}
+
+// TestTheChildGoesWithTheLastPeer takes away the only peer, which is told so, and gives it back.
+func TestTheChildGoesWithTheLastPeer(t *testing.T) {
+	t.Parallel()
+	wire.Need(t)
+	s := newStage(t)
+	r := s.tor.StartRouter(s, router.FRR, config(router.FRR, node()))
+	m, _ := s.manager()
+	p := peer()
+	p.Routes = routes(s, to(webV4))
+	m.Apply(desired(p))
+	up(s, m, "tor")
+	has(s, r, webV4)
+	first, _ := m.Snapshot()
+	m.Apply(desired())
+	eventually(s, "the child has ended", func() bool {
+		now, _ := m.Snapshot()
+		return now.Child.PID == 0 && len(now.Sessions) == 0
+	})
+	if err := syscall.Kill(first.Child.PID, 0); err == nil {
+		s.Errorf("process %d is still there", first.Child.PID)
+	}
+	lacks(s, r, webV4)
+	var all map[string]struct{ LastNotificationReason string }
+	if err := r.ShowJSON(s.Context(), "show bgp neighbors json", &all); err != nil {
+		s.Fatal(err)
+	}
+	if got := all[nodeV4.String()].LastNotificationReason; !strings.Contains(got, "Peer Unconfigured") && !strings.Contains(got, "Peer De-configured") {
+		s.Errorf("FRR was told %q", got)
+	}
+	nonsense := peer()
+	nonsense.ASN = 0
+	m.Apply(desired(nonsense))
+	if is := await(s, m, "tor", "refused", failed(bgp.Misconfigured)); is.State != bgp.Idle {
+		s.Errorf("session %+v", is)
+	}
+	if now, _ := m.Snapshot(); now.Child.PID != 0 {
+		s.Error("there is a child for a peer that can't be")
+	}
+	m.Apply(desired(p))
+	up(s, m, "tor")
+	has(s, r, webV4)
+	if now, _ := m.Snapshot(); now.Child.PID == 0 || now.Child.Restarts > 0 || now.Child.LastExit != "" {
+		s.Errorf("the child is %+v", now.Child)
+	}
 }
 
 // TestHeld has BFD take the session down and let it come back.

@@ -36,18 +36,27 @@ func restartDelay(n int) time.Duration {
 	return min(100*time.Millisecond<<min(n-2, 10), 10*time.Second)
 }
 
+// errIdle is how a child ends that has no peers left.
+var errIdle = errors.New("there are no peers")
+
 // Run keeps the child until ctx ends, and ends it then as a crash would: call Leave or Restart first. The
-// child starts with the first Apply.
+// child starts with the first peer, and ends with the last.
 func (m *Manager) Run(ctx context.Context) error {
 	var status Child
 	inARow := 0
-	for m.waitApplied(ctx) {
+	for m.waitPeers(ctx, status) {
 		begin := time.Now()
 		exit := m.runChild(ctx, &status)
 		status.PID = 0
 		if ctx.Err() != nil || m.isStopped() {
 			m.finish()
 			break
+		}
+		if errors.Is(exit, errIdle) {
+			inARow = 0
+			m.publish(time.Now(), nil, status)
+			m.log.Info("The BGP process has ended: there are no peers")
+			continue
 		}
 		if time.Since(begin) >= calm {
 			inARow = 0
@@ -69,17 +78,20 @@ func (m *Manager) Run(ctx context.Context) error {
 	return nil
 }
 
-// waitApplied waits for the first Apply. It is false when there will be nothing to do.
-func (m *Manager) waitApplied(ctx context.Context) bool {
+// waitPeers waits until there is a peer to have a session with. It is false when there will be nothing to do.
+func (m *Manager) waitPeers(ctx context.Context, status Child) bool {
 	for {
 		m.mu.Lock()
-		applied, stop := m.applied, m.stop != nil
+		peers, stop := len(m.desired) > 0, m.stop != nil
 		m.mu.Unlock()
 		switch {
 		case stop || ctx.Err() != nil:
 			return false
-		case applied:
+		case peers:
 			return true
+		}
+		if m.hasNews() {
+			m.publish(time.Now(), nil, status) // of peers that can't be
 		}
 		select {
 		case <-ctx.Done():
@@ -104,8 +116,8 @@ func (m *Manager) finish() {
 	}
 }
 
-// runChild starts a child, tells it everything and goes on telling it what changes, until it ends. The
-// error says how.
+// runChild starts a child, tells it everything and goes on telling it what changes, until it ends, or has nothing to
+// do any more. The error says how.
 func (m *Manager) runChild(ctx context.Context, status *Child) error {
 	c, err := startChild(m.command())
 	if err != nil {
@@ -123,6 +135,7 @@ func (m *Manager) runChild(ctx context.Context, status *Child) error {
 	defer ping.Stop()
 	var asked uint64
 	askedAt := time.Time{} // zero while no answer is awaited
+	retiring := false      // it was told to end, and says so when the last connections are closed
 
 	m.poke()
 	for {
@@ -130,10 +143,10 @@ func (m *Manager) runChild(ctx context.Context, status *Child) error {
 		case <-ctx.Done():
 			return ctx.Err()
 		case <-m.wake:
-			o := m.order(&known)
-			if o.empty() && !m.hasNews() {
-				break
+			if retiring {
+				break // whatever has changed is for the next one
 			}
+			o := m.order(&known)
 			if !o.empty() {
 				if err := c.tell(o); err != nil {
 					return c.end(err)
@@ -142,10 +155,22 @@ func (m *Manager) runChild(ctx context.Context, status *Child) error {
 			for _, name := range o.Gone {
 				delete(sessions, name)
 			}
-			m.publish(time.Now(), sessions, *status)
+			if !o.empty() || m.hasNews() {
+				m.publish(time.Now(), sessions, *status)
+			}
+			if len(known.peers) == 0 && !known.stop {
+				if err := c.tell(Order{Stop: &Stop{}}); err != nil {
+					return c.end(err)
+				}
+				retiring, askedAt = true, time.Now()
+				asked++ // which no answer has
+			}
 		case r, ok := <-reports:
 			if !ok {
 				return c.end(errors.New("it closed its end"))
+			}
+			if r.Stopped && retiring {
+				return errIdle
 			}
 			if r.Stopped {
 				m.publish(time.Now(), sessions, *status)
