@@ -12,6 +12,7 @@ import (
 	appsv1 "k8s.io/api/apps/v1"
 	authorizationv1 "k8s.io/api/authorization/v1"
 	corev1 "k8s.io/api/core/v1"
+	rbacv1 "k8s.io/api/rbac/v1"
 	"k8s.io/apimachinery/pkg/api/equality"
 	apierrors "k8s.io/apimachinery/pkg/api/errors"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
@@ -296,6 +297,20 @@ func (c cluster) testRights(t *testing.T) {
 				t.Errorf("%s: %s: allowed is %v, want %v", program, what, got, want)
 			}
 		}
+	}
+	// The cluster's own role of docs/how-to/bgp.md, which the manifest binds.
+	_, err := c.admin.RbacV1().Roles(namespace).Create(t.Context(), &rbacv1.Role{ObjectMeta: metav1.ObjectMeta{Name: "clarion-speaker-passwords"},
+		Rules: []rbacv1.PolicyRule{{APIGroups: []string{""}, Resources: []string{"secrets"}, ResourceNames: []string{"tor"}, Verbs: []string{"get", "list", "watch"}}}}, metav1.CreateOptions{})
+	if err != nil {
+		t.Fatal(err)
+	}
+	for begin := time.Now(); !c.may(t, "speaker", "watch", "", "secrets", "tor", namespace); time.Sleep(20 * time.Millisecond) {
+		if time.Since(begin) > 20*time.Second {
+			t.Fatal("a Secret that the role names is not the speaker's to read")
+		}
+	}
+	if c.may(t, "speaker", "get", "", "secrets", "another", namespace) || c.may(t, "controller", "get", "", "secrets", "tor", namespace) {
+		t.Error("the role grants more than it names")
 	}
 }
 

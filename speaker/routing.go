@@ -31,6 +31,7 @@ type routing struct {
 	communities map[string]*routes.Community
 	profiles    map[string]*profile
 	passwords   map[string]password
+	unreadable  map[string]string // Secrets that this speaker may not read, and what to do about it
 	pools       map[string]*netipx.IPSet
 	reshaped    bool // something has changed that concerns every address
 
@@ -87,7 +88,7 @@ func newRouting(self string, ignoreExcludeLabel bool) *routing {
 	return &routing{
 		self: self, ignore: ignoreExcludeLabel,
 		routers: map[string]*router{}, ads: map[string]*routes.Advertisement{}, communities: map[string]*routes.Community{},
-		profiles: map[string]*profile{}, passwords: map[string]password{}, pools: map[string]*netipx.IPSet{},
+		profiles: map[string]*profile{}, passwords: map[string]password{}, unreadable: map[string]string{}, pools: map[string]*netipx.IPSet{},
 		table: routes.New(), decisions: map[netip.Addr]routes.Decision{}, able: map[netip.Addr]bool{}, gains: newGains(), faded: map[string]faded{},
 		inForce: map[string]usedPassword{}, far: map[string]netip.Addr{}, near: map[string]netip.Addr{}, distant: map[string]bool{},
 		problems: map[string]string{}, states: map[string]bool{},
@@ -103,6 +104,15 @@ func (r *routing) setPool(name string, o *netipx.IPSet)                  { put(r
 func (r *routing) setProfile(name string, o *profile)                    { put(nil, r.profiles, name, o) }
 func (r *routing) setPassword(name string, p password)                   { r.passwords[name] = p }
 func (r *routing) removePassword(name string)                            { delete(r.passwords, name) }
+
+// setUnreadable notes why a Secret can't be read; "" where it can.
+func (r *routing) setUnreadable(name, problem string) {
+	if problem == "" {
+		delete(r.unreadable, name)
+	} else {
+		r.unreadable[name] = problem
+	}
+}
 
 func put[T any](r *routing, objects map[string]*T, name string, o *T) {
 	if o == nil {
@@ -298,7 +308,7 @@ func (r *routing) withPassword(k *router) (p bgp.Peer, problem string) {
 	}
 	word, there := r.passwords[k.secret]
 	if !there {
-		word.problem = "in Clarion's namespace there is no Secret " + k.secret + ", or speakers are not granted it by name (see docs/how-to/bgp.md)"
+		word.problem = cmp.Or(r.unreadable[k.secret], "in Clarion's namespace there is no Secret "+k.secret)
 	}
 	if word.problem != "" {
 		if used := r.inForce[p.Name]; used.name == k.secret {

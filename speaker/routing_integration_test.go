@@ -1,6 +1,8 @@
 package speaker
 
 import (
+	"context"
+	"log/slog"
 	"slices"
 	"strings"
 	"testing"
@@ -8,15 +10,55 @@ import (
 
 	corev1 "k8s.io/api/core/v1"
 	eventsv1 "k8s.io/api/events/v1"
+	rbacv1 "k8s.io/api/rbac/v1"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+	"k8s.io/client-go/rest"
 	"sigs.k8s.io/controller-runtime/pkg/client"
 
 	"github.com/clarion-lb/clarion/api/v1beta1"
 )
 
+// A speaker that may not read a password says which command lets it, and goes on by itself when it may.
+func passwordsAreGrantedByName(r *rig) {
+	const user = "someone"
+	admin, err := client.New(r.config, client.Options{}) // which knows roles
+	r.must(err)
+	config := rest.CopyConfig(r.config)
+	config.Impersonate.UserName = user
+	w := &secretsWatch{config: config, namespace: "clarion-system", log: slog.New(slog.DiscardHandler), feed: newFeed(), routing: newRouting("a", false),
+		following: map[string]context.CancelFunc{}}
+	ctx, stop := context.WithCancel(r.Context())
+	defer w.parts.Wait()
+	defer stop()
+	w.follow(ctx, map[string]bool{"granted": true})
+	sees := func(what string, holds func() bool) {
+		r.Helper()
+		r.eventually(what, 30*time.Second, func() bool {
+			for _, do := range w.feed.take() {
+				do(nil)
+			}
+			return holds()
+		})
+	}
+	sees("the command is told", func() bool {
+		return w.routing.unreadable["granted"] == "speakers may not read the Secret granted: kubectl -n clarion-system create role clarion-speaker-passwords "+
+			"--verb=get,list,watch --resource=secrets --resource-name=granted"
+	})
+	role := metav1.ObjectMeta{Namespace: "clarion-system", Name: "clarion-speaker-passwords"}
+	r.must(admin.Create(r.Context(), &rbacv1.Role{ObjectMeta: role,
+		Rules: []rbacv1.PolicyRule{{APIGroups: []string{""}, Resources: []string{"secrets"}, ResourceNames: []string{"granted"}, Verbs: []string{"get", "list", "watch"}}}}))
+	r.must(admin.Create(r.Context(), &rbacv1.RoleBinding{ObjectMeta: role, RoleRef: rbacv1.RoleRef{APIGroup: rbacv1.GroupName, Kind: "Role", Name: role.Name},
+		Subjects: []rbacv1.Subject{{Kind: rbacv1.UserKind, APIGroup: rbacv1.GroupName, Name: user}}}))
+	sees("it may read what is not there", func() bool { return len(w.routing.unreadable) == 0 })
+	r.must(r.client.Create(r.Context(), &corev1.Secret{ObjectMeta: metav1.ObjectMeta{Namespace: "clarion-system", Name: "granted"}, Type: corev1.SecretTypeBasicAuth,
+		Data: map[string][]byte{corev1.BasicAuthPasswordKey: []byte("word")}}))
+	sees("the password is read", func() bool { return w.routing.passwords["granted"].secret == "word" })
+}
+
 // Two speakers with a real API server, and routers on paper.
 func TestSpeakersAdvertiseByBGP(t *testing.T) {
 	r := newRig(t, crds...)
+	passwordsAreGrantedByName(r)
 	r.secret(aKey)
 	one, two := r.node(1), r.node(2)
 	r.service("web", "198.51.100.1")

@@ -23,9 +23,6 @@ const (
 	maxSessionError = 256
 )
 
-// noPassword is the reason of a session that is not made before its password is there.
-const noPassword bgp.Reason = "NoPassword"
-
 // status is what this node is toward routers, nil where there is nothing to be. since is when the speaker started.
 func (r *routing) status(s *bgp.Snapshot, since time.Time) *v1beta1.SpeakerBGP {
 	out := &v1beta1.SpeakerBGP{SessionsWanted: int32(len(r.desired.Peers) + len(r.problems))}
@@ -51,7 +48,7 @@ func (r *routing) status(s *bgp.Snapshot, since time.Time) *v1beta1.SpeakerBGP {
 		out.Sessions = append(out.Sessions, one)
 	}
 	for name, problem := range r.problems {
-		out.Sessions = append(out.Sessions, sessionStatus(name, r.routers[name].peer.Address, since, noPassword, problem))
+		out.Sessions = append(out.Sessions, sessionStatus(name, r.routers[name].peer.Address, since, bgp.NoPassword, problem))
 	}
 	slices.SortFunc(out.Sessions, func(a, b v1beta1.BGPSession) int { return cmp.Compare(a.Peer, b.Peer) })
 	out.Sessions = out.Sessions[:min(len(out.Sessions), maxSessions)]

@@ -197,10 +197,19 @@ func TestRouting(t *testing.T) {
 			w.r.setRouter("tor", r)
 			w.step(0)
 			w.expect("no session")
-			if got := w.r.status(&bgp.Snapshot{}, start); got.SessionsWanted != 1 || got.Sessions[0].LastError !=
-				"NoPassword: in Clarion's namespace there is no Secret tor, or speakers are not granted it by name (see docs/how-to/bgp.md)" {
-				w.Errorf("tells %+v", got)
+			says := func(want string) {
+				w.Helper()
+				if got := w.r.status(&bgp.Snapshot{}, start); got.SessionsWanted != 1 || got.Sessions[0].LastError != "NoPassword: "+want {
+					w.Errorf("tells %+v", got)
+				}
 			}
+			says("in Clarion's namespace there is no Secret tor")
+			w.r.setUnreadable("tor", "speakers may not read it")
+			w.step(0)
+			says("speakers may not read it")
+			w.r.setUnreadable("tor", "")
+			w.step(0)
+			says("in Clarion's namespace there is no Secret tor")
 			w.r.setPassword("tor", password{secret: "first"})
 			w.step(0)
 			w.expect(web)

@@ -7,6 +7,7 @@ import (
 	"sync"
 
 	corev1 "k8s.io/api/core/v1"
+	apierrors "k8s.io/apimachinery/pkg/api/errors"
 	"k8s.io/apimachinery/pkg/fields"
 	"k8s.io/apimachinery/pkg/types"
 	"k8s.io/client-go/rest"
@@ -126,6 +127,7 @@ func (w *secretsWatch) follow(ctx context.Context, names map[string]bool) {
 			stop()
 			delete(w.following, name)
 			w.routing.removePassword(name)
+			w.routing.setUnreadable(name, "")
 		}
 	}
 	for name := range names {
@@ -144,14 +146,40 @@ func (w *secretsWatch) follow(ctx context.Context, names map[string]bool) {
 				w.log.Error("the cache has ended", "error", err)
 			}
 		})
+		w.parts.Go(func() {
+			if one.WaitForCacheSync(ctx) {
+				w.mayRead(ctx, name, "")
+			}
+		})
 	}
 }
 
+// mayRead notes why a Secret can't be read, which is told where it is missed; "" where it can.
+func (w *secretsWatch) mayRead(ctx context.Context, name, problem string) {
+	w.feed.put(func(*cluster) {
+		if ctx.Err() == nil { // else it is not followed any more
+			w.routing.setUnreadable(name, problem)
+		}
+	})
+}
+
+// grant is how a speaker comes to read a Secret: config/rbac binds the role, and its names are the cluster's own.
+func (w *secretsWatch) grant(name string) string {
+	return fmt.Sprintf("speakers may not read the Secret %[2]s: kubectl -n %[1]s create role clarion-speaker-passwords --verb=get,list,watch --resource=secrets --resource-name=%[2]s",
+		w.namespace, name)
+}
+
 func (w *secretsWatch) one(ctx context.Context, name string) (cache.Cache, error) {
+	log := watchErrors(w.log)
 	c, err := cache.New(w.config, cache.Options{
-		Scheme:                   scheme(),
-		Mapper:                   mapper(),
-		DefaultWatchErrorHandler: watchErrors(w.log),
+		Scheme: scheme(),
+		Mapper: mapper(),
+		DefaultWatchErrorHandler: func(c context.Context, r *toolscache.Reflector, err error) {
+			log(c, r, err)
+			if apierrors.IsForbidden(err) {
+				w.mayRead(ctx, name, w.grant(name))
+			}
+		},
 		ByObject: map[client.Object]cache.ByObject{
 			&corev1.Secret{}: {
 				Namespaces: map[string]cache.Config{w.namespace: {FieldSelector: fields.OneTermEqualSelector("metadata.name", name)}},

@@ -21,6 +21,8 @@ const (
 	NotPermitted Reason = "NotPermitted"
 	// Misconfigured: the peer can't be as it is described.
 	Misconfigured Reason = "Misconfigured"
+	// NoPassword: the Secret with the session's password is missing, can't be read, or has none.
+	NoPassword Reason = "NoPassword"
 )
 
 // Reasons between connection and session.

@@ -62,6 +62,7 @@ func Convert(objects []unstructured.Unstructured, o Options) Result {
 	}
 	c.services(all)
 	c.unannounced()
+	c.grant()
 	c.sort()
 	return c.Result
 }
@@ -71,6 +72,8 @@ type converter struct {
 	Result
 	frr    bool // MetalLB's BGP is FRR's
 	frrK8s bool // which frr-k8s configures
+	// passwords are the names of the Secrets with passwords.
+	passwords []any
 }
 
 // flatten takes lists apart.
@@ -227,6 +230,7 @@ func (c *converter) peer(object unstructured.Unstructured) {
 	if password, _ := old["password"].(string); password != "" {
 		secret := "bgp-" + object.GetName()
 		c.secret(secret, password)
+		c.passwords = append(c.passwords, secret)
 		spec["passwordSecret"] = map[string]any{"name": secret}
 		c.note(Differs, name, "password", "it stands in Secret %s now, which is among the objects", secret)
 	} else if reference, ok := spec["passwordSecret"].(map[string]any); ok {
@@ -239,6 +243,7 @@ func (c *converter) peer(object unstructured.Unstructured) {
 				from = object.GetNamespace()
 			}
 			spec["passwordSecret"] = map[string]any{"name": secret}
+			c.passwords = append(c.passwords, secret)
 			c.note(Todo, name, "passwordSecret", "Secrets are read in Clarion's namespace: copy %s from %s to %s", secret, orElse(from, "MetalLB's namespace"), c.Namespace)
 		}
 	}
@@ -277,6 +282,20 @@ func (c *converter) secret(name, password string) {
 	secret.SetName(name)
 	secret.SetNamespace(c.Namespace)
 	c.Objects = append(c.Objects, secret)
+}
+
+// grant lets the speakers read the passwords, by name: the manifest binds them to this role.
+func (c *converter) grant() {
+	if len(c.passwords) == 0 {
+		return
+	}
+	slices.SortFunc(c.passwords, func(a, b any) int { return strings.Compare(a.(string), b.(string)) })
+	role := unstructured.Unstructured{Object: map[string]any{"apiVersion": "rbac.authorization.k8s.io/v1", "kind": "Role",
+		"rules": []any{map[string]any{"apiGroups": []any{""}, "resources": []any{"secrets"}, "resourceNames": slices.Compact(c.passwords),
+			"verbs": []any{"get", "list", "watch"}}}}}
+	role.SetName("clarion-speaker-passwords")
+	role.SetNamespace(c.Namespace)
+	c.Objects = append(c.Objects, role)
 }
 
 // unannounced tells which pools have addresses that nobody announces, which is easily overlooked in MetalLB.

@@ -48,7 +48,7 @@ func (n Note) String() string {
 
 // Result is a configuration in Clarion's words.
 type Result struct {
-	// Objects are Clarion's, and the Secrets they need, in the order to apply them in.
+	// Objects are Clarion's, and the Secrets they need with the right to read them, in the order to apply them in.
 	Objects []unstructured.Unstructured
 	// Values are what to set of the Helm chart, as its values file.
 	Values map[string]any
@@ -96,7 +96,7 @@ func (r *Result) addNamed(kind, name string, labels map[string]string, spec map[
 }
 
 // order puts what others refer to first.
-var order = []string{"Secret", "IPAddressPool", "Community", "BFDProfile", "BGPPeer", "L2Advertisement", "BGPAdvertisement"}
+var order = []string{"Secret", "Role", "IPAddressPool", "Community", "BFDProfile", "BGPPeer", "L2Advertisement", "BGPAdvertisement"}
 
 func (r *Result) sort() {
 	slices.SortStableFunc(r.Objects, func(a, b unstructured.Unstructured) int {
