@@ -4,6 +4,7 @@ import (
 	"cmp"
 	"context"
 	"fmt"
+	"net/netip"
 	"reflect"
 	"slices"
 	"strings"
@@ -68,6 +69,8 @@ type routingWorld struct {
 	profiles    map[string]bool
 	communities []clarion.Community // the oldest first
 	speakers    []clarion.Speaker
+	// services are those that there are, asked for where it matters.
+	services func() []corev1.Service
 }
 
 func (t *term) routingWorld(ctx context.Context) (*routingWorld, error) {
@@ -88,6 +91,14 @@ func (t *term) routingWorld(ctx context.Context) (*routingWorld, error) {
 	}
 	w := &routingWorld{pools: pools.Items, nodes: nodes.Items, peers: peers.Items, ads: slices.Clone(ads.Items), profiles: map[string]bool{},
 		communities: slices.Clone(communities.Items), speakers: slices.Clone(speakers.Items)}
+	w.services = func() []corev1.Service {
+		t.labelsMatter.Store(true)
+		var all corev1.ServiceList
+		if err := t.cache.List(ctx, &all); err != nil {
+			t.log.Error("can't read objects from the cache", "kind", "Service", "error", err)
+		}
+		return all.Items
+	}
 	for i := range profiles.Items {
 		w.profiles[profiles.Items[i].Name] = true
 	}
@@ -230,25 +241,28 @@ func (w *routingWorld) aliases() map[string]clarion.CommunityValue {
 	return out
 }
 
-// overruled says in which values an advertisement contradicts an older one that it may meet: one of a common pool and a
-// common peer. Whether their selectors of Services ever select the same is not asked where both have some.
+// overruled says in which values an advertisement contradicts an older one where they may meet on a route: in a common pool, on
+// prefixes of one length, toward a common peer to which the value is told (localPref to internal ones, asPathPrepend to external
+// ones). That is told as soon as it is written, whether there is a Service or not; where both select Services, or nodes, in ways of
+// their own, when both select one that there is.
 func (w *routingWorld) overruled(ad *clarion.BGPAdvertisement) (out []string) {
 	for i := range w.ads {
 		older := &w.ads[i]
 		if older.Name == ad.Name {
 			break
 		}
-		if !w.meet(older, ad) {
+		if !contradict(&older.Spec, &ad.Spec) {
 			continue
 		}
+		internal, external := w.meet(older, ad)
 		for _, v := range []struct {
 			name     string
 			had, has any
 			set      bool
 		}{
-			{"localPref", deref(older.Spec.LocalPref), deref(ad.Spec.LocalPref), older.Spec.LocalPref != nil && ad.Spec.LocalPref != nil},
-			{"med", deref(older.Spec.MED), deref(ad.Spec.MED), older.Spec.MED != nil && ad.Spec.MED != nil},
-			{"asPathPrepend", older.Spec.ASPathPrepend, ad.Spec.ASPathPrepend, older.Spec.ASPathPrepend != 0 && ad.Spec.ASPathPrepend != 0},
+			{"localPref", deref(older.Spec.LocalPref), deref(ad.Spec.LocalPref), internal && older.Spec.LocalPref != nil && ad.Spec.LocalPref != nil},
+			{"med", deref(older.Spec.MED), deref(ad.Spec.MED), (internal || external) && older.Spec.MED != nil && ad.Spec.MED != nil},
+			{"asPathPrepend", older.Spec.ASPathPrepend, ad.Spec.ASPathPrepend, external && older.Spec.ASPathPrepend != 0 && ad.Spec.ASPathPrepend != 0},
 		} {
 			if v.set && v.had != v.has {
 				out = append(out, fmt.Sprintf("%s is %v as BGPAdvertisement %s says, not %v", v.name, v.had, older.Name, v.has))
@@ -265,17 +279,89 @@ func deref(p *uint32) uint32 {
 	return *p
 }
 
-// meet reports whether two advertisements may have something to say of one route.
-func (w *routingWorld) meet(a, b *clarion.BGPAdvertisement) bool {
-	if len(a.Spec.ServiceSelectors) > 0 && len(b.Spec.ServiceSelectors) > 0 || len(a.Spec.NodeSelectors) > 0 && len(b.Spec.NodeSelectors) > 0 {
-		return false
-	}
-	peers := slices.ContainsFunc(w.peers, func(p clarion.BGPPeer) bool { return a.Spec.AdvertisesTo(p.Name) && b.Spec.AdvertisesTo(p.Name) })
+// contradict reports whether two advertisements have different values for anything.
+func contradict(a, b *clarion.BGPAdvertisementSpec) bool {
+	return a.LocalPref != nil && b.LocalPref != nil && *a.LocalPref != *b.LocalPref || a.MED != nil && b.MED != nil && *a.MED != *b.MED ||
+		a.ASPathPrepend != 0 && b.ASPathPrepend != 0 && a.ASPathPrepend != b.ASPathPrepend
+}
+
+// meet reports whether two advertisements may have something to say of one route to an internal peer, and to an external one.
+func (w *routingWorld) meet(a, b *clarion.BGPAdvertisement) (internal, external bool) {
 	first, err1 := a.Spec.Selection()
 	second, err2 := b.Spec.Selection()
-	return peers && err1 == nil && err2 == nil && slices.ContainsFunc(w.pools, func(p clarion.IPAddressPool) bool {
-		return first.Pool(p.Name, p.Labels) && second.Pool(p.Name, p.Labels)
+	if err1 != nil || err2 != nil {
+		return false, false
+	}
+	var common []string // pools
+	for i := range w.pools {
+		if p := &w.pools[i]; first.Pool(p.Name, p.Labels) && second.Pool(p.Name, p.Labels) && w.sameLength(a, b, p) {
+			common = append(common, p.Name)
+		}
+	}
+	if len(common) == 0 ||
+		!alike(a.Spec.ServiceSelectors, b.Spec.ServiceSelectors) && !slices.ContainsFunc(w.services(), func(s corev1.Service) bool {
+			return first.Service(s.Labels) && second.Service(s.Labels) && hasOneOf(&s, common)
+		}) ||
+		!alike(a.Spec.NodeSelectors, b.Spec.NodeSelectors) && !slices.ContainsFunc(w.nodes, func(n corev1.Node) bool {
+			return first.Node(n.Labels) && second.Node(n.Labels)
+		}) {
+		return false, false
+	}
+	for i := range w.peers {
+		if p := &w.peers[i]; a.Spec.AdvertisesTo(p.Name) && b.Spec.AdvertisesTo(p.Name) {
+			internal, external = internal || isInternal(&p.Spec), external || !isInternal(&p.Spec)
+		}
+	}
+	return internal, external
+}
+
+// alike reports whether two lists of selectors select something in common whatever there is to select.
+func alike(a, b []clarion.LabelSelector) bool {
+	return len(a) == 0 || len(b) == 0 || reflect.DeepEqual(a, b)
+}
+
+// hasOneOf reports whether a Service has an address of one of the pools.
+func hasOneOf(s *corev1.Service, pools []string) bool {
+	var addresses []netip.Addr
+	for _, in := range s.Status.LoadBalancer.Ingress {
+		if a, err := netip.ParseAddr(in.IP); err == nil {
+			addresses = append(addresses, a)
+		}
+	}
+	return slices.ContainsFunc(clarion.OurAddresses(s.Annotations, s.Status.Conditions, addresses), func(a clarion.Assigned) bool {
+		return slices.Contains(pools, a.Pool)
 	})
+}
+
+// sameLength reports whether two advertisements have prefixes of one length for addresses of a pool. An aggregate that is refused
+// is of single addresses.
+func (w *routingWorld) sameLength(a, b *clarion.BGPAdvertisement, p *clarion.IPAddressPool) bool {
+	ranges, err := clarion.ParsePool(&p.Spec)
+	if err != nil {
+		return false
+	}
+	return slices.ContainsFunc(ranges.Addresses, func(r netipx.IPRange) bool {
+		of := func(ad *clarion.BGPAdvertisement) int32 {
+			length, full := ad.Spec.AggregationLength, int32(r.From().BitLen())
+			if r.From().Is6() {
+				length = ad.Spec.AggregationLengthV6
+			}
+			if length == nil {
+				return full
+			}
+			return *length
+		}
+		return of(a) == of(b) || len(w.beyond(a))+len(w.beyond(b)) > 0
+	})
+}
+
+// isInternal reports whether a peer is of the nodes' own AS.
+func isInternal(p *clarion.BGPPeerSpec) bool {
+	own := p.MyASN
+	if p.LocalASN != nil {
+		own = *p.LocalASN
+	}
+	return p.DynamicASN == clarion.DynamicASNInternal || p.PeerASN != nil && *p.PeerASN == own
 }
 
 // judgeCommunity says what there is to say of a Community.

@@ -1,7 +1,9 @@
 package controller
 
 import (
+	"cmp"
 	"fmt"
+	"net/netip"
 	"slices"
 	"strings"
 	"testing"
@@ -115,8 +117,9 @@ func TestJudgeBGPAdvertisement(t *testing.T) {
 		t.Run(row.name, func(t *testing.T) {
 			younger := clarion.BGPAdvertisement{ObjectMeta: born("younger", 1), Spec: row.spec}
 			w := &routingWorld{
+				services:    func() []corev1.Service { return nil },
 				pools:       []clarion.IPAddressPool{{ObjectMeta: born("lan", 0), Spec: clarion.IPAddressPoolSpec{Addresses: []clarion.AddressRange{"198.51.100.0/24"}}}},
-				peers:       []clarion.BGPPeer{{ObjectMeta: born("tor", 0)}},
+				peers:       []clarion.BGPPeer{{ObjectMeta: born("tor", 0), Spec: clarion.BGPPeerSpec{DynamicASN: clarion.DynamicASNInternal}}},
 				ads:         []clarion.BGPAdvertisement{older, younger},
 				communities: []clarion.Community{{ObjectMeta: born("names", 0), Spec: clarion.CommunitySpec{Communities: []clarion.CommunityAlias{{Name: "to-transit", Value: "65000:100"}}}}},
 			}
@@ -125,6 +128,82 @@ func TestJudgeBGPAdvertisement(t *testing.T) {
 			}
 			if got := judged(func(c conditions) { w.judgeAdvertisement(c, &older) }); got != "Ready True Accepted" {
 				t.Errorf("the older one tells %q", got)
+			}
+		})
+	}
+}
+
+// What is contradicted where, of an older advertisement that has its own selectors too.
+func TestOverruled(t *testing.T) {
+	number := func(n uint32) *uint32 { return &n }
+	length := func(n int32) *int32 { return &n }
+	asn := func(n clarion.ASN) *clarion.ASN { return &n }
+	label := func(key string) []clarion.LabelSelector {
+		return []clarion.LabelSelector{{MatchLabels: map[string]clarion.LabelValue{key: "yes"}}}
+	}
+	older := clarion.BGPAdvertisementSpec{LocalPref: number(200), MED: number(1), ASPathPrepend: 1}
+	everything := clarion.BGPAdvertisementSpec{LocalPref: number(100), MED: number(2), ASPathPrepend: 2}
+	with := func(s clarion.BGPAdvertisementSpec, change func(*clarion.BGPAdvertisementSpec)) clarion.BGPAdvertisementSpec {
+		change(&s)
+		return s
+	}
+	services := func(key string) func(*clarion.BGPAdvertisementSpec) {
+		return func(s *clarion.BGPAdvertisementSpec) { s.ServiceSelectors = label(key) }
+	}
+	nodes := func(key string) func(*clarion.BGPAdvertisementSpec) {
+		return func(s *clarion.BGPAdvertisementSpec) { s.NodeSelectors = label(key) }
+	}
+	aggregate := func(n int32) func(*clarion.BGPAdvertisementSpec) {
+		return func(s *clarion.BGPAdvertisementSpec) { s.AggregationLength = length(n) }
+	}
+	to := func(peer clarion.ObjectName) func(*clarion.BGPAdvertisementSpec) {
+		return func(s *clarion.BGPAdvertisementSpec) { s.Peers = []clarion.ObjectName{peer} }
+	}
+	for _, row := range []struct {
+		name           string
+		older, younger clarion.BGPAdvertisementSpec
+		labels         []string // of the only Service, and of the only node
+		pool           string   // of the Service's address
+		want           string
+	}{
+		{"all, toward peers of both kinds", older, everything, nil, "", "localPref med asPathPrepend"},
+		{"localPref is nothing to an external peer", older, with(everything, to("external")), nil, "", "med asPathPrepend"},
+		{"prepending is nothing to an internal one", with(older, to("internal")), everything, nil, "", "localPref med"},
+		{"no common peer", with(older, to("internal")), with(everything, to("external")), nil, "", ""},
+		{"the same selectors", with(older, services("a")), with(everything, services("a")), nil, "", "localPref med asPathPrepend"},
+		{"others, and a Service that both select", with(older, services("a")), with(everything, services("b")), []string{"a", "b"}, "lan", "localPref med asPathPrepend"},
+		{"others, and a Service that one selects", with(older, services("a")), with(everything, services("b")), []string{"a"}, "lan", ""},
+		{"others, and a Service of another pool", with(older, services("a")), with(everything, services("b")), []string{"a", "b"}, "elsewhere", ""},
+		{"a node that both select", with(older, nodes("a")), with(everything, nodes("b")), []string{"a", "b"}, "", "localPref med asPathPrepend"},
+		{"no such node", with(older, nodes("a")), with(everything, nodes("b")), []string{"b"}, "", ""},
+		{"prefixes of different lengths do not meet", with(older, aggregate(26)), everything, nil, "", ""},
+		{"unless the aggregate is refused", with(older, aggregate(16)), everything, nil, "", "localPref med asPathPrepend"},
+	} {
+		t.Run(row.name, func(t *testing.T) {
+			labels := map[string]string{}
+			for _, key := range row.labels {
+				labels[key] = "yes"
+			}
+			service := corev1.Service{ObjectMeta: metav1.ObjectMeta{Labels: labels, Annotations: map[string]string{
+				clarion.AnnotationAssignedFromPool: clarion.FormatAssigned([]clarion.Assigned{{Pool: cmp.Or(row.pool, "lan"), Address: netip.MustParseAddr("198.51.100.1")}})}}}
+			service.Status.Conditions = []metav1.Condition{{Type: string(clarion.ConditionAddressAssigned)}}
+			service.Status.LoadBalancer.Ingress = []corev1.LoadBalancerIngress{{IP: "198.51.100.1"}}
+			younger := clarion.BGPAdvertisement{ObjectMeta: born("younger", 1), Spec: row.younger}
+			w := &routingWorld{
+				pools: []clarion.IPAddressPool{{ObjectMeta: born("lan", 0), Spec: clarion.IPAddressPoolSpec{Addresses: []clarion.AddressRange{"198.51.100.0/24"}}}},
+				peers: []clarion.BGPPeer{{ObjectMeta: born("external", 0), Spec: clarion.BGPPeerSpec{MyASN: 65001, PeerASN: asn(65000)}},
+					{ObjectMeta: born("internal", 0), Spec: clarion.BGPPeerSpec{MyASN: 65001, DynamicASN: clarion.DynamicASNInternal}}},
+				ads:      []clarion.BGPAdvertisement{{ObjectMeta: born("older", 0), Spec: row.older}, younger},
+				services: func() []corev1.Service { return []corev1.Service{service} },
+				nodes:    []corev1.Node{{ObjectMeta: metav1.ObjectMeta{Labels: labels}}},
+			}
+			var got []string
+			for _, text := range w.overruled(&younger) {
+				value, _, _ := strings.Cut(text, " ")
+				got = append(got, value)
+			}
+			if strings.Join(got, " ") != row.want {
+				t.Errorf("tells of %q, not of %q", got, row.want)
 			}
 		})
 	}

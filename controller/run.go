@@ -144,6 +144,9 @@ func (p *process) follow(ctx context.Context) error {
 	handlers := map[client.Object]toolscache.ResourceEventHandler{
 		&corev1.Service{}: on(func(t *term, o client.Object) {
 			t.serviceChanged(ipam.Key{Namespace: o.GetNamespace(), Name: o.GetName()})
+			if t.labelsMatter.Load() {
+				t.routingChanged()
+			}
 		}),
 		&corev1.Namespace{}: on(func(t *term, o client.Object) { t.namespaceChanged(o.GetName()) }),
 		&clarion.IPAddressPool{}: on(func(t *term, o client.Object) {

@@ -38,6 +38,8 @@ type term struct {
 	networkSet chan struct{}
 	// routingSet holds one: the objects about BGP are to be looked at again.
 	routingSet chan struct{}
+	// labelsMatter: what there is to say of objects about BGP depends on Services.
+	labelsMatter atomic.Bool
 	// speakersSet holds one: who lives is to be judged again.
 	speakersSet chan struct{}
 	speakerPods *podWatch   // nil where speakers are not known to run in Pods

@@ -19,8 +19,6 @@ type contribution struct {
 type verdict struct {
 	Decision
 	contributions []contribution
-	// beyond are advertisements whose aggregate would reach beyond the pool.
-	beyond []int
 }
 
 // A place is what the checks that know no endpoints say of every node, for all
@@ -259,13 +257,9 @@ func (v *view) contribute(d *verdict, a netip.Addr, p *place, s plan.Sharer) {
 		if !v.ads[i].selects[v.self] {
 			continue
 		}
-		prefix, beyond := v.aggregate(i, a, s.Pool)
-		c := contribution{i, prefix}
+		c := contribution{i, v.aggregate(i, a, s.Pool)}
 		if !slices.Contains(d.contributions, c) {
 			d.contributions = append(d.contributions, c)
-		}
-		if beyond && !slices.Contains(d.beyond, i) {
-			d.beyond = append(d.beyond, i)
 		}
 	}
 }

@@ -5,8 +5,8 @@
 //
 // A [Table] is told of the cluster by [Table.Configure], and of addresses one by
 // one by [Table.Set] and [Table.Remove]. [Table.Peers] returns what to advertise to
-// each peer, [Table.Decision] why an address is or is not advertised, and
-// [Table.Problems] what there is to tell about BGPAdvertisements and Communities.
+// each peer, [Table.Decision] why an address is or is not advertised. What there is to
+// tell about the objects themselves the controller tells.
 // Nothing is opened, asked or timed: equal arguments give equal answers, in
 // whatever order they came.
 //
@@ -51,7 +51,7 @@
 //
 // Where several advertisements meet on a prefix their communities unite. Of
 // localPref, med and asPathPrepend the oldest advertisement that sets one is
-// heard; a younger one that says otherwise is told ([Table.Problems]). What a peer
+// heard; a younger one that says otherwise is told by the controller. What a peer
 // would not be sent is left out of its routes: localPref toward eBGP, the prepended
 // ASNs toward iBGP, families that the session does not carry. GRACEFUL_SHUTDOWN is
 // not marked here: that is part of leaving, which package bgp does.

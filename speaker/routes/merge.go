@@ -1,7 +1,6 @@
 package routes
 
 import (
-	"fmt"
 	"slices"
 
 	"github.com/clarion-lb/clarion/speaker/bgp"
@@ -50,44 +49,4 @@ func (v *view) merge(ads []int, k string, g int) attributes {
 	m.route.LargeCommunities = slices.Compact(m.route.LargeCommunities)
 	v.merged[mergeKey{k, g}] = m
 	return m
-}
-
-// overruled says in what advertisements that meet on a prefix contradict an older one, toward any group: by the younger
-// one's number and a phrase.
-func (v *view) overruled(ads []int, tell func(ad int, phrase string)) {
-	for _, g := range v.groups {
-		var localPref, med, prepend *advertisement
-		for _, i := range ads {
-			ad := &v.ads[i]
-			if !g.ads[i] {
-				continue
-			}
-			hear(&med, ad, ad.MED != nil, func(older *advertisement) {
-				if *older.MED != *ad.MED {
-					tell(i, fmt.Sprintf("med is %d as BGPAdvertisement %s says, not %d", *older.MED, older.Name, *ad.MED))
-				}
-			})
-			hear(&localPref, ad, ad.LocalPref != nil && g.internal, func(older *advertisement) {
-				if *older.LocalPref != *ad.LocalPref {
-					tell(i, fmt.Sprintf("localPref is %d as BGPAdvertisement %s says, not %d", *older.LocalPref, older.Name, *ad.LocalPref))
-				}
-			})
-			hear(&prepend, ad, ad.Prepend != 0 && !g.internal, func(older *advertisement) {
-				if older.Prepend != ad.Prepend {
-					tell(i, fmt.Sprintf("asPathPrepend is %d as BGPAdvertisement %s says, not %d", older.Prepend, older.Name, ad.Prepend))
-				}
-			})
-		}
-	}
-}
-
-// hear takes note of the first advertisement that sets a value, and compares the others with it.
-func hear(first **advertisement, ad *advertisement, sets bool, compare func(older *advertisement)) {
-	switch {
-	case !sets:
-	case *first == nil:
-		*first = ad
-	default:
-		compare(*first)
-	}
 }

@@ -112,18 +112,3 @@ type PeerRoutes struct {
 	// Routes are shared by peers that get the same, and must not be changed. Never nil where the session is wanted.
 	Routes *bgp.Routes
 }
-
-// A Problem is something to tell about an object, which is in force all the same.
-type Problem struct {
-	// Kind is BGPAdvertisement or Community, Name the object's.
-	Kind, Name string
-	Condition  v1beta1.ConditionType
-	Reason     Reason
-	Message    string
-}
-
-// Kinds of objects that there are problems of.
-const (
-	KindAdvertisement = "BGPAdvertisement"
-	KindCommunity     = "Community"
-)

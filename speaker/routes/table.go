@@ -1,14 +1,11 @@
 package routes
 
 import (
-	"cmp"
 	"fmt"
 	"maps"
 	"net/netip"
 	"slices"
-	"strings"
 
-	"github.com/clarion-lb/clarion/api/v1beta1"
 	"github.com/clarion-lb/clarion/speaker/bgp"
 )
 
@@ -18,11 +15,7 @@ type Table struct {
 	view      *view
 	addresses map[netip.Addr]*entry
 	prefixes  map[netip.Prefix]*meeting
-	// meetings counts the prefixes on which the same advertisements meet, and beyond the addresses whose aggregate would
-	// reach beyond the pool, by advertisement.
-	meetings map[string]*sameMeeting
-	beyond   map[int]int
-	groups   []table
+	groups    []table
 }
 
 type entry struct {
@@ -35,11 +28,6 @@ type meeting struct {
 	counts map[int]int
 	ads    []int // in order
 	key    string
-}
-
-type sameMeeting struct {
-	ads   []int
-	count int
 }
 
 // A table is what a group of peers is sent.
@@ -59,7 +47,7 @@ func New() *Table {
 func (t *Table) Configure(c Cluster) {
 	before := t.groups
 	t.cluster, t.view = c, newView(c)
-	t.prefixes, t.meetings, t.beyond = map[netip.Prefix]*meeting{}, map[string]*sameMeeting{}, map[int]int{}
+	t.prefixes = map[netip.Prefix]*meeting{}
 	t.groups = make([]table, len(t.view.groups))
 	for i := range t.groups {
 		t.groups[i].dirty = map[netip.Prefix]bool{}
@@ -84,7 +72,7 @@ func (t *Table) Set(a Address) {
 		e = &entry{}
 		t.addresses[a.Address] = e
 	}
-	if !slices.Equal(e.contributions, next.contributions) || !slices.Equal(e.beyond, next.beyond) {
+	if !slices.Equal(e.contributions, next.contributions) {
 		t.subtract(e.verdict, changed)
 		t.add(next, changed)
 		t.mark(changed)
@@ -118,12 +106,9 @@ func (t *Table) add(d verdict, changed map[netip.Prefix]bool) {
 			t.prefixes[c.prefix] = m
 		}
 		if m.counts[c.ad]++; m.counts[c.ad] == 1 {
-			t.meet(m)
+			m.meet()
 			changed[c.prefix] = true
 		}
-	}
-	for _, ad := range d.beyond {
-		t.beyond[ad]++
 	}
 }
 
@@ -132,39 +117,19 @@ func (t *Table) subtract(d verdict, changed map[netip.Prefix]bool) {
 		m := t.prefixes[c.prefix]
 		if m.counts[c.ad]--; m.counts[c.ad] == 0 {
 			delete(m.counts, c.ad)
-			t.meet(m)
+			m.meet()
 			changed[c.prefix] = true
 			if len(m.counts) == 0 {
 				delete(t.prefixes, c.prefix)
 			}
 		}
 	}
-	for _, ad := range d.beyond {
-		if t.beyond[ad]--; t.beyond[ad] == 0 {
-			delete(t.beyond, ad)
-		}
-	}
 }
 
-// meet takes note of which advertisements meet on a prefix now.
-func (t *Table) meet(m *meeting) {
-	if same := t.meetings[m.key]; same != nil && m.ads != nil {
-		if same.count--; same.count == 0 {
-			delete(t.meetings, m.key)
-		}
-	}
-	m.ads, m.key = nil, ""
-	if len(m.counts) == 0 {
-		return
-	}
-	ads := slices.Sorted(maps.Keys(m.counts))
-	k := key(ads)
-	if t.meetings[k] == nil {
-		t.meetings[k] = &sameMeeting{ads: ads}
-	}
-	same := t.meetings[k]
-	same.count++
-	m.ads, m.key = same.ads, k
+// meet takes note of which advertisements meet there now.
+func (m *meeting) meet() {
+	m.ads = slices.Sorted(maps.Keys(m.counts))
+	m.key = key(m.ads)
 }
 
 // Peers returns what each peer is to be sent, in order of their names.
@@ -242,30 +207,4 @@ func (t *Table) Decision(a netip.Addr) (Decision, bool) {
 		return Decision{}, false
 	}
 	return e.Decision, true
-}
-
-// Problems returns what there is to tell about objects, one for each condition of each object, by kind and name.
-func (t *Table) Problems() []Problem {
-	out := slices.Clone(t.view.problems)
-	phrases := map[int][]string{}
-	for _, m := range t.meetings {
-		t.view.overruled(m.ads, func(ad int, phrase string) {
-			if !slices.Contains(phrases[ad], phrase) {
-				phrases[ad] = append(phrases[ad], phrase)
-			}
-		})
-	}
-	for ad, said := range phrases {
-		slices.Sort(said)
-		out = append(out, Problem{KindAdvertisement, t.view.ads[ad].Name, v1beta1.ConditionOverruled, v1beta1.ReasonOlderObjectHolds,
-			fmt.Sprintf("Where it meets older BGPAdvertisements, those hold: %s. Make the values agree, or keep the advertisements apart.", strings.Join(said, ", "))})
-	}
-	for ad := range t.beyond {
-		out = append(out, Problem{KindAdvertisement, t.view.ads[ad].Name, v1beta1.ConditionAggregateRefused, v1beta1.ReasonBeyondPool,
-			"Some aggregates would reach beyond their pool, so the addresses are advertised one by one: choose a longer aggregationLength, or a pool that has the whole prefix."})
-	}
-	slices.SortFunc(out, func(a, b Problem) int {
-		return cmp.Or(cmp.Compare(a.Kind, b.Kind), cmp.Compare(a.Name, b.Name), cmp.Compare(a.Condition, b.Condition), cmp.Compare(a.Message, b.Message))
-	})
-	return out
 }

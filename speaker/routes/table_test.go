@@ -249,44 +249,6 @@ func TestWhoAdvertises(t *testing.T) {
 	}
 }
 
-func TestProblems(t *testing.T) {
-	table := New()
-	cluster := three(advertise(
-		Advertisement{Name: "old", Created: early, MED: number(5), LocalPref: number(100), AggregationLength: 20},
-		Advertisement{Name: "young", Created: later, MED: number(6), LocalPref: number(100), Prepend: 1, Peers: []string{"tor", "nobody"}, Communities: []string{"nothing"}},
-		Advertisement{Name: "apart", Created: later, MED: number(7), Services: label("api")}))
-	cluster.Communities = []Community{{"first", early, []Alias{{"x", "1:1"}, {"y", "2:2"}}}, {"second", later, []Alias{{"x", "1:2"}, {"y", "2:2"}}}}
-	table.Configure(cluster)
-	said := func() (out []string) {
-		for _, p := range table.Problems() {
-			out = append(out, fmt.Sprintf("%s %s %s: %s", p.Kind, p.Name, p.Condition, p.Message))
-		}
-		return out
-	}
-	expect := func(want ...string) {
-		t.Helper()
-		got := said()
-		if !slices.EqualFunc(got, want, strings.HasPrefix) {
-			t.Errorf("got\n%s\nwant\n%s", strings.Join(got, "\n"), strings.Join(want, "\n"))
-		}
-	}
-	unknown := "BGPAdvertisement young UnknownName: There is no BGPPeer nobody, no community nothing: create"
-	alias := "Community second Overruled: An older object holds: x means 1:1 as Community first says. "
-	expect(unknown, alias)
-
-	table.Set(has(web, sharer("web")))
-	beyond := "BGPAdvertisement old AggregateRefused: Some aggregates would reach beyond their pool"
-	young := "BGPAdvertisement young Overruled: Where it meets older BGPAdvertisements, those hold: med is 5 as BGPAdvertisement old says, not 6. "
-	expect(beyond, young, unknown, alias)
-
-	table.Set(has(api, sharer("api")))
-	expect("BGPAdvertisement apart Overruled: Where it meets older BGPAdvertisements, those hold: med is 5 as BGPAdvertisement old says, not 7. ", beyond, young, unknown, alias)
-
-	table.Remove(web)
-	table.Remove(api)
-	expect(unknown, alias)
-}
-
 func TestWhatDoesNotChangeIsTheSame(t *testing.T) {
 	table := New()
 	cluster := three(advertise(Advertisement{Name: "x", Communities: []string{"1:1"}}))

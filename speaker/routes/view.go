@@ -1,7 +1,6 @@
 package routes
 
 import (
-	"fmt"
 	"net/netip"
 	"slices"
 	"strings"
@@ -23,8 +22,6 @@ type view struct {
 	groups  []group
 	within  func(pool string, prefix netip.Prefix) bool
 	ignore  bool
-	// problems that are there whatever the addresses.
-	problems []Problem
 
 	places map[string]*place
 	merged map[mergeKey]attributes
@@ -63,7 +60,7 @@ func newView(c Cluster) *view {
 		v.numbers[n.Name] = i
 	}
 	v.self = slices.Index(v.names, c.Self)
-	aliases := v.aliases(c.Communities)
+	aliases := meanings(c.Communities)
 
 	peers := slices.SortedFunc(slices.Values(c.Peers), func(a, b Peer) int { return strings.Compare(a.Name, b.Name) })
 	ads := slices.SortedFunc(slices.Values(c.Advertisements), func(a, b Advertisement) int {
@@ -86,9 +83,7 @@ func (v *view) compile(a Advertisement, peers []Peer, aliases map[string]v1beta1
 	for i, n := range v.nodes {
 		ad.selects[i] = selects(a.Nodes, n.Labels)
 	}
-	known := map[string]bool{}
 	for _, p := range peers {
-		known[p.Name] = true
 		if !ad.advertisesTo(p.Name) {
 			continue
 		}
@@ -96,61 +91,37 @@ func (v *view) compile(a Advertisement, peers []Peer, aliases map[string]v1beta1
 			ad.reaches[i] = ad.reaches[i] || selects(p.Nodes, n.Labels)
 		}
 	}
-	var unknown []string
-	for _, name := range a.Peers {
-		if !known[name] {
-			unknown = append(unknown, "BGPPeer "+name)
-		}
-	}
 	for _, text := range a.Communities {
 		c, err := v1beta1.ParseCommunity(text, aliases)
 		switch {
-		case err != nil: // the schema leaves only names that nobody gives
-			unknown = append(unknown, "community "+text)
+		case err != nil: // the schema leaves only names that nobody gives, which the controller tells
 		case c.Large:
 			ad.large = append(ad.large, bgp.LargeCommunity(c.Parts))
 		default:
 			ad.standard = append(ad.standard, c.Parts[0]<<16|c.Parts[1])
 		}
 	}
-	if len(unknown) > 0 {
-		v.tell(KindAdvertisement, a.Name, v1beta1.ConditionUnknownName, v1beta1.ReasonNameNotFound,
-			fmt.Sprintf("There is no %s: create what is missing, or correct the name; the rest is in force.", strings.Join(unknown, ", no ")))
-	}
 	return ad
 }
 
-func (v *view) tell(kind, name string, condition v1beta1.ConditionType, reason Reason, message string) {
-	v.problems = append(v.problems, Problem{kind, name, condition, reason, message})
-}
-
-// aliases gives each name the meaning that the oldest Community gives it.
-func (v *view) aliases(all []Community) map[string]v1beta1.CommunityValue {
+// meanings gives each name the meaning that the oldest Community gives it.
+func meanings(all []Community) map[string]v1beta1.CommunityValue {
 	all = slices.SortedFunc(slices.Values(all), func(a, b Community) int {
 		if olderThan(a.Created, a.Name, b.Created, b.Name) {
 			return -1
 		}
 		return 1
 	})
-	meaning, from := map[string]v1beta1.CommunityValue{}, map[string]string{}
+	meaning := map[string]v1beta1.CommunityValue{}
 	for _, c := range all {
-		var overruled []string
 		for _, a := range c.Aliases {
 			value, err := v1beta1.ParseCommunityValue(a.Value)
 			if err != nil {
 				continue // the schema refuses it; an alias without meaning is an unknown name
 			}
-			if older, taken := from[a.Name]; taken {
-				if meaning[a.Name] != value {
-					overruled = append(overruled, fmt.Sprintf("%s means %v as Community %s says", a.Name, meaning[a.Name], older))
-				}
-				continue
+			if _, taken := meaning[a.Name]; !taken {
+				meaning[a.Name] = value
 			}
-			meaning[a.Name], from[a.Name] = value, c.Name
-		}
-		if len(overruled) > 0 {
-			v.tell(KindCommunity, c.Name, v1beta1.ConditionOverruled, v1beta1.ReasonOlderObjectHolds,
-				fmt.Sprintf("An older object holds: %s. Give the names one meaning each.", strings.Join(overruled, ", ")))
 		}
 	}
 	return meaning
@@ -189,22 +160,22 @@ func (a Advertisement) covers(s plan.Sharer) bool {
 
 func selects(s plan.Selector, labels map[string]string) bool { return s == nil || s(labels) }
 
-// aggregate is the prefix that an advertisement has of an address of a pool; beyond says that it would be an
-// aggregate that reaches beyond the pool.
-func (v *view) aggregate(ad int, a netip.Addr, pool string) (prefix netip.Prefix, beyond bool) {
+// aggregate is the prefix that an advertisement has of an address of a pool: the address' own where the aggregate would
+// reach beyond the pool.
+func (v *view) aggregate(ad int, a netip.Addr, pool string) netip.Prefix {
 	host := netip.PrefixFrom(a, a.BitLen())
 	length := v.ads[ad].AggregationLength
 	if a.Is6() {
 		length = v.ads[ad].AggregationLengthV6
 	}
 	if length <= 0 || length >= a.BitLen() {
-		return host, false
+		return host
 	}
-	prefix = netip.PrefixFrom(a, length).Masked()
+	prefix := netip.PrefixFrom(a, length).Masked()
 	if v.within == nil || !v.within(pool, prefix) {
-		return host, true
+		return host
 	}
-	return prefix, false
+	return prefix
 }
 
 // key is a list of numbers as a map's key.
