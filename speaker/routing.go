@@ -2,6 +2,7 @@ package speaker
 
 import (
 	"cmp"
+	"fmt"
 	"maps"
 	"net/netip"
 	"reflect"
@@ -47,13 +48,20 @@ type routing struct {
 	far       map[string]netip.Addr // the other ends of unnumbered sessions, as last seen
 	near      map[string]netip.Addr // this end of sessions from an interface's address, as last seen
 	distant   map[string]bool       // routers that are several hops away
-	problems  map[string]string     // why there is no session with a wanted peer, by its name
+	problems  map[string]problem    // why there is no session with a wanted peer, by its name
+	unwatched map[string]string     // why there is no BFD session with a peer that names a profile
 	states    map[string]bool       // which sessions were established when last looked at
 
 	routerID netip.Addr
 	desired  bgp.Desired
 	sessions []bfd.Session
 	strict   map[string]bool // peers whose sessions wait for BFD
+}
+
+// A problem is why there is no session.
+type problem struct {
+	reason  bgp.Reason
+	message string
 }
 
 type usedPassword struct {
@@ -91,7 +99,7 @@ func newRouting(self string, ignoreExcludeLabel bool) *routing {
 		profiles: map[string]*profile{}, passwords: map[string]password{}, unreadable: map[string]string{}, pools: map[string]*netipx.IPSet{},
 		table: routes.New(), decisions: map[netip.Addr]routes.Decision{}, able: map[netip.Addr]bool{}, gains: newGains(), faded: map[string]faded{},
 		inForce: map[string]usedPassword{}, far: map[string]netip.Addr{}, near: map[string]netip.Addr{}, distant: map[string]bool{},
-		problems: map[string]string{}, states: map[string]bool{},
+		problems: map[string]problem{}, unwatched: map[string]string{}, states: map[string]bool{},
 	}
 }
 
@@ -162,20 +170,20 @@ func (r *routing) step(now time.Time, v routingView) routed {
 		r.routerID = bgp.RouterID(r.self, r.ownAddresses(v))
 	}
 	desired, sessions := bgp.Desired{RouterID: r.routerID}, []bfd.Session(nil)
-	r.problems = map[string]string{}
+	r.problems, r.unwatched = r.doubles(), map[string]string{}
 	strict := map[string]bool{}
 	out.secrets = map[string]bool{}
 	memo := map[fadeKey]faded{}
 	sent := map[string]faded{}
 	for _, pr := range r.table.Peers() {
 		known := r.routers[pr.Peer]
-		if !pr.Wanted || known == nil {
+		if _, double := r.problems[pr.Peer]; double || !pr.Wanted || known == nil {
 			continue
 		}
 		r.needs(known, out.secrets)
-		p, problem := r.withPassword(known)
-		if problem != "" {
-			r.problems[pr.Peer] = problem
+		p, missing := r.withPassword(known)
+		if missing != "" {
+			r.problems[pr.Peer] = problem{bgp.NoPassword, missing}
 			continue
 		}
 		before, sentBefore := r.faded[pr.Peer]
@@ -200,6 +208,35 @@ func (r *routing) step(now time.Time, v routingView) routed {
 	out.watched = !slices.Equal(sessions, r.sessions)
 	r.desired, r.sessions, r.strict = desired, sessions, strict
 	out.wakeAt = soonest(out.wakeAt, r.gains.wakeAt())
+	return out
+}
+
+// doubles are wanted peers that mean the same session as an older one: the router could not tell them apart.
+func (r *routing) doubles() map[string]problem {
+	type end struct {
+		address, source netip.Addr
+		port            uint16
+		names           [3]string
+	}
+	oldest, out := map[end]*router{}, map[string]problem{}
+	for _, pr := range r.table.Peers() {
+		one := r.routers[pr.Peer]
+		if !pr.Wanted || one == nil {
+			continue
+		}
+		p := &one.peer
+		at := end{p.Address, p.SourceAddress, cmp.Or(p.Port, bgp.Port), [3]string{p.Interface, p.SourceInterface, p.Device}}
+		other := oldest[at]
+		if other == nil {
+			oldest[at] = one
+			continue
+		}
+		if one.created.Before(other.created) {
+			oldest[at], one, other = one, other, one
+		}
+		out[one.peer.Name] = problem{bgp.Misconfigured, "it has the same session in mind as BGPPeer " + other.peer.Name +
+			", which is older: delete one, or give them different ports or sources, or nodeSelectors that keep them apart"}
+	}
 	return out
 }
 
@@ -306,20 +343,24 @@ func (r *routing) withPassword(k *router) (p bgp.Peer, problem string) {
 		delete(r.inForce, p.Name)
 		return p, ""
 	}
-	word, there := r.passwords[k.secret]
-	if !there {
-		word.problem = cmp.Or(r.unreadable[k.secret], "in Clarion's namespace there is no Secret "+k.secret)
-	}
-	if word.problem != "" {
+	if problem = r.missing(k.secret); problem != "" {
 		if used := r.inForce[p.Name]; used.name == k.secret {
 			p.Password = used.secret
 			return p, ""
 		}
-		return p, word.problem
+		return p, problem
 	}
-	r.inForce[p.Name] = usedPassword{k.secret, word.secret}
-	p.Password = word.secret
+	p.Password = r.passwords[k.secret].secret
+	r.inForce[p.Name] = usedPassword{k.secret, p.Password}
 	return p, ""
+}
+
+// missing says why a Secret has no password; "" where it has one.
+func (r *routing) missing(secret string) string {
+	if word, there := r.passwords[secret]; there {
+		return word.problem
+	}
+	return cmp.Or(r.unreadable[secret], "in Clarion's namespace there is no Secret "+secret)
 }
 
 // watch returns the BFD session that a peer is watched with; false for none.
@@ -360,6 +401,7 @@ func (r *routing) watch(k *router, v routingView) (bfd.Session, bool) {
 		var key packet.Key // shorter ones end in zeros (RFC 5880 section 6.7.3)
 		if word.secret == "" || len(word.secret) > len(key) {
 			// Without its keys the session stays as it is, or is not made: one that is not authenticated is none.
+			r.unwatched[p.Name] = cmp.Or(r.missing(k.secret), fmt.Sprintf("the password in Secret %s is longer than %d bytes, which BFD does not allow", k.secret, len(key)))
 			return r.watched(p.Name)
 		}
 		copy(key[:], word.secret)

@@ -1,6 +1,7 @@
 package speaker
 
 import (
+	"fmt"
 	"net/netip"
 	"time"
 
@@ -24,6 +25,8 @@ type router struct {
 	secret string // name of the Secret with the password, "" for none
 	bfd    string // name of the BFDProfile, "" for none
 	strict bool   // no session without BFD
+
+	created time.Time
 }
 
 // defaultLinger is how long routes stay that others are to take over.
@@ -95,7 +98,7 @@ func routerOf(o *v1beta1.BGPPeer) (*router, error) {
 			p.Families = append(p.Families, bgp.IPv6)
 		}
 	}
-	out := &router{peer: p, nodes: nodes.Node, bfd: string(s.BFDProfile), strict: s.BFDMode == v1beta1.BFDStrict}
+	out := &router{peer: p, nodes: nodes.Node, bfd: string(s.BFDProfile), strict: s.BFDMode == v1beta1.BFDStrict, created: o.CreationTimestamp.Time}
 	if s.PasswordSecret != nil {
 		out.secret = string(s.PasswordSecret.Name)
 	}
@@ -216,6 +219,8 @@ func passwordOf(s *corev1.Secret) password {
 		return password{problem: "the Secret " + s.Name + " is not of type " + string(corev1.SecretTypeBasicAuth)}
 	case value == "":
 		return password{problem: "the Secret " + s.Name + " has nothing under the key " + corev1.BasicAuthPasswordKey}
+	case len(value) > bgp.MaxPassword:
+		return password{problem: fmt.Sprintf("the password in Secret %s is longer than %d bytes, which TCP-MD5 does not allow", s.Name, bgp.MaxPassword)}
 	}
 	return password{secret: bgp.Secret(value)}
 }

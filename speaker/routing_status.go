@@ -45,10 +45,13 @@ func (r *routing) status(s *bgp.Snapshot, since time.Time) *v1beta1.SpeakerBGP {
 				one.LastError = cutText("some routes are not sent: "+now.Unsendable, maxSessionError)
 			}
 		}
+		if why := r.unwatched[p.Name]; why != "" && (now.State == bgp.Established || r.strict[p.Name]) {
+			one.LastError = cutText("not watched by BFD: "+why, maxSessionError)
+		}
 		out.Sessions = append(out.Sessions, one)
 	}
 	for name, problem := range r.problems {
-		out.Sessions = append(out.Sessions, sessionStatus(name, r.routers[name].peer.Address, since, bgp.NoPassword, problem))
+		out.Sessions = append(out.Sessions, sessionStatus(name, r.routers[name].peer.Address, since, problem.reason, problem.message))
 	}
 	slices.SortFunc(out.Sessions, func(a, b v1beta1.BGPSession) int { return cmp.Compare(a.Peer, b.Peer) })
 	out.Sessions = out.Sessions[:min(len(out.Sessions), maxSessions)]

@@ -3,10 +3,12 @@ package speaker
 import (
 	"net/netip"
 	"slices"
+	"strings"
 	"testing"
 	"time"
 
 	"go4.org/netipx"
+	corev1 "k8s.io/api/core/v1"
 	"k8s.io/apimachinery/pkg/types"
 
 	"github.com/clarion-lb/clarion/speaker/bfd"
@@ -224,6 +226,59 @@ func TestRouting(t *testing.T) {
 				w.Error("another password does not come into force")
 			}
 		}},
+		{"of two peers that mean one session the older has it, and the other says so", func(w *routingWorld) {
+			double := aRouter(func(p *bgp.Peer) { p.Name, p.Port = "again", bgp.Port })
+			double.created = start
+			w.r.setRouter("again", double)
+			w.step(0)
+			got := w.r.status(&bgp.Snapshot{}, start)
+			if len(w.r.desired.Peers) != 1 || got.SessionsWanted != 2 || !strings.HasPrefix(got.Sessions[0].LastError, "Misconfigured: it has the same session in mind as BGPPeer tor") {
+				w.Errorf("tells %+v", got)
+			}
+			apart := aRouter(func(p *bgp.Peer) { p.Name, p.Port = "again", 1790 })
+			w.r.setRouter("again", apart)
+			w.step(0)
+			if len(w.r.desired.Peers) != 2 || len(w.r.problems) > 0 {
+				w.Errorf("on another port it is %v", w.r.problems)
+			}
+		}},
+		{"BFD without its key is told, and BGP goes on", func(w *routingWorld) {
+			w.r.setProfile("signed", &profile{keys: []profileKey{{1, "key"}}})
+			r := aRouter(func(*bgp.Peer) {})
+			r.bfd = "signed"
+			w.r.setRouter("tor", r)
+			w.step(0)
+			w.expect(web)
+			says := func(want string) {
+				w.Helper()
+				if got := w.r.status(&bgp.Snapshot{Sessions: []bgp.Session{w.session}}, start).Sessions[0]; got.State != "Established" || got.LastError != want {
+					w.Errorf("tells %+v", got)
+				}
+			}
+			says("not watched by BFD: in Clarion's namespace there is no Secret key")
+			w.r.setPassword("key", password{secret: bgp.Secret(strings.Repeat("x", 21))})
+			w.step(0)
+			says("not watched by BFD: the password in Secret key is longer than 20 bytes, which BFD does not allow")
+			w.r.setPassword("key", password{secret: "word"})
+			w.step(0)
+			says("")
+			if len(w.r.sessions) != 1 {
+				w.Errorf("watched by %v", w.r.sessions)
+			}
+		}},
+		{"a password that can't be does not end the session with the one before", func(w *routingWorld) {
+			r := aRouter(func(*bgp.Peer) {})
+			r.secret = "tor"
+			w.r.setRouter("tor", r)
+			w.r.setPassword("tor", password{secret: "first"})
+			w.step(0)
+			long := passwordOf(&corev1.Secret{Type: corev1.SecretTypeBasicAuth, Data: map[string][]byte{"password": []byte(strings.Repeat("x", 81))}})
+			w.r.setPassword("tor", long)
+			w.step(0)
+			if w.last.sessions || w.r.desired.Peers[0].Password != "first" || !strings.Contains(long.problem, "longer than 80 bytes") {
+				w.Errorf("the password is %q: %s", w.r.desired.Peers[0].Password, long.problem)
+			}
+		}},
 		{"a router of the node's network is watched over one hop, another over several", func(w *routingWorld) {
 			w.r.setProfile("fast", &profile{Profile: bfd.Profile{DetectMultiplier: 3, EchoInterval: time.Second}})
 			watched := func(address string, ibgp bool) bfd.Session {
@@ -342,8 +397,8 @@ func TestWithoutRoutersAndAdvertisementsNothingIsDecided(t *testing.T) {
 // Peers that get the same routes share one list, so that the child is told once.
 func TestFadingRoutesAreShared(t *testing.T) {
 	w := newRoutingWorld(t)
-	for _, name := range []string{"second", "third"} {
-		w.r.setRouter(name, aRouter(func(p *bgp.Peer) { p.Name = name }))
+	for i, name := range []string{"second", "third"} {
+		w.r.setRouter(name, aRouter(func(p *bgp.Peer) { p.Name, p.Port = name, uint16(1790+i) }))
 	}
 	w.step(0)
 	w.nodes["a"].Signals = plan.Draining

@@ -9,8 +9,8 @@ import (
 // asTrans stands in for large ASNs where a router knows none (RFC 6793).
 const asTrans = 23456
 
-// maxPassword is how long the kernel lets a TCP-MD5 key be.
-const maxPassword = 80
+// MaxPassword is how long the kernel lets a TCP-MD5 key be.
+const MaxPassword = 80
 
 // validate tells why a peer with its defaults filled in can't be.
 func (p *Peer) validate() error {
@@ -30,8 +30,8 @@ func (p *Peer) validate() error {
 		return errors.New("the router ID must be like an IPv4 address other than 0.0.0.0")
 	case p.SourceAddress.IsValid() && p.Address.IsValid() && p.SourceAddress.Is4() != p.Address.Is4():
 		return bad("sourceAddress %s and peerAddress %s are of different families", p.SourceAddress, p.Address)
-	case len(p.Password) > maxPassword:
-		return bad("the password is longer than %d bytes, which TCP-MD5 does not allow", maxPassword)
+	case len(p.Password) > MaxPassword:
+		return bad("the password is longer than %d bytes, which TCP-MD5 does not allow", MaxPassword)
 	case p.TTLSecurity < 0 || p.TTLSecurity > 254:
 		return errors.New("ttlSecurity is from 1 to 254 hops")
 	case p.HoldTime != 0 && p.HoldTime < 3*time.Second || p.HoldTime > 65535*time.Second:
