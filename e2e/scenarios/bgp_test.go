@@ -126,6 +126,9 @@ func TestBGP(t *testing.T) {
 	}{
 		{"restarts and edits elsewhere reset no session and send no UPDATE", (*bgpStory).undisturbed},
 		{"a session over IPv6, bound to a device, waits for BFD", (*bgpStory).bySix},
+		{"sessions that start from an interface several hops away are watched by multihop BFD", (*bgpStory).fromAfar},
+		{"routers on links without addresses are found, and IPv4 goes by IPv6", (*bgpStory).unnumbered},
+		{"each NOTIFICATION is told where one looks for it", (*bgpStory).toldOf},
 		{"a router speaks garbage and floods BFD: nothing but its own session suffers", (*bgpStory).hostile},
 		{"the router's BGP is killed and comes back: no connection fails", (*bgpStory).routerRestarts},
 	} {
@@ -152,7 +155,7 @@ func TestBGP(t *testing.T) {
 
 	s.chapter("a router goes silent: BFD tells, and the Service is still announced by the other", func(st *story) { s.in(st).routerSilent(address) })
 
-	s.chapter("a wrong ASN and a wrong password are told where one looks for them", func(st *story) {
+	s.chapter("a wrong ASN, a wrong password and a wrong TTL are told where one looks for them", func(st *story) {
 		s := s.in(st)
 		s.kubectl("patch", "bgppeer", "frr", "--type=merge", "-p", `{"spec":{"peerASN":65009}}`)
 		s.kubectl("-n", stage.Namespace, "patch", "secret", "bird", "--type=merge", "-p", `{"stringData":{"password":"wrong"}}`)
@@ -161,6 +164,14 @@ func TestBGP(t *testing.T) {
 		s.expectCondition("web", "Announced", "False NoSession")
 		s.kubectl("patch", "bgppeer", "frr", "--type=merge", "-p", `{"spec":{"peerASN":65000}}`)
 		s.kubectl("-n", stage.Namespace, "patch", "secret", "bird", "--type=merge", "-p", `{"stringData":{"password":"speaks-bgp"}}`)
+		s.expectCondition("web", "Announced", "True Announced")
+		for _, peer := range []string{"frr", "bird"} { // neither router sends with a TTL of 255
+			s.kubectl("patch", "bgppeer", peer, "--type=merge", "-p", `{"spec":{"ttlSecurity":{}}}`)
+		}
+		for _, peer := range []string{"frr", "bird"} {
+			s.peerTells(peer, func(p *v1beta1.BGPPeer) error { return tellsDown(p, "TTLTooLow: packets from 10.99.0.") })
+			s.kubectl("patch", "bgppeer", peer, "--type=merge", "-p", `{"spec":{"ttlSecurity":null}}`)
+		}
 		s.expectCondition("web", "Announced", "True Announced")
 	})
 }
@@ -197,7 +208,7 @@ spec: {myASN: 65001, peerASN: 65000, peerAddress: %s, bfdProfile: watched, enabl
 apiVersion: clarion.dev/v1beta1
 kind: BGPPeer
 metadata: {name: bird}
-spec: {myASN: 65001, peerASN: 65000, peerAddress: %s, enableGracefulRestart: true, connectTime: 1s, passwordSecret: {name: bird}}
+spec: {myASN: 65001, peerASN: 65000, peerAddress: %s, bfdProfile: watched, enableGracefulRestart: true, connectTime: 1s, passwordSecret: {name: bird}}
 ---
 apiVersion: v1
 kind: Secret
@@ -251,11 +262,12 @@ func (s *bgpStory) routers() {
 	fmt.Fprint(&f, "bfd\n profile fast\n  transmit-interval 50\n  receive-interval 50\n exit\nexit\nrouter bgp 65000\n bgp router-id 10.99.0.201\n"+
 		" no bgp ebgp-requires-policy\n bgp graceful-restart\n bgp bestpath as-path multipath-relax\n")
 	fmt.Fprint(&b, "router id 10.99.0.202;\nprotocol device {}\n"+
-		"protocol kernel { ipv4 { export all; }; merge paths on; }\n")
+		"protocol kernel { ipv4 { export all; }; merge paths on; }\n"+
+		"protocol bfd {\n interface \"*\" { min tx interval 1 s; min rx interval 1 s; multiplier 3; };\n multihop { min tx interval 500 ms; min rx interval 500 ms; multiplier 5; };\n}\n")
 	for _, n := range s.lab.Nodes() {
 		s.must(n.AddRoutes(lab.Route{To: outside, Via: frrAt.Addr()}))
 		fmt.Fprintf(&f, " neighbor %[1]s remote-as 65001\n neighbor %[1]s passive\n neighbor %[1]s bfd profile fast\n", n.IPv4())
-		fmt.Fprintf(&b, "protocol bgp %s {\n local %s as 65000;\n neighbor %s as 65001;\n passive on; error wait time 1, 1; password \"speaks-bgp\"; graceful restart on;\n"+
+		fmt.Fprintf(&b, "protocol bgp %s {\n local %s as 65000;\n neighbor %s as 65001;\n passive on; error wait time 1, 1; password \"speaks-bgp\"; bfd graceful; graceful restart on;\n"+
 			" ipv4 { import all; export none; };\n}\n", n.Name, birdAt.Addr(), n.IPv4())
 	}
 	s.frr, err = frr.StartRouter(s.ctx, router.Spec{Kind: router.FRR, Config: f.String()})

@@ -25,9 +25,9 @@ func busy(t testing.TB) {
 	}
 }
 
-// A busy node is not a dead router. CLARION_BFD_STRESS=30m makes it longer. No
-// session can live where the machine lets nobody in for long, as one that runs
-// other tests besides may do: a thread that does nothing but sleep and wake tells.
+// A busy node is not a dead router. CLARION_BFD_STRESS=30m makes it longer. No session can live where the machine lets nobody in
+// for long, as one that runs other tests besides may do: threads that do nothing but sleep and wake, one on each core, tell. A
+// failure that came while one of them was kept waiting is the machine's, and told; any other is ours.
 func TestBusyCoresAreNoFailure(t *testing.T) {
 	wire.Need(t)
 	span, timers := 5*time.Second, timers(50*ms, 50*ms, 3)
@@ -49,18 +49,99 @@ func TestBusyCoresAreNoFailure(t *testing.T) {
 		await(t, b, theirs[i].Name, "it to come up", isUp)
 	}
 	busy(t)
-	stall := worstStall(span)
-	t.Logf("a thread that only sleeps was let in up to %v late", stall)
-	complain := t.Errorf
-	if stall > 50*ms {
-		complain = t.Logf
-	}
+	failures := make(chan []failed, 2)
 	for _, e := range []*Engine{a, b} {
-		snapshot, _ := e.Snapshot()
-		for _, s := range snapshot.Sessions {
-			if s.Failures > 0 || !isUp(s) {
-				complain("%s failed %d times: %s", s.Name, s.Failures, s.LastFailure)
+		go func() { failures <- failuresOf(e, span) }()
+	}
+	stalls := stallsOf(t, span)
+	t.Logf("of threads that only sleep, one on each core, %d were let in %v late or later, one of them %v", len(stalls), stalled, worst(stalls))
+	excused := 0
+	for _, f := range slices.Concat(<-failures, <-failures) {
+		if slices.ContainsFunc(stalls, f.within) {
+			excused++
+			continue
+		}
+		t.Errorf("%s failed, and no core stood still: %s", f.session, f.why)
+	}
+	if excused > 0 {
+		t.Logf("the machine stood still for %d failures", excused)
+	}
+}
+
+// stalled is how late a thread must be let in for its core to have stood still: a session of 50 ms × 3 fails where it is not let
+// in for twice that.
+const stalled = 50 * ms
+
+// A stall is a time in which a core let nobody in.
+type stall struct{ from, until time.Time }
+
+func worst(stalls []stall) (worst time.Duration) {
+	for _, s := range stalls {
+		worst = max(worst, s.until.Sub(s.from))
+	}
+	return worst.Round(ms)
+}
+
+// stallsOf watches all cores for a while.
+func stallsOf(t testing.TB, span time.Duration) (all []stall) {
+	t.Helper()
+	found := make(chan []stall)
+	for core := range runtime.NumCPU() {
+		go func() {
+			runtime.LockOSThread() // and never unlocked: the thread stays on its core, and ends with the goroutine
+			var one unix.CPUSet
+			one.Set(core)
+			if err := unix.SchedSetaffinity(0, &one); err != nil {
+				t.Errorf("core %d: %v", core, err)
 			}
+			var mine []stall
+			nap := unix.NsecToTimespec(int64(5 * ms))
+			for end := time.Now().Add(span); time.Now().Before(end); {
+				due := time.Now().Add(5 * ms)
+				_ = unix.ClockNanosleep(unix.CLOCK_MONOTONIC, 0, &nap, nil)
+				if now := time.Now(); now.Sub(due) >= stalled {
+					mine = append(mine, stall{due, now})
+				}
+			}
+			found <- mine
+		}()
+	}
+	for range runtime.NumCPU() {
+		all = append(all, <-found...)
+	}
+	return all
+}
+
+// A failed is a session that failed, and when.
+type failed struct {
+	session, why string
+	at           time.Time
+}
+
+// within reports whether a core stood still while the session heard nothing.
+func (f failed) within(s stall) bool {
+	return s.from.Before(f.at) && f.at.Add(-200*ms).Before(s.until)
+}
+
+// failuresOf notes an engine's sessions that fail in a while.
+func failuresOf(e *Engine, span time.Duration) (all []failed) {
+	before := map[string]uint64{}
+	for end := time.After(span); ; {
+		snapshot, changed := e.Snapshot()
+		for _, s := range snapshot.Sessions {
+			if s.Failures > before[s.Name] {
+				at := time.Now()
+				if !isUp(s) && s.Since.Before(at) {
+					at = s.Since
+				}
+				all = append(all, failed{s.Name, s.LastFailure, at})
+			}
+			before[s.Name] = s.Failures
+		}
+		select {
+		case <-changed:
+		case <-end:
+			return all
 		}
 	}
 }
