@@ -45,7 +45,7 @@ const (
 	// turnWithin is how long the loops that answer may take to come round, before this speaker says nothing more.
 	turnWithin = 300 * time.Millisecond
 	// turnEvery is how often they are asked.
-	turnEvery = 150 * time.Millisecond
+	turnEvery = 230 * time.Millisecond
 )
 
 func newDetector(node string, life uint64, interval time.Duration, dropped func()) *detector {

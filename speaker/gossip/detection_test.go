@@ -17,10 +17,10 @@ func TestHowFastADeadNodeIsNoticed(t *testing.T) {
 		nodes, cuts int
 		most        time.Duration
 	}{
-		{2, 20, 1200 * time.Millisecond},
-		{3, 40, 1600 * time.Millisecond},
-		{10, 20, 2 * time.Second},
-		{50, 2, 3 * time.Second},
+		{2, 20, 2400 * time.Millisecond},
+		{3, 40, 3200 * time.Millisecond},
+		{10, 20, 4 * time.Second},
+		{50, 2, 6 * time.Second},
 	} {
 		t.Run(fmt.Sprintf("%d nodes", row.nodes), func(t *testing.T) {
 			synctest.Test(t, func(t *testing.T) {
@@ -65,7 +65,7 @@ func TestLossIsNotDeath(t *testing.T) {
 
 // What gossip costs a node does not go with the number of nodes.
 func TestPacketsPerSecond(t *testing.T) {
-	for _, nodes := range []int{3, 10, 50} {
+	for _, nodes := range []int{3, 10, 30} {
 		t.Run(fmt.Sprintf("%d nodes", nodes), func(t *testing.T) {
 			synctest.Test(t, func(t *testing.T) {
 				c := newCluster(t, nodes)
@@ -75,7 +75,7 @@ func TestPacketsPerSecond(t *testing.T) {
 				time.Sleep(30 * time.Second)
 				rate := float64(c.net.packets()-before) / 30 / float64(nodes)
 				t.Logf("each node sends %.1f packets a second", rate)
-				if rate > 15 {
+				if rate > 8 {
 					t.Errorf("%.1f packets a second from each node", rate)
 				}
 			})

@@ -50,28 +50,29 @@
 // s = max(1, log10 N):
 //
 //	step                        setting                       takes
-//	somebody probes it          probe interval 150 ms         0 … 150 ms for most; mean 150 ms for large N
-//	the probe fails             probe interval                150 ms
-//	suspicion, confirmed        3 × s × 150 ms                450 ms × s
-//	suspicion, not confirmed    2 × 3 × s × 150 ms            900 ms × s
-//	everybody knows             gossip interval 50 ms         50 ms × rounds, about log4 N
+//	somebody probes it          probe interval 300 ms         0 … 300 ms for most; mean 300 ms for large N
+//	the probe fails             probe interval                300 ms
+//	suspicion, confirmed        3 × s × 300 ms                900 ms × s
+//	suspicion, not confirmed    2 × 3 × s × 300 ms            1.8 s × s
+//	everybody knows             gossip interval 100 ms        100 ms × rounds, about log4 N
 //	-------------------------------------------------------------------------------------------
-//	typical, 3 to 10 nodes                                    0.65 … 1.1 s
+//	typical, 3 to 10 nodes                                    1.2 … 2.1 s
 //
 // Measured on a network in memory (TestHowFastADeadNodeIsNoticed), from the cut until all know, as
-// min/median/max: 2 nodes 0.62/0.75/0.9 s, 3 nodes 0.61/0.69/1.0 s, 10 nodes 0.67/0.76/1.1 s,
-// 50 nodes 1.0/1.1/1.15 s. A planned stop is known after 50 to 150 ms.
+// min/median/max: 2 nodes 1.2/1.5/1.8 s, 3 nodes 1.2/1.4/2.1 s, 10 nodes 1.4/1.6/2.1 s,
+// 50 nodes 2.2/3.0/3.0 s. A planned stop is known after 100 to 400 ms.
 //
 // Against death by mistake: a probe counts as failed only after a direct packet, three detours and TCP have all
-// failed; to be declared dead a member must have missed, for 450 ms and more, every chance to protest, of which
-// there is one in each gossip round; and a second member must have come to the same suspicion, or 900 ms must pass. A
+// failed; to be declared dead a member must have missed, for 900 ms and more, every chance to protest, of which
+// there is one in each gossip round; and a second member must have come to the same suspicion, or 1.8 s must pass. A
 // speaker that is itself late (it finds that its own probes fail) slows down its probing up to
 // eightfold (Lifeguard), so that one starved node does not bury the others. With 10 % of packets lost, nobody was taken
-// for dead in ten minutes (TestLossIsNotDeath). A speaker that does not run for longer than about 0.7 s is
+// for dead in ten minutes (TestLossIsNotDeath). A speaker that does not run for longer than about 1.3 s is
 // taken for dead, and comes back when it runs again.
 //
-// It costs each node about 13 packets a second, whatever the number of nodes; what speakers write to each other comes on top. Whether
-// a node is lost is not decided by this membership but by speaker/detection, faster and with the wire as a witness.
+// It costs each node about 7 packets a second, whatever the number of nodes; what speakers write to each other comes on top. Whether
+// a node is lost is not decided by this membership but by speaker/detection, faster and with the wire as a witness; so its
+// intervals are long enough to cost little.
 //
 // # Who is trusted
 //

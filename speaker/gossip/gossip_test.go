@@ -237,7 +237,7 @@ func TestALeavingSpeakerIsGoneAtOnce(t *testing.T) {
 					left <- time.Since(start)
 				}()
 				rest := strings.TrimPrefix(everybody(n), "00 ")
-				took := c.await("gone", 300*time.Millisecond, c.all(rest))
+				took := c.await("gone", 600*time.Millisecond, c.all(rest))
 				t.Logf("all know after %v, Leave returns after %v", took, <-left)
 
 				// It is called while it still listens, and must not come back for that.

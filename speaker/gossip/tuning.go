@@ -7,13 +7,14 @@ import (
 )
 
 // How fast a dead speaker is noticed, and how hard it is to be taken for dead by mistake. The arithmetic
-// is in the package documentation.
+// is in the package documentation. Detection proper is speaker/detection's, with heartbeats of its own; here it is cheap that
+// counts, as long as nothing happens.
 const (
-	probeInterval     = 150 * time.Millisecond
-	probeTimeout      = 75 * time.Millisecond
+	probeInterval     = 300 * time.Millisecond
+	probeTimeout      = 150 * time.Millisecond
 	suspicionMult     = 3
 	suspicionMaxMult  = 2
-	gossipInterval    = 50 * time.Millisecond
+	gossipInterval    = 100 * time.Millisecond
 	gossipToTheDead   = 5 * time.Second
 	tcpTimeout        = time.Second
 	pushPullInterval  = 15 * time.Second

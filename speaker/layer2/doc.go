@@ -124,6 +124,10 @@
 //   - The kernel goes through all groups that are joined on an interface for each
 //     multicast frame that arrives there. Up to a thousand IPv6 addresses on one
 //     interface that does not matter; with ten thousand a node answers
-//     some 10,000 solicitations a second.
+//     some 10,000 solicitations a second. It is the interface's list, whatever sockets have
+//     joined: without joining, the same machine answers as many with ten thousand addresses as with one
+//     (measured on a busy one: 5,600 a second joined, 28,000 not). But joining is what makes the kernel
+//     report groups, and without reports a switch that snoops MLD delivers nothing; to report them
+//     ourselves is a second MLD beside the kernel's, and not worth it for a rate that hardly a LAN asks at.
 //   - Only Ethernet: no InfiniBand.
 package layer2
