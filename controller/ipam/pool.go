@@ -116,6 +116,11 @@ func (p *pool) covers(n num) bool {
 	return ok
 }
 
+// lists reports whether the pool lists addresses of a family, given out or not.
+func (p *pool) lists(f Family) bool {
+	return slices.ContainsFunc(p.Ranges, func(r netipx.IPRange) bool { return FamilyOf(r.From()) == f })
+}
+
 // gives reports whether the address is among those that the pool gives out, taken or not.
 func (p *pool) gives(n num) bool {
 	_, ok := find(p.territory, n)

@@ -212,7 +212,7 @@ func (s *search) attempt(candidates []*pool, missing []Family) (t attempt) {
 		for _, p := range candidates {
 			if v := s.space(p, f); v != nil {
 				t.why = append(t.why, *v)
-				t.loses = t.loses || has && v.Reason != clarion.ReasonFamilyMismatch
+				t.loses = t.loses || has && !p.capacity[f].IsZero()
 			}
 		}
 	}
@@ -380,6 +380,10 @@ func (s *search) space(p *pool, f Family) *familyVerdict {
 			causes: append(causes, Cause{Kind: CauseRules, Pool: p.Name})}
 	}
 	if p.capacity[f].IsZero() {
+		if p.lists(f) {
+			return no(clarion.ReasonPoolExhausted, "has no "+f.String()+" address to give: what it lists is excluded, never given out, or an older pool's",
+				Cause{Kind: CauseRange, Pool: p.Name})
+		}
 		return no(clarion.ReasonFamilyMismatch, p.lacksText(f), Cause{Kind: CauseRange, Pool: p.Name})
 	}
 	full := p.free[f].count.IsZero() && !s.comesBack(p, f)

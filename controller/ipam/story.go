@@ -145,9 +145,9 @@ func (p *pool) fullText(f Family) string {
 	return fmt.Sprintf("%s %s/%s, %d resting", f.short(), all.minus(CountOf(uint64(p.resting[f]))).Short(), all.Short(), p.resting[f])
 }
 
-// lacksText tells that a pool has nothing of a family to give: "family IPv6 ≠ IPv4".
+// lacksText tells that a pool lists nothing of a family: "family IPv6 ≠ IPv4".
 func (p *pool) lacksText(f Family) string {
-	if other := IPv4 + IPv6 - f; !p.capacity[other].IsZero() {
+	if other := IPv4 + IPv6 - f; p.lists(other) {
 		return fmt.Sprintf("family %s ≠ %s", other, f)
 	}
 	return "has no address to give"

@@ -422,6 +422,16 @@ var stories = map[string][]step{
 		assigns("s1", "1.2.3.10", wants("")),
 		usage("lab", "v4 1/246, 245 free"),
 	},
+	"a pool of which nothing is left says so, and not that it is of another family": {
+		edit(auto("lab", "1.2.3.0/30 fd00::/126")),
+		assigns("s1", "1.2.3.0"),
+		edit(auto("lab", "1.2.3.0/30 fd00::/126", excluding("1.2.0.0/16"))),
+		message("s1", "1.2.3.0 from pool lab, which does not give it out any more"),
+		assigns("s2", "PoolExhausted"),
+		message("s2", "no IPv4 address: lab: has no IPv4 address to give: what it lists is excluded, never given out, or an older pool's"),
+		assigns("s3", "fd00::", v6),
+		edit(auto("lab", "1.2.3.0/30 fd00::/126", excluding("1.2.3.0/31"))).then("s2: 1.2.3.2"),
+	},
 	"addresses that mean something else to every host are never given out": {
 		edit(auto("odd", "126.255.255.255-128.0.0.0 169.253.255.255-169.254.0.0 fe7f:ffff:ffff:ffff:ffff:ffff:ffff:ffff-fe80::1 ::fffe:ffff:ffff-::1:0:0:0")),
 		assigns("s1", "126.255.255.255"),

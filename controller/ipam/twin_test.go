@@ -606,6 +606,9 @@ func (w *twin) decide(r Request) (target []hold, reason clarion.Reason) {
 		_, joins := w.join(p, f, r, target)
 		switch {
 		case w.capacity(p, f) == 0:
+			if slices.ContainsFunc(p.Ranges, func(r netipx.IPRange) bool { return FamilyOf(r.From()) == f }) {
+				return clarion.ReasonPoolExhausted
+			}
 			return clarion.ReasonFamilyMismatch
 		case joins:
 			return ""
@@ -679,7 +682,7 @@ func (w *twin) decide(r Request) (target []hold, reason clarion.Reason) {
 			for _, p := range candidates {
 				reason := has(p, f)
 				t.reasons = append(t.reasons, reason)
-				if reason != clarion.ReasonFamilyMismatch && w.shows(r, f) {
+				if w.capacity(p, f) > 0 && w.shows(r, f) {
 					t.loses = true
 				}
 			}
