@@ -34,6 +34,13 @@ func versionOf(p *clarion.IPAddressPool) poolVersion {
 	return poolVersion{p.UID, p.Generation, p.DeletionTimestamp != nil, p.Annotations[clarion.AnnotationReleaseOrphans] == "true"}
 }
 
+// poolsAlike reports whether two versions of a pool are the same to the ledger, and to what selects pools by labels.
+func poolsAlike(before, after any) bool {
+	b, ok1 := before.(*clarion.IPAddressPool)
+	a, ok2 := after.(*clarion.IPAddressPool)
+	return ok1 && ok2 && versionOf(b) == versionOf(a) && maps.Equal(b.Labels, a.Labels)
+}
+
 // poolOf reads a pool as the ledger wants it.
 func poolOf(p *clarion.IPAddressPool) ipam.Pool {
 	out := ipam.Pool{

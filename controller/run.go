@@ -149,10 +149,17 @@ func (p *process) follow(ctx context.Context) error {
 			}
 		}),
 		&corev1.Namespace{}: on(func(t *term, o client.Object) { t.namespaceChanged(o.GetName()) }),
-		&clarion.IPAddressPool{}: on(func(t *term, o client.Object) {
-			t.poolChanged(o.GetName())
-		}),
 	}
+	pools := on(func(t *term, o client.Object) { t.poolChanged(o.GetName()) })
+	changed := pools.UpdateFunc
+	pools.UpdateFunc = func(before, after any) {
+		if t := p.term.Load(); t != nil && poolsAlike(before, after) {
+			t.pools.Add(after.(*clarion.IPAddressPool).Name) // its status or its finalizers, mostly by our own doing
+			return
+		}
+		changed(before, after)
+	}
+	handlers[&clarion.IPAddressPool{}] = pools
 	for _, o := range []client.Object{&corev1.Node{}, &clarion.Speaker{}} {
 		_, speaks := o.(*clarion.Speaker)
 		h := on(func(t *term, _ client.Object) {
