@@ -53,12 +53,13 @@ images: ## both images as OCI archives, and what is in them (CycloneDX), into bi
 		--arch "$$(echo $(ARCHITECTURES) | tr ' ' ,)" --output bin/images
 
 GENERATED := api/v1beta1/zz_generated.deepcopy.go config/crd $(IMAGES_SET_IN) deploy/clarion.yaml deploy/chart/Chart.yaml deploy/chart/files \
-	docs/reference/fields.md
+	docs/reference/fields.md cmd/kubectl-clarion/remedy/remedies.tsv
 
 .PHONY: generate
-generate: ## deepcopy code, CRDs, their page in docs/, deploy/clarion.yaml and the chart's parts from their sources
+generate: ## deepcopy code, CRDs, their page in docs/, kubectl's remedies, deploy/clarion.yaml and the chart's parts from their sources
 	$(TOOL) controller-gen object crd paths=./api/... output:crd:dir=config/crd
 	go run ./docs/reference/generate
+	go test ./cmd/kubectl-clarion/remedy -run TheRemediesAreThoseOfThePages -update
 	@$(MAKE) manifests
 
 .PHONY: manifests
@@ -74,7 +75,7 @@ manifests: ## deploy/clarion.yaml, and what the Helm chart has in common with it
 		cp deploy/monitoring/{rules.yaml,dashboard.json} deploy/chart/files/monitoring/ && \
 		cp config/crd/clarion.dev_*.yaml deploy/chart/files/crd/ && \
 		cp config/rbac/{controller,speaker,metrics,viewer}.yaml deploy/chart/files/rbac/ && \
-		cp config/admission/speaker-*.yaml deploy/chart/files/admission/ && \
+		cp config/admission/{crds,speaker-*}.yaml deploy/chart/files/admission/ && \
 		cp config/controller/disruption.yaml deploy/chart/files/controller/ && \
 		cp config/speaker/gossip.yaml deploy/chart/files/speaker/
 

@@ -74,7 +74,22 @@ type cluster struct {
 	kubeconfig string
 	namespace  string
 	admin      kubernetes.Interface
-	kubectl    func(t *testing.T, args ...string) string
+}
+
+// try runs kubectl, which may fail.
+func (c cluster) try(t *testing.T, args ...string) (string, error) {
+	t.Helper()
+	out, err := exec.Command(filepath.Join(assets(t), "kubectl"), append([]string{"--kubeconfig", c.kubeconfig}, args...)...).CombinedOutput()
+	return string(out), err
+}
+
+func (c cluster) kubectl(t *testing.T, args ...string) string {
+	t.Helper()
+	out, err := c.try(t, args...)
+	if err != nil {
+		t.Fatalf("kubectl %s: %v\n%s", strings.Join(args, " "), err, out)
+	}
+	return out
 }
 
 // install applies clarion.yaml by kubectl.
@@ -90,7 +105,7 @@ func install(t *testing.T) cluster {
 // start starts an API server for something that is installed into a namespace.
 func start(t *testing.T, namespace string) cluster {
 	t.Helper()
-	kubectl := filepath.Join(assets(t), "kubectl")
+	assets(t)
 	env := envtest.Environment{}
 	config, err := env.Start()
 	if err != nil {
@@ -113,16 +128,7 @@ func start(t *testing.T, namespace string) cluster {
 	if err := os.WriteFile(kubeconfig, content, 0o600); err != nil {
 		t.Fatal(err)
 	}
-	c := cluster{config: config, kubeconfig: kubeconfig, namespace: namespace, admin: kubernetes.NewForConfigOrDie(config)}
-	c.kubectl = func(t *testing.T, args ...string) string {
-		t.Helper()
-		out, err := exec.Command(kubectl, append([]string{"--kubeconfig", kubeconfig}, args...)...).CombinedOutput()
-		if err != nil {
-			t.Fatalf("kubectl %s: %v\n%s", strings.Join(args, " "), err, out)
-		}
-		return string(out)
-	}
-	return c
+	return cluster{config: config, kubeconfig: kubeconfig, namespace: namespace, admin: kubernetes.NewForConfigOrDie(config)}
 }
 
 // as is a client that the API server takes for one of Clarion's programs on a node.
@@ -150,6 +156,50 @@ func TestManifestOnARealAPIServer(t *testing.T) {
 	t.Run("a speaker may change its condition on a Service alone", c.testSpeakerOnServices)
 	t.Run("a speaker may write its own node's Speaker alone", c.testSpeakerOnSpeakers)
 	t.Run("who applies an annotation that can't be read is told and not refused where the warnings are installed", c.testWarnings)
+	t.Run("who deletes all of the manifest keeps the pools, and is told how to uninstall", c.testDeleteAll)
+}
+
+// testDeleteAll is the last: little of the manifest is left after it.
+func (c cluster) testDeleteAll(t *testing.T) {
+	// A new policy is not in force at once, and must be before anything is really deleted.
+	inForce := func(want bool) {
+		t.Helper()
+		err := wait.PollUntilContextTimeout(t.Context(), 100*time.Millisecond, 30*time.Second, true, func(context.Context) (bool, error) {
+			_, err := c.try(t, "delete", "crd", "communities.clarion.dev", "--dry-run=server")
+			return (err != nil) == want, nil
+		})
+		if err != nil {
+			t.Fatalf("CRDs are refused to be deleted: want %v: %v", want, err)
+		}
+	}
+	crds := func() int { return strings.Count(c.kubectl(t, "get", "crds", "-o", "name"), ".clarion.dev") }
+
+	inForce(false) // no pool, nothing to keep
+	c.kubectl(t, "apply", "-f", "../config/samples/ipaddresspool.yaml", "-f", "../config/samples/l2advertisement.yaml")
+	inForce(true)
+	// There is nobody to empty the namespace.
+	out, err := c.try(t, "delete", "-f", "clarion.yaml", "--wait=false")
+	if err == nil || !strings.Contains(out, "IPAddressPool ") || !strings.Contains(out, "app.kubernetes.io/component!=crds") {
+		t.Errorf("kubectl delete: %v, and says\n%s", err, out)
+	}
+	if n := crds(); n != 7 {
+		t.Errorf("%d CRDs are left of 7", n)
+	}
+	if out := c.kubectl(t, "get", "ipaddresspools,l2advertisements", "-o", "jsonpath={.items[*].metadata.deletionTimestamp}"); out != "" {
+		t.Errorf("pools and advertisements have been deleted: %s", out)
+	}
+	if out := c.kubectl(t, "get", "deployments,daemonsets,clusterroles", "-A", "-o", "name"); strings.Contains(out, "clarion") {
+		t.Errorf("left behind:\n%s", out)
+	}
+
+	c.kubectl(t, "apply", "-f", "../config/admission/crds.yaml")
+	inForce(true)
+	c.kubectl(t, "delete", "ipaddresspools", "--all")
+	inForce(false)
+	c.kubectl(t, "delete", "crds", "--selector", "app.kubernetes.io/component=crds,app.kubernetes.io/name=clarion", "--timeout=30s")
+	if n := crds(); n != 0 {
+		t.Errorf("%d CRDs are left, and no pool", n)
+	}
 }
 
 func (c cluster) testWarnings(t *testing.T) {

@@ -24,13 +24,18 @@ import (
 	"github.com/clarion-lb/clarion/e2e/stage"
 )
 
-// addressesVariable says how many addresses BenchmarkScale has, 10,000 by default.
-const addressesVariable = "CLARION_BENCH_ADDRESSES"
+const (
+	// addressesVariable says how many addresses BenchmarkScale has, 10,000 by default.
+	addressesVariable = "CLARION_BENCH_ADDRESSES"
+	// idleVariable says for how long BenchmarkScale watches nothing happen, a minute by default.
+	idleVariable = "CLARION_BENCH_IDLE"
+)
 
 // BenchmarkScale has three nodes announce very many addresses, a quarter of them IPv6, and tells what the speakers need for
-// it while nothing happens (of the three, the one that needs most), and what comes of it when a node is cut off: when the
-// last of its addresses, and the last of a few that the client had just asked for, was announced by another node, and how many
-// writes to the API server there were.
+// it while nothing happens (of the three, the one that needs most) and what is written to the API server meanwhile, and what
+// comes of it when a node is cut off: when the last of its addresses, and the last of a few that the client had just asked for,
+// was announced by another node, and how many writes to the API server there were in all, for each Service that moved, and in
+// the busiest second.
 //
 // Nodes are without kube-proxy, whose work for so many Services would hide the speakers'.
 func BenchmarkScale(b *testing.B) {
@@ -43,11 +48,18 @@ func BenchmarkScale(b *testing.B) {
 		addresses = n
 	}
 	const (
-		settle  = 30 * time.Second
-		watched = time.Minute
-		asked   = 20
-		after   = 30 * time.Second // what is written for a loss is written by then
+		settle = 30 * time.Second
+		asked  = 20
+		after  = 60 * time.Second // what is written for a loss is written by then
 	)
+	watched := time.Minute
+	if s := os.Getenv(idleVariable); s != "" {
+		d, err := time.ParseDuration(s)
+		if err != nil || d < time.Second {
+			b.Fatalf("%s=%q: want a duration, such as 10m", idleVariable, s)
+		}
+		watched = d
+	}
 	ctx := b.Context()
 	must := func(err error) {
 		b.Helper()
@@ -74,9 +86,15 @@ func BenchmarkScale(b *testing.B) {
 	time.Sleep(settle)
 	was, err := speakersNeed(ctx, l)
 	must(err)
+	idle, err := apiWrites(ctx, client)
+	must(err)
 	time.Sleep(watched)
 	is, err := speakersNeed(ctx, l)
 	must(err)
+	writes, err := apiWrites(ctx, client)
+	must(err)
+	idle = writes - idle
+	b.Logf("%.0f writes in %v of nothing", idle, watched)
 	var cpu, rss []float64
 	for i := range is {
 		cpu = append(cpu, 100*(is[i].cpu-was[i].cpu).Seconds()/watched.Seconds())
@@ -102,13 +120,19 @@ func BenchmarkScale(b *testing.B) {
 		must(err)
 		used[a] = true
 	}
-	writes, err := apiWrites(ctx, client)
+	writes, err = apiWrites(ctx, client)
 	must(err)
 	cut := time.Now()
 	must(victim.Cut())
-	time.Sleep(after)
-	wrote, err := apiWrites(ctx, client)
-	must(err)
+	var busiest float64 // of all seconds, as many writes
+	wrote, at := writes, cut
+	for time.Since(cut) < after {
+		time.Sleep(time.Second)
+		now, err := apiWrites(ctx, client)
+		must(err)
+		busiest = max(busiest, (now-wrote)/time.Since(at).Seconds())
+		wrote, at = now, time.Now()
+	}
 	var all, first []time.Duration
 	unheard := 0
 	for _, a := range held {
@@ -133,7 +157,10 @@ func BenchmarkScale(b *testing.B) {
 	b.ReportMetric(float64(len(held)), "moved")
 	b.ReportMetric(milliseconds(first), "asked-ms")
 	b.ReportMetric(milliseconds(all), "last-ms")
+	b.ReportMetric(idle, "idle-writes")
 	b.ReportMetric(wrote-writes, "writes")
+	b.ReportMetric((wrote-writes)/float64(len(held)), "writes/moved")
+	b.ReportMetric(busiest, "writes/s")
 }
 
 // createServices makes Services with one address each.

@@ -137,6 +137,7 @@ func TestAsShipped(t *testing.T) {
 	s.chapter("nothing is written while no pool exists", noPoolYet)
 	s.must(stage.Announce(s.ctx, l))
 	s.chapter("a Service of each kind of IP families gets its addresses and a client reaches it", families)
+	s.chapter("while nothing happens, nothing is logged and nothing is written", nothingHappens)
 	s.chapter("the owner's link is cut: another node answers, other addresses are not touched", ownerCut)
 	s.chapter("the owner's power fails and comes back", ownerPowerOff)
 	s.chapter("Local: only a node with an endpoint announces, and the client's address is preserved", localPolicy)
@@ -156,6 +157,7 @@ func TestAsShipped(t *testing.T) {
 	s.chapter("a rolling update of the speakers goes by while a client connects", speakersRestart)
 	s.chapter("the API server is away: traffic and failover go on", apiServerAway)
 	s.chapter("every YAML block of the documentation and every sample can be applied", docsApply)
+	s.chapter("every line that was logged is for a program to read", logsAreForPrograms)
 	s.chapter("no container has restarted", noRestarts)
 }
 

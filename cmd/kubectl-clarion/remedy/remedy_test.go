@@ -40,7 +40,7 @@ func TestTheRemediesAreThoseOfThePages(t *testing.T) {
 			t.Fatal(err)
 		}
 	} else if table != want.String() {
-		t.Error("remedies.tsv is not what the pages say; make it anew: go test ./cmd/kubectl-clarion/remedy -update")
+		t.Error("remedies.tsv is not what the pages say; make it anew: make generate")
 	}
 }
 
