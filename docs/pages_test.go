@@ -4,6 +4,7 @@ import (
 	"os"
 	"path/filepath"
 	"slices"
+	"strings"
 	"testing"
 )
 
@@ -63,6 +64,46 @@ func TestEveryPageCanBeReachedFromTheIndex(t *testing.T) {
 		if path != "README.md" && !reached[path] {
 			t.Errorf("no link leads from docs/README.md to %s", path)
 		}
+	}
+}
+
+// A site generator makes a site of docs/ alone: every page has one title, at its top, and links to nothing outside.
+func TestDocsAreASiteOfTheirOwn(t *testing.T) {
+	for _, p := range pages(t) {
+		if p.Path == "README.md" {
+			continue
+		}
+		var titles []int
+		for i, l := range p.lines {
+			if l.fence == "" && strings.HasPrefix(l.text, "# ") {
+				titles = append(titles, i+1)
+			}
+		}
+		if !slices.Equal(titles, []int{1}) {
+			t.Errorf("%s has its titles on lines %v; one on the first is wanted", p.Path, titles)
+		}
+		for _, l := range p.Links() {
+			if !strings.HasPrefix(l.Target, "docs/") {
+				t.Errorf("%s:%d: %s is not in docs/: name it, without a link", p.Path, l.Line, l.Target)
+			}
+		}
+	}
+}
+
+func TestEveryConceptHasADiagram(t *testing.T) {
+	concepts := 0
+	for _, p := range pages(t) {
+		if !strings.HasPrefix(p.Path, "docs/concepts/") {
+			continue
+		}
+		concepts++
+		drawn := func(l line) bool { return l.fence == "-" && strings.ContainsAny(l.text, "│─►▼└→>") }
+		if !slices.ContainsFunc(p.lines, drawn) {
+			t.Errorf("%s has no diagram", p.Path)
+		}
+	}
+	if concepts < 6 {
+		t.Errorf("only %d concepts", concepts)
 	}
 }
 

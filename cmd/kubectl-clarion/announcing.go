@@ -12,7 +12,6 @@ import (
 
 	corev1 "k8s.io/api/core/v1"
 	apierrors "k8s.io/apimachinery/pkg/api/errors"
-	"k8s.io/client-go/rest"
 	"sigs.k8s.io/controller-runtime/pkg/client"
 
 	"github.com/clarion-lb/clarion/api/v1beta1"
@@ -65,7 +64,11 @@ type inspector interface {
 var _ inspector = (*live.Speakers)(nil)
 
 // liveSpeakers finds the running speakers.
-func (p *program) liveSpeakers(ctx context.Context, config *rest.Config, c client.Client) (inspector, error) {
+func (p *program) liveSpeakers(ctx context.Context, c client.Client) (inspector, error) {
+	config, err := p.client()
+	if err != nil {
+		return nil, err
+	}
 	s, err := live.Find(ctx, config, c, p.installedIn)
 	if err != nil {
 		return nil, err
@@ -80,11 +83,11 @@ const mostAsked = 3
 func (p *program) unseenLive(err error) string {
 	switch {
 	case apierrors.IsForbidden(err), strings.Contains(err.Error(), "forbidden"):
-		return "who announces it, node by node: you may not list Pods, or not forward ports to them (create pods/portforward), in namespace " + p.installedIn
+		return "you may not list Pods, or not forward ports to them (create pods/portforward), in namespace " + p.installedIn
 	case errors.Is(err, live.ErrNone):
-		return "who announces it, node by node: " + err.Error() + " (another one: --clarion-namespace)"
+		return err.Error() + " (another one: --clarion-namespace)"
 	}
-	return "who announces it, node by node: " + err.Error()
+	return err.Error()
 }
 
 // announcedBy asks speakers about a Service's addresses: any of them, and of each address its owner, who alone knows what comes of it on

@@ -65,10 +65,6 @@ is 1 where the Service lacks an address or is not announced.`,
 			if err != nil {
 				return err
 			}
-			config, err := p.client()
-			if err != nil {
-				return err
-			}
 			objects, err := p.objects()
 			if err != nil {
 				return err
@@ -77,7 +73,7 @@ is 1 where the Service lacks an address or is not announced.`,
 			err = p.show(c.Context(), o, func(ctx context.Context) (printer, any, error) {
 				e, err := explanationOf(ctx, objects, client.ObjectKey{Namespace: namespace, Name: name}, served.served())
 				if err == nil && e.Served && len(e.Addresses) > 0 && !noLive {
-					e.askLive(ctx, p, func() (inspector, error) { return p.liveSpeakers(ctx, config, objects) })
+					e.askLive(ctx, p, func() (inspector, error) { return p.liveSpeakers(ctx, objects) })
 				}
 				e.conclude()
 				well = e.Well
@@ -220,7 +216,7 @@ func (e *explanation) askLive(ctx context.Context, p *program, find func() (insp
 		e.Announcing, err = announcedBy(ctx, speakers, e.Service)
 	}
 	if err != nil {
-		e.Unseen = append(e.Unseen, p.unseenLive(err))
+		e.Unseen = append(e.Unseen, "who announces it, node by node: "+p.unseenLive(err))
 	}
 }
 

@@ -69,13 +69,9 @@ The exit code is 1 where the address has not moved in time.`,
 				return nil
 			}
 			fmt.Fprintf(p.Out, "Service %s/%s asks for node %s\n", service.Namespace, service.Name, to)
-			config, err := p.client()
-			if err != nil {
-				return err
-			}
 			ctx, cancel := context.WithTimeout(c.Context(), wait)
 			defer cancel()
-			speakers, err := p.liveSpeakers(ctx, config, objects)
+			speakers, err := p.liveSpeakers(ctx, objects)
 			if err != nil {
 				fmt.Fprintf(p.Out, "Whether it has moved can't be seen: %v\n", err)
 				return nil

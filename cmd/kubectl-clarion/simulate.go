@@ -10,8 +10,6 @@ import (
 	"strings"
 
 	"github.com/spf13/cobra"
-	corev1 "k8s.io/api/core/v1"
-	"sigs.k8s.io/controller-runtime/pkg/client"
 
 	"github.com/clarion-lb/clarion/cmd/kubectl-clarion/view"
 	"github.com/clarion-lb/clarion/speaker/inspect"
@@ -38,19 +36,15 @@ equally well placed, a loss goes to the deputies that all have agreed on; a drai
 
 The exit code is 1 where a Service would be announced nowhere.`,
 		RunE: func(c *cobra.Command, args []string) error {
-			config, err := p.client()
-			if err != nil {
-				return err
-			}
 			objects, err := p.objects()
 			if err != nil {
 				return err
 			}
 			well := true
 			err = p.show(c.Context(), o, func(ctx context.Context) (printer, any, error) {
-				speakers, err := p.liveSpeakers(ctx, config, objects)
+				speakers, err := p.liveSpeakers(ctx, objects)
 				if err != nil {
-					return nil, nil, errors.New(strings.TrimPrefix(p.unseenLive(err), "who announces it, node by node: "))
+					return nil, nil, errors.New(p.unseenLive(err))
 				}
 				s, err := simulated(ctx, speakers, e, args[0])
 				well = !slices.ContainsFunc(s.Moves, func(m inspect.Move) bool { return len(m.Unserved) > 0 })
@@ -64,48 +58,6 @@ The exit code is 1 where a Service would be announced nowhere.`,
 	}
 	o.flags(c)
 	return c
-}
-
-// nodes completes the names of nodes.
-func (p *program) nodes(c *cobra.Command, args []string, _ string) ([]string, cobra.ShellCompDirective) {
-	if len(args) > 0 {
-		return nil, cobra.ShellCompDirectiveNoFileComp
-	}
-	objects, err := p.objects()
-	if err != nil {
-		return nil, cobra.ShellCompDirectiveError
-	}
-	var l corev1.NodeList
-	if err := objects.List(c.Context(), &l); err != nil {
-		return nil, cobra.ShellCompDirectiveError
-	}
-	var names []string
-	for _, n := range l.Items {
-		names = append(names, n.Name)
-	}
-	return names, cobra.ShellCompDirectiveNoFileComp
-}
-
-// services completes NAMESPACE/NAME.
-func (p *program) services(c *cobra.Command, args []string, _ string) ([]string, cobra.ShellCompDirective) {
-	if len(args) > 0 {
-		return nil, cobra.ShellCompDirectiveNoFileComp
-	}
-	objects, err := p.objects()
-	if err != nil {
-		return nil, cobra.ShellCompDirectiveError
-	}
-	var l corev1.ServiceList
-	if err := objects.List(c.Context(), &l); err != nil {
-		return nil, cobra.ShellCompDirectiveError
-	}
-	var names []string
-	for _, s := range l.Items {
-		if s.Spec.Type == corev1.ServiceTypeLoadBalancer {
-			names = append(names, client.ObjectKeyFromObject(&s).String())
-		}
-	}
-	return names, cobra.ShellCompDirectiveNoFileComp
 }
 
 // simulated asks speakers until one answers, and not the one of the node that would be lost if another can.

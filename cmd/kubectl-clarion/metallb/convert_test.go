@@ -5,6 +5,7 @@ import (
 	"errors"
 	"flag"
 	"io"
+	"maps"
 	"os"
 	"path/filepath"
 	"slices"
@@ -156,6 +157,59 @@ func TestEveryFieldOfMetalLBHasARowInTheDocumentation(t *testing.T) {
 	for _, f := range Fields {
 		if row := f.Row(); !strings.Contains(string(content), row+"\n") {
 			t.Errorf("docs/reference/metallb.md has no row\n%s", row)
+		}
+	}
+}
+
+// TestEveryFieldThatMetalLBHasIsKnown goes by everything.yaml, which has them all.
+func TestEveryFieldThatMetalLBHasIsKnown(t *testing.T) {
+	there := map[string]bool{}
+	for _, object := range read(t, "testdata/everything.yaml") {
+		kind := object.GetKind()
+		spec, _, _ := unstructured.NestedMap(object.Object, "spec")
+		for name, value := range spec {
+			if nested, ok := value.(map[string]any); ok && name == "serviceAllocation" {
+				for inner := range nested {
+					there[kind+"."+name+"."+inner] = true
+				}
+				continue
+			}
+			there[kind+"."+name] = true
+		}
+	}
+	for _, f := range Fields {
+		if !there[f.Kind+"."+f.Name] {
+			t.Errorf("everything.yaml has no %s.%s", f.Kind, f.Name)
+		}
+		delete(there, f.Kind+"."+f.Name)
+	}
+	for field := range there {
+		if !strings.HasPrefix(field, "AddressPool.") {
+			t.Errorf("what becomes of %s is told nowhere", field)
+		}
+	}
+}
+
+func TestEveryFieldOfTheConfigMapHasARowInTheDocumentation(t *testing.T) {
+	content, err := os.ReadFile("../../../docs/reference/metallb.md")
+	if err != nil {
+		t.Fatal(err)
+	}
+	rows := map[string][]string{
+		"address-pools":                      {"name", "protocol", "addresses", "bgp-advertisements"},
+		"address-pools[].bgp-advertisements": {"communities"},
+		"peers":                              {"password"},
+		"bfd-profiles":                       {"name"},
+	}
+	for list, fields := range map[string]map[string]string{"address-pools": oldPoolFields, "address-pools[].bgp-advertisements": oldAdvertisementFields,
+		"peers": oldPeerFields, "bfd-profiles": oldProfileFields} {
+		rows[list] = append(rows[list], slices.Collect(maps.Keys(fields))...)
+	}
+	for list, fields := range rows {
+		for _, field := range fields {
+			if row := "| `" + list + "[]." + field + "` |"; !strings.Contains(string(content), "\n"+row) {
+				t.Errorf("docs/reference/metallb.md has no row %s", row)
+			}
 		}
 	}
 }

@@ -86,9 +86,7 @@ func (c *converter) configMap(object unstructured.Unstructured) {
 		c.oldPeer(name, fmt.Sprintf("peer-%d", i+1), peer)
 	}
 	for i, profile := range mapsIn(config["bfd-profiles"]) {
-		spec := renamed(profile, map[string]string{"receive-interval": "receiveInterval", "transmit-interval": "transmitInterval",
-			"detect-multiplier": "detectMultiplier", "echo-interval": "echoInterval", "echo-mode": "echoMode", "passive-mode": "passiveMode",
-			"minimum-ttl": "minimumTtl"})
+		spec := renamed(profile, oldProfileFields)
 		delete(spec, "name")
 		object := unstructured.Unstructured{Object: map[string]any{"kind": "BFDProfile", "spec": spec}}
 		object.SetName(objectName(textOf(profile["name"]), fmt.Sprintf("profile-%d", i+1)))
@@ -96,7 +94,17 @@ func (c *converter) configMap(object unstructured.Unstructured) {
 	}
 }
 
-var oldPoolFields = map[string]string{"auto-assign": "autoAssign", "avoid-buggy-ips": "avoidBuggyIPs", "bgp-advertisements": "bgpAdvertisements"}
+// What the ConfigMap's fields are called in resources, where that is not the same.
+var (
+	oldPoolFields          = map[string]string{"auto-assign": "autoAssign", "avoid-buggy-ips": "avoidBuggyIPs", "bgp-advertisements": "bgpAdvertisements"}
+	oldAdvertisementFields = map[string]string{"aggregation-length": "aggregationLength", "aggregation-length-v6": "aggregationLengthV6", "localpref": "localPref"}
+	oldPeerFields          = map[string]string{"my-asn": "myASN", "peer-asn": "peerASN", "peer-address": "peerAddress", "peer-port": "peerPort",
+		"source-address": "sourceAddress", "hold-time": "holdTime", "keepalive-time": "keepaliveTime", "router-id": "routerID",
+		"node-selectors": "nodeSelectors", "bfd-profile": "bfdProfile", "ebgp-multihop": "ebgpMultiHop"}
+	oldProfileFields = map[string]string{"receive-interval": "receiveInterval", "transmit-interval": "transmitInterval",
+		"detect-multiplier": "detectMultiplier", "echo-interval": "echoInterval", "echo-mode": "echoMode", "passive-mode": "passiveMode",
+		"minimum-ttl": "minimumTtl"}
+)
 
 // oldPool reads an AddressPool, which MetalLB 0.13 had beside IPAddressPool.
 func (c *converter) oldPool(object unstructured.Unstructured) {
@@ -107,9 +115,13 @@ func (c *converter) oldPool(object unstructured.Unstructured) {
 // oldPoolSpec makes a pool and its advertisements of what was one thing before 0.13.
 func (c *converter) oldPoolSpec(from, name string, spec map[string]any) {
 	pool := map[string]any{"addresses": c.addresses(from, spec["addresses"])}
-	for _, field := range []string{"autoAssign", "avoidBuggyIPs"} {
-		if spec[field] != nil {
+	for _, field := range slices.Sorted(maps.Keys(spec)) {
+		switch field {
+		case "autoAssign", "avoidBuggyIPs":
 			pool[field] = spec[field]
+		case "name", "protocol", "addresses", "bgpAdvertisements":
+		default:
+			c.note(Unsupported, from, field, "of pool %s: not a field that MetalLB's pools had; it was left out", name)
 		}
 	}
 	c.addNamed("IPAddressPool", name, nil, pool)
@@ -123,7 +135,7 @@ func (c *converter) oldPoolSpec(from, name string, spec map[string]any) {
 			advertisements = []map[string]any{{}}
 		}
 		for i, old := range advertisements {
-			spec := renamed(old, map[string]string{"aggregation-length": "aggregationLength", "aggregation-length-v6": "aggregationLengthV6", "localpref": "localPref"})
+			spec := renamed(old, oldAdvertisementFields)
 			spec["ipAddressPools"] = covers
 			if n, ok := number(spec["localPref"]); ok && n == 0 {
 				delete(spec, "localPref")
@@ -141,9 +153,7 @@ func (c *converter) oldPoolSpec(from, name string, spec map[string]any) {
 
 // oldPeer reads a peer of the ConfigMap.
 func (c *converter) oldPeer(from, otherwise string, peer map[string]any) {
-	spec := renamed(peer, map[string]string{"my-asn": "myASN", "peer-asn": "peerASN", "peer-address": "peerAddress", "peer-port": "peerPort",
-		"source-address": "sourceAddress", "hold-time": "holdTime", "keepalive-time": "keepaliveTime", "router-id": "routerID",
-		"node-selectors": "nodeSelectors", "bfd-profile": "bfdProfile", "ebgp-multihop": "ebgpMultiHop"})
+	spec := renamed(peer, oldPeerFields)
 	if profile := textOf(spec["bfdProfile"]); profile != "" {
 		spec["bfdProfile"] = objectName(profile, profile)
 	}
