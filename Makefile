@@ -139,6 +139,12 @@ test-lab: ## the lab's tests and the scenarios, on a whole cluster, one after th
 	@assets=$$($(LAB) assets); KUBEBUILDER_ASSETS="$$assets" CLARION_LAB=1 \
 		$(GOTESTSUM) --format testname --packages="$$(go list ./e2e/... | grep -v '/e2e/app' | xargs)" -- -p 1 -timeout 40m $(TEST_FLAGS) $(COUNT)
 
+.PHONY: test-oldest
+test-oldest: ## integration tests on the API server of the oldest Kubernetes that Clarion runs on (RUN=…)
+	@mkdir -p bin/test
+	@assets=$$($(LAB) assets --oldest); KUBEBUILDER_ASSETS="$$assets" \
+		$(GOTESTSUM) --format pkgname --packages="./config/crd ./deploy ./controller ./speaker ./cmd/kubectl-clarion/..." -- $(TEST_FLAGS) $(COUNT)
+
 .PHONY: bench
 bench: setup ## benchmarks, which take an hour in all (BENCH=… for some, such as BENCH=Failover)
 	assets=$$($(LAB) assets); KUBEBUILDER_ASSETS="$$assets" CLARION_LAB=1 CLARION_BENCH=1 \

@@ -11,6 +11,7 @@ import (
 	"testing"
 
 	appsv1 "k8s.io/api/apps/v1"
+	batchv1 "k8s.io/api/batch/v1"
 	corev1 "k8s.io/api/core/v1"
 	networkingv1 "k8s.io/api/networking/v1"
 	policyv1 "k8s.io/api/policy/v1"
@@ -19,6 +20,7 @@ import (
 	"k8s.io/apimachinery/pkg/api/equality"
 	"k8s.io/apimachinery/pkg/api/meta"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+	"k8s.io/apimachinery/pkg/labels"
 	"k8s.io/apimachinery/pkg/runtime"
 	"k8s.io/apimachinery/pkg/types"
 	"sigs.k8s.io/yaml"
@@ -208,6 +210,95 @@ func TestValuesOfTheChartReachThePods(t *testing.T) {
 	}
 	if n := len(find[*networkingv1.NetworkPolicy](objects)); n != 1 {
 		t.Errorf("%d network policies, want 1", n)
+	}
+}
+
+// TestOnOpenShiftTheSpeakerHasItsConstraintsAndTheOthersTheirNamespaces: OpenShift gives Pods a user of the namespace's range, and
+// lets none on the host's network without a SecurityContextConstraints that its ServiceAccount may use.
+func TestOnOpenShiftTheSpeakerHasItsConstraintsAndTheOthersTheirNamespaces(t *testing.T) {
+	args := []string{"template", "clarion", "chart", "--namespace", "elsewhere", "--set", "openshift.enabled=true", "--show-only"}
+	out, err := helm(append(args, "templates/openshift.yaml")...)
+	if err != nil {
+		t.Fatal(err)
+	}
+	var constraints struct {
+		Metadata                 metav1.ObjectMeta
+		Users                    []string
+		AllowHostNetwork         bool
+		AllowHostPorts           bool
+		AllowHostPID             bool
+		AllowHostIPC             bool
+		AllowHostDirVolumePlugin bool
+		AllowPrivilegedContainer bool
+		AllowPrivilegeEscalation bool
+		AllowedCapabilities      []corev1.Capability
+		RequiredDropCapabilities []corev1.Capability
+		ReadOnlyRootFilesystem   bool
+	}
+	if err := yaml.Unmarshal([]byte(out), &constraints); err != nil {
+		t.Fatal(err)
+	}
+	out, err = helm(append(args, "templates/speaker.yaml", "--show-only", "templates/controller.yaml", "--show-only", "templates/uninstall.yaml")...)
+	if err != nil {
+		t.Fatal(err)
+	}
+	objects := decode(t, []byte(out))
+	speaker := find[*appsv1.DaemonSet](objects)[0].Spec.Template
+	may := speaker.Spec.Containers[0].SecurityContext
+	for what, ok := range map[string]bool{
+		"the constraints are for the speaker's account": slices.Equal(constraints.Users, []string{"system:serviceaccount:elsewhere:" + speaker.Spec.ServiceAccountName}),
+		"the Pods name them":                            speaker.Annotations["openshift.io/required-scc"] == constraints.Metadata.Name,
+		"the host's network, and nothing else":          constraints.AllowHostNetwork && constraints.AllowHostPorts && !constraints.AllowHostPID && !constraints.AllowHostIPC && !constraints.AllowHostDirVolumePlugin,
+		"no privileges":                                 !constraints.AllowPrivilegedContainer && !constraints.AllowPrivilegeEscalation && constraints.ReadOnlyRootFilesystem,
+		"the capabilities that the Pod asks for":        slices.Equal(constraints.AllowedCapabilities, may.Capabilities.Add) && slices.Equal(constraints.RequiredDropCapabilities, may.Capabilities.Drop),
+	} {
+		if !ok {
+			t.Errorf("does not hold: %s", what)
+		}
+	}
+	for name, pod := range map[string]corev1.PodSpec{"controller": find[*appsv1.Deployment](objects)[0].Spec.Template.Spec, "uninstall": find[*batchv1.Job](objects)[0].Spec.Template.Spec} {
+		if c := pod.SecurityContext; !*c.RunAsNonRoot || c.RunAsUser != nil || c.RunAsGroup != nil {
+			t.Errorf("%s asks for user %v, group %v: the namespace's range has others", name, c.RunAsUser, c.RunAsGroup)
+		}
+	}
+}
+
+func TestTheNetworkPolicyLetsInWhatTheControllerServes(t *testing.T) {
+	objects := rendered(t, namespace, "controller.networkPolicy.enabled=true")
+	policy, controller := find[*networkingv1.NetworkPolicy](objects)[0], find[*appsv1.Deployment](objects)[0]
+	selector, err := metav1.LabelSelectorAsSelector(&policy.Spec.PodSelector)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if !selector.Matches(labels.Set(controller.Spec.Template.Labels)) || selector.Matches(labels.Set(find[*appsv1.DaemonSet](objects)[0].Spec.Template.Labels)) {
+		t.Errorf("it selects %s, not the controller alone", selector)
+	}
+	var open, served []string
+	for _, rule := range policy.Spec.Ingress {
+		for _, p := range rule.Ports {
+			open = append(open, p.Port.String())
+		}
+	}
+	for _, p := range controller.Spec.Template.Spec.Containers[0].Ports {
+		served = append(served, p.Name)
+	}
+	if slices.Sort(open); !slices.Equal(open, slices.Sorted(slices.Values(served))) {
+		t.Errorf("it lets in to %v, and the controller serves %v", open, served)
+	}
+	// Whoever restricts what goes out would cut the controller off its API server, which has no label to be selected by.
+	if !slices.Equal(policy.Spec.PolicyTypes, []networkingv1.PolicyType{networkingv1.PolicyTypeIngress}) {
+		t.Errorf("policy types %v", policy.Spec.PolicyTypes)
+	}
+}
+
+func TestADisruptionBudgetKeepsAController(t *testing.T) {
+	budget, controller := one[*policyv1.PodDisruptionBudget](t), one[*appsv1.Deployment](t)
+	selector, err := metav1.LabelSelectorAsSelector(budget.Spec.Selector)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if !selector.Matches(labels.Set(controller.Spec.Template.Labels)) || budget.Spec.MinAvailable.IntValue() != int(*controller.Spec.Replicas)-1 {
+		t.Errorf("of %d replicas it keeps %v, of Pods %s", *controller.Spec.Replicas, budget.Spec.MinAvailable, selector)
 	}
 }
 

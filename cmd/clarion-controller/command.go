@@ -13,25 +13,13 @@ import (
 	"k8s.io/client-go/rest"
 	"sigs.k8s.io/controller-runtime/pkg/metrics"
 
-	clarion "github.com/clarion-lb/clarion/api/v1beta1"
 	"github.com/clarion-lb/clarion/cmd/internal/program"
-	"github.com/clarion-lb/clarion/cmd/internal/reviews"
 	"github.com/clarion-lb/clarion/controller"
 )
 
 // flags are the settings as they are given.
 type flags struct {
-	kubeconfig string
-	namespace  string
-	mode       string
-	classes    []string
-	unclassed  bool
-	metrics    string
-	auth       string
-	health     string
-	pprof      string
-	logs       program.Logs
-
+	program.Settings
 	leaderElect   bool
 	identity      string
 	leaseDuration time.Duration
@@ -73,7 +61,7 @@ Each flag can also be set by environment: --namespace by CLARION_NAMESPACE, and 
 				return err
 			}
 			sparing()
-			if err := program.ServePprof(c.Context(), f.pprof); err != nil {
+			if err := program.ServePprof(c.Context(), f.Pprof); err != nil {
 				return err
 			}
 			metrics.Registry.MustRegister(program.BuildInfo("controller", version))
@@ -118,67 +106,46 @@ The Helm chart runs it after everything else was deleted. While a controller or 
 
 func (f *flags) register(s *pflag.FlagSet) {
 	s.SortFlags = false
-	s.StringVar(&f.kubeconfig, "kubeconfig", "", "Kubeconfig file to reach the API server with. Default: the Pod's service account.")
-	s.StringVar(&f.namespace, "namespace", controller.DefaultNamespace, "Namespace that Clarion is installed in, of the Lease and the gossip keys.")
-	s.StringVar(&f.mode, "mode", "active", "active assigns; observe looks only: it reports what it would write, and writes nothing.")
-	s.StringSliceVar(&f.classes, "load-balancer-classes", []string{clarion.DefaultLoadBalancerClass}, "Values of spec.loadBalancerClass whose Services are served.")
-	s.BoolVar(&f.unclassed, "serve-unclassed-services", true, "Serve Services without a spec.loadBalancerClass.")
+	f.RegisterUsual(s, "active assigns; observe looks only: it reports what it would write, and writes nothing.")
 	s.BoolVar(&f.leaderElect, "leader-elect", true, "Write only while holding the Lease, so that several replicas can run.")
 	s.StringVar(&f.identity, "identity", "", "Name of this process in the Lease. Default: the host's name and a random part.")
 	s.DurationVar(&f.leaseDuration, "lease-duration", controller.DefaultLeaseDuration, "How long after the last renewal another replica may take the Lease.")
 	s.DurationVar(&f.renewDeadline, "lease-renew-deadline", controller.DefaultRenewDeadline, "How long the leader tries to renew the Lease before it steps down. Less than the duration.")
 	s.DurationVar(&f.retryPeriod, "lease-retry-period", controller.DefaultRetryPeriod, "Pause between tries to get or to renew the Lease.")
 	s.IntVar(&f.workers, "workers", controller.DefaultWorkers, "How many Services are written at the same time.")
-	s.StringVar(&f.metrics, "metrics-bind-address", ":7966", "Address and port that serve /metrics; 0 serves none.")
-	s.StringVar(&f.auth, "metrics-auth", "token", "token serves metrics by HTTPS to whom the API server allows to read them; none by HTTP to everybody.")
-	s.StringVar(&f.health, "health-bind-address", ":7967", "Address and port that serve /healthz and /readyz; 0 serves none.")
-	s.StringVar(&f.pprof, "pprof-bind-address", "0", "Loopback address and port that serve /debug/pprof, such as 127.0.0.1:6060; 0 serves none.")
-	f.logs.Register(s)
+	f.RegisterWatching(s, ":7966", ":7967")
 }
 
 // options checks the settings and makes of them what a controller runs with.
 func (f *flags) options(logs io.Writer) (controller.Options, error) {
+	if f.workers < 1 {
+		return controller.Options{}, fmt.Errorf("--workers is %d: give 1 or more", f.workers)
+	}
+	base, err := f.Base(logs, "clarion-controller", version)
+	if err != nil {
+		return controller.Options{}, err
+	}
 	o := controller.Options{
-		Namespace:          f.namespace,
-		Classes:            clarion.ServiceClasses{Classes: f.classes, Unclassed: f.unclassed},
+		Config:             base.Config,
+		Namespace:          f.Namespace,
+		Mode:               controller.Active,
+		Classes:            f.Classes,
 		LeaderElect:        f.leaderElect,
 		Identity:           f.identity,
 		LeaseDuration:      f.leaseDuration,
 		RenewDeadline:      f.renewDeadline,
 		RetryPeriod:        f.retryPeriod,
 		Workers:            f.workers,
-		MetricsBindAddress: f.metrics,
-		HealthBindAddress:  f.health,
+		MetricsBindAddress: f.Metrics,
+		MetricsFilter:      base.MetricsFilter,
+		HealthBindAddress:  f.Health,
+		Log:                base.Log,
 		// Who runs outside a Pod runs its speakers so, too, for all that is known.
-		SpeakerPods: f.kubeconfig == "",
+		SpeakerPods: f.Kubeconfig == "",
 	}
-	observe, err := program.OneOf("--mode", f.mode, string(controller.Observe), string(controller.Active))
-	if err != nil {
-		return o, err
-	}
-	if o.Mode = controller.Active; observe {
+	if base.Observe {
 		o.Mode = controller.Observe
 	}
-	token, err := program.OneOf("--metrics-auth", f.auth, "token", "none")
-	if err != nil {
-		return o, err
-	}
-	if token {
-		o.MetricsFilter = reviews.Filter
-	}
-	if f.workers < 1 {
-		return o, fmt.Errorf("--workers is %d: give 1 or more", f.workers)
-	}
-	h, err := f.logs.Handler(logs)
-	if err != nil {
-		return o, err
-	}
-	program.UseForLibraries(h)
-	o.Log = slog.New(h)
-	if o.Config, err = program.APIServer(f.kubeconfig); err != nil {
-		return o, err
-	}
-	rest.AddUserAgent(o.Config, "clarion-controller/"+version)
 	return o, o.Validate()
 }
 

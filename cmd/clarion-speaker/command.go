@@ -3,7 +3,6 @@ package main
 import (
 	"fmt"
 	"io"
-	"log/slog"
 	"net/netip"
 	"os"
 	"slices"
@@ -12,12 +11,10 @@ import (
 
 	"github.com/spf13/cobra"
 	"github.com/spf13/pflag"
-	"k8s.io/client-go/rest"
 	"sigs.k8s.io/controller-runtime/pkg/metrics"
 
 	"github.com/clarion-lb/clarion/api/v1beta1"
 	"github.com/clarion-lb/clarion/cmd/internal/program"
-	"github.com/clarion-lb/clarion/cmd/internal/reviews"
 	"github.com/clarion-lb/clarion/speaker"
 	"github.com/clarion-lb/clarion/speaker/detection"
 	"github.com/clarion-lb/clarion/speaker/ownership"
@@ -25,17 +22,7 @@ import (
 
 // flags are the settings as they are given.
 type flags struct {
-	kubeconfig string
-	namespace  string
-	mode       string
-	classes    []string
-	unclassed  bool
-	metrics    string
-	auth       string
-	health     string
-	pprof      string
-	logs       program.Logs
-
+	program.Settings
 	nodeName           string
 	ignoreExcludeLabel bool
 	gossipPort         uint16
@@ -76,7 +63,7 @@ Each flag can also be set by environment: --node-name by CLARION_NODE_NAME, and 
 			if err != nil {
 				return err
 			}
-			if err := program.ServePprof(c.Context(), f.pprof); err != nil {
+			if err := program.ServePprof(c.Context(), f.Pprof); err != nil {
 				return err
 			}
 			o.Registry.MustRegister(program.BuildInfo("speaker", version))
@@ -89,12 +76,8 @@ Each flag can also be set by environment: --node-name by CLARION_NODE_NAME, and 
 
 func (f *flags) register(s *pflag.FlagSet) {
 	s.SortFlags = false
-	s.StringVar(&f.kubeconfig, "kubeconfig", "", "Kubeconfig file to reach the API server with. Default: the Pod's service account.")
-	s.StringVar(&f.namespace, "namespace", "clarion-system", "Namespace that Clarion is installed in.")
+	f.RegisterUsual(s, "active announces; observe looks only: it neither announces nor writes anything.")
 	s.StringVar(&f.nodeName, "node-name", "", "Name of the Node that this speaker runs on. Default: $NODE_NAME, else the host's name.")
-	s.StringVar(&f.mode, "mode", "active", "active announces; observe looks only: it announces and writes nothing.")
-	s.StringSliceVar(&f.classes, "load-balancer-classes", []string{v1beta1.DefaultLoadBalancerClass}, "Values of spec.loadBalancerClass whose Services are served.")
-	s.BoolVar(&f.unclassed, "serve-unclassed-services", true, "Serve Services without a spec.loadBalancerClass.")
 	s.BoolVar(&f.ignoreExcludeLabel, "ignore-exclude-label", false, "Announce also from nodes with the label "+v1beta1.LabelExcludeNode+".")
 	s.Uint16Var(&f.gossipPort, "gossip-port", 7956, "TCP and UDP port that speakers talk with each other on, the same on all nodes.")
 	s.StringVar(&f.gossipAddress, "gossip-bind-address", "", "Address to talk with the other speakers on. Default: the Node's InternalIP.")
@@ -104,23 +87,19 @@ func (f *flags) register(s *pflag.FlagSet) {
 	s.DurationVar(&f.heartbeat, "heartbeat-interval", detection.DefaultInterval, fmt.Sprintf("Time between two heartbeats, %s to %s: how fast a lost node is noticed goes with it.", detection.MinInterval, detection.MaxInterval))
 	s.BoolVar(&f.standIn, "stand-in", true, "Answer for the addresses of nodes whose speakers are silent, with those nodes' MACs. Dynamic ARP Inspection may forbid it.")
 	s.DurationVar(&f.takeOver, "take-over-after", ownership.DefaultTakeOver, "Time after which the addresses of a node whose speaker stays silent are moved.")
-	s.StringVar(&f.metrics, "metrics-bind-address", ":7957", "Address and port that serve /metrics; 0 serves none.")
-	s.StringVar(&f.auth, "metrics-auth", "token", "token serves metrics by HTTPS to whom the API server allows to read them; none by HTTP to everybody.")
-	s.StringVar(&f.health, "health-bind-address", "127.0.0.1:7958", "Address and port that serve /healthz and /readyz.")
-	s.StringVar(&f.pprof, "pprof-bind-address", "0", "Loopback address and port that serve /debug/pprof, such as 127.0.0.1:6060; 0 serves none.")
-	f.logs.Register(s)
+	f.RegisterWatching(s, ":7957", "127.0.0.1:7958")
 }
 
 // options checks the settings and makes of them what a speaker runs with.
 func (f *flags) options(logs io.Writer) (speaker.Options, error) {
 	o := speaker.Options{
-		Namespace:          f.namespace,
+		Namespace:          f.Namespace,
 		NodeName:           f.nodeName,
-		Classes:            v1beta1.ServiceClasses{Classes: f.classes, Unclassed: f.unclassed},
+		Classes:            f.Classes,
 		IgnoreExcludeLabel: f.ignoreExcludeLabel,
 		GossipPort:         f.gossipPort,
-		MetricsAddress:     f.metrics,
-		HealthAddress:      f.health,
+		MetricsAddress:     f.Metrics,
+		HealthAddress:      f.Health,
 		Version:            version,
 		Registry:           metrics.Registry,
 		Stop:               speaker.StopMode(f.onStop),
@@ -170,26 +149,10 @@ func (f *flags) options(logs io.Writer) (speaker.Options, error) {
 	if f.gossipPort == 0 {
 		return o, fmt.Errorf("--gossip-port is 0: give the port that all speakers use")
 	}
-	var err error
-	if o.Observe, err = program.OneOf("--mode", f.mode, "observe", "active"); err != nil {
-		return o, err
-	}
-	token, err := program.OneOf("--metrics-auth", f.auth, "token", "none")
+	base, err := f.Base(logs, "clarion-speaker", version)
 	if err != nil {
 		return o, err
 	}
-	if token {
-		o.MetricsFilter = reviews.Filter
-	}
-	h, err := f.logs.Handler(logs)
-	if err != nil {
-		return o, err
-	}
-	program.UseForLibraries(h)
-	o.Log = slog.New(h)
-	if o.Config, err = program.APIServer(f.kubeconfig); err != nil {
-		return o, err
-	}
-	rest.AddUserAgent(o.Config, "clarion-speaker/"+version)
+	o.Config, o.Log, o.MetricsFilter, o.Observe = base.Config, base.Log, base.MetricsFilter, base.Observe
 	return o, nil
 }

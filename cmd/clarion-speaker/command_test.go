@@ -59,7 +59,7 @@ func TestEnvironmentSetsWhatFlagsDoNot(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	if f.nodeName != "from-flag" || f.gossipPort != 1234 || !slices.Equal(f.classes, []string{"a/b", "c/d"}) || !f.ignoreExcludeLabel {
+	if f.nodeName != "from-flag" || f.gossipPort != 1234 || !slices.Equal(f.Classes.Classes, []string{"a/b", "c/d"}) || !f.ignoreExcludeLabel {
 		t.Errorf("flags %+v", f)
 	}
 	if _, err := parse(t, map[string]string{"CLARION_GOSSIP_PORT": "many"}); err == nil || !strings.Contains(err.Error(), "CLARION_GOSSIP_PORT") {

@@ -2,6 +2,8 @@
 //
 //	<cache>/kubernetes-v1.36.3-<go.sum>/bin   Kubernetes and etcd, built from
 //	                                          the module in e2e/kubernetes
+//	<cache>/kubernetes-v1.31.0-<go.sum>/bin   the API server of the oldest
+//	                                          Kubernetes that Clarion runs on
 //	<cache>/containers-<codename>/            containerd, runc and CNI plugins,
 //	                                          unpacked from Debian's packages
 //	<cache>/routers-<codename>/               FRR and BIRD with their libraries,
