@@ -98,7 +98,13 @@ func TestPackages(t *testing.T) {
 		s.holds(address)
 		s.reach(address)
 	})
-	s.chapter("nothing that Helm brought is changed while Clarion runs", func(s *story) { s.inSync(s.helm("get", "manifest", "clarion")) })
+	s.chapter("nothing that Helm brought is changed while Clarion runs, and what is made meanwhile is not taken for Helm's", func(s *story) {
+		s.inSync(s.helm("get", "manifest", "clarion"))
+		// A GitOps tool deletes what bears its application's label and is in no manifest.
+		if made := s.kubectl("-n", helmNamespace, "get", "leases,speakers,events", "--selector", "app.kubernetes.io/instance", "-o", "name"); made != "" {
+			s.Errorf("made while Clarion runs, with the release's label:\n%s", made)
+		}
+	})
 	s.chapter("metrics are for those whom the API server lets read them", scrape)
 	s.chapter("upgraded to the next build while a client connects: no request is lost and no address moves", func(s *story) {
 		owner := s.owner(address).Name
