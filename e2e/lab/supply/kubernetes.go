@@ -118,7 +118,7 @@ func versionFlags(version string) string {
 	return fmt.Sprintf("-X %s.gitVersion=%s -X %s.gitMajor=%s -X %s.gitMinor=%s", pkg, version, pkg, parts[0], pkg, parts[1])
 }
 
-var requirement = regexp.MustCompile(`(?m)^\s*k8s\.io/kubernetes (v[0-9]+\.[0-9]+\.[0-9]+\S*)`)
+var requirement = regexp.MustCompile(`(?m)^\s*(?:require )?k8s\.io/kubernetes (v[0-9]+\.[0-9]+\.[0-9]+\S*)`)
 
 func kubernetesVersion(module string) (string, error) {
 	content, err := os.ReadFile(filepath.Join(module, "go.mod"))
@@ -127,7 +127,7 @@ func kubernetesVersion(module string) (string, error) {
 	}
 	match := requirement.FindSubmatch(content)
 	if match == nil {
-		return "", errors.New("e2e/kubernetes/go.mod requires no k8s.io/kubernetes")
+		return "", fmt.Errorf("%s requires no k8s.io/kubernetes", filepath.Join(module, "go.mod"))
 	}
 	return string(match[1]), nil
 }

@@ -103,12 +103,11 @@ func TestKubernetesVersionIsTheModules(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	version, err := kubernetesVersion(filepath.Join(checkout, "e2e", "kubernetes"))
-	if err != nil {
-		t.Fatal(err)
-	}
-	if !strings.HasPrefix(version, "v1.") {
-		t.Errorf("got %s", version)
+	for module, want := range map[string]string{"kubernetes": "v1.3", "kubernetes/oldest": "v1.31."} {
+		version, err := kubernetesVersion(filepath.Join(checkout, "e2e", filepath.FromSlash(module)))
+		if err != nil || !strings.HasPrefix(version, want) {
+			t.Errorf("%s: got %s, want %s…: %v", module, version, want, err)
+		}
 	}
 }
 
