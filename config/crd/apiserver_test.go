@@ -8,6 +8,7 @@ import (
 	"os"
 	"path/filepath"
 	"regexp"
+	"strings"
 	"testing"
 
 	apierrors "k8s.io/apimachinery/pkg/api/errors"
@@ -101,7 +102,8 @@ func apply(t *testing.T, c client.Client, object *unstructured.Unstructured) []r
 	}
 	var refusals []refusal
 	for _, cause := range status.Status().Details.Causes {
-		refusals = append(refusals, refusal{field: index.ReplaceAllString(cause.Field, "[]"), message: cause.Message})
+		message := strings.Replace(cause.Message, "may not be longer than", "may not be more than", 1) // as Kubernetes 1.31 has it
+		refusals = append(refusals, refusal{field: index.ReplaceAllString(cause.Field, "[]"), message: message})
 	}
 	return refusals
 }

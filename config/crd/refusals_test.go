@@ -192,7 +192,7 @@ func deviceRows(field, spec string) []row {
 		{name: field + ": a path", kind: "BGPPeer", spec: fmt.Sprintf(spec, "net/eth0"), field: field, says: "such as eth1"},
 		{name: field + ": a pattern", kind: "BGPPeer", spec: fmt.Sprintf(spec, `"eth*"`), field: field, says: "such as eth1"},
 		{name: field + ": two dots", kind: "BGPPeer", spec: fmt.Sprintf(spec, `".."`), field: field, says: "such as eth1"},
-		{name: field + ": a name too long", kind: "BGPPeer", spec: fmt.Sprintf(spec, "enp130s0f1np1.70"), field: field, says: "may not be more than 15 bytes"},
+		{name: field + ": a name too long", kind: "BGPPeer", spec: fmt.Sprintf(spec, "enp130s0f1np1.70"), field: field, says: "may not be more than 15"},
 	}
 }
 
