@@ -53,7 +53,7 @@ spec: {receiveInterval: 50, transmitInterval: 50, detectMultiplier: 3}
 		if _, err = r.host.Exec(ctx, "sysctl", "-w", "net.ipv4.fib_multipath_hash_policy=1"); err != nil {
 			return err
 		}
-		if r.user, err = l.AddHost(ctx, lab.HostSpec{Name: "user-" + r.name, Interfaces: []lab.Interface{{Segment: segment, Addresses: []netip.Prefix{user}}},
+		if r.user, err = l.AddHost(ctx, lab.HostSpec{Name: fmt.Sprintf("user%d", i+1), Interfaces: []lab.Interface{{Segment: segment, Addresses: []netip.Prefix{user}}},
 			Routes: []lab.Route{{To: routable, Via: gateway.Addr()}}}); err != nil {
 			return err
 		}

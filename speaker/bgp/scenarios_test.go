@@ -80,26 +80,6 @@ func TestSessions(t *testing.T) {
 	}
 }
 
-// TestAnOldRouter knows no ASNs of four bytes: our OPEN stands in with AS_TRANS, and the AS path has both (RFC 6793).
-func TestAnOldRouter(t *testing.T) {
-	t.Parallel()
-	s := newStage(t)
-	n := node()
-	n.Local, n.RemoteASN, n.BIRDMore = torV4.String(), 23456, "  enable as4 off;\n"
-	r := s.tor.StartRouter(s, router.BIRD, config(router.BIRD, n))
-	m, _ := s.manager()
-	p := peer()
-	p.ASN, p.Routes = 4200000001, routes(s, to(webV4))
-	m.Apply(desired(p))
-	if is := up(s, m, "tor"); is.Negotiated.FourOctetASN {
-		s.Errorf("session %+v", is)
-	}
-	has(s, r, webV4)
-	if said := held(s, r, webV4); !strings.Contains(said, "BGP.as_path: 4200000001\n") && !strings.Contains(said, "BGP.as_path: 23456\n") {
-		s.Errorf("BIRD says:\n%s", said)
-	}
-}
-
 // TestUnnumbered has a session with whoever is on the link.
 func TestUnnumbered(t *testing.T) {
 	t.Parallel()
