@@ -219,12 +219,12 @@ func (s *schedule) free() bool {
 }
 
 // refreshesTogether is how far apart refreshes go out, those due until then together: with thousands of addresses, neither this
-// process nor those that hear it have to wake up for each. It is at most a hundredth of the interval.
-const refreshesTogether = 250 * time.Millisecond
+// process nor those that hear it have to wake up for each. It is at most a sixtieth of the interval.
+const refreshesTogether = time.Second
 
 // together returns when what is due then is refreshed.
 func (s *schedule) together(due time.Time) time.Time {
-	step := min(refreshesTogether, s.refresh/100)
+	step := min(refreshesTogether, s.refresh/60)
 	if step <= 0 {
 		return due
 	}
