@@ -203,6 +203,13 @@ func addressFor(n byte) netip.Addr {
 	return netip.AddrFrom4(b)
 }
 
+// addressFor6 is the same of IPv6.
+func addressFor6(n byte) netip.Addr {
+	b := lab.PoolV6.Addr().As16()
+	b[15] = n
+	return netip.AddrFrom16(b)
+}
+
 func advertisement(interfaces string) string {
 	return "{apiVersion: clarion.dev/v1beta1, kind: L2Advertisement, metadata: {name: lan}, spec: {ipAddressPools: [lan], interfaces: [" + interfaces + "]}}"
 }
@@ -212,7 +219,14 @@ func (s *story) wants(name string, address netip.Addr) {
 	s.Helper()
 	s.Cleanup(func() { s.lab.Kubectl(context.WithoutCancel(s.ctx), "delete", "service", name, "--wait=false") })
 	s.apply(fmt.Sprintf("{apiVersion: v1, kind: Service, metadata: {name: %s, namespace: default, annotations: {clarion.dev/loadBalancerIPs: %q}}, "+
-		"spec: {type: LoadBalancer, selector: {app: web}, ports: [{port: 80, targetPort: 8080}]}}", name, address))
+		"spec: {type: LoadBalancer, ipFamilies: [IPv%d], selector: {app: web}, ports: [{port: 80, targetPort: 8080}]}}", name, address, familyOf(address)))
+}
+
+func familyOf(a netip.Addr) int {
+	if a.Is4() {
+		return 4
+	}
+	return 6
 }
 
 // becomes waits for a Service's condition Announced to begin like that.

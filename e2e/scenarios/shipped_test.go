@@ -140,6 +140,7 @@ func TestAsShipped(t *testing.T) {
 	s.chapter("while nothing happens, nothing is logged and nothing is written", nothingHappens)
 	s.chapter("the owner's link is cut: another node answers, other addresses are not touched", ownerCut)
 	s.chapter("the owner's power fails and comes back", ownerPowerOff)
+	s.chapter("the owner is drained and started anew while a client connects: nothing is lost, and nothing comes back with it", drainAndReboot)
 	s.chapter("Local: only a node with an endpoint announces, and the client's address is preserved", localPolicy)
 	s.chapter("a node with the exclusion label announces nothing", exclusionLabel)
 	s.chapter("an address is announced only where an L2Advertisement covers its pool", noAdvertisement)

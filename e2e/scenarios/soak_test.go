@@ -66,6 +66,38 @@ func TestSoak(t *testing.T) {
 	part("nothing happens", func(s *story) { s.watchFor(length, all) })
 }
 
+// TestLongSplit splits one node off for ten minutes, or for as long as is said if that is less: each side has an owner for everything by then, and
+// gossip has long since given the others up. A second after it heals there is one owner each again.
+func TestLongSplit(t *testing.T) {
+	if os.Getenv(soakVariable) == "" {
+		t.Skip("a long test: say " + soakVariable + "=10m")
+	}
+	length, err := time.ParseDuration(os.Getenv(soakVariable))
+	if err != nil {
+		t.Fatal(err)
+	}
+	l := lab.Up(t, lab.Options{Nodes: 4, Light: true})
+	s := &story{T: t, lab: l, ctx: t.Context()}
+	s.must(stage.Run(s.ctx, l, func(line string) { t.Log(line) }))
+	s.must(stage.Announce(s.ctx, l))
+	s.must(stage.Serve(s.ctx, l, stage.Web{Name: "web", On: []string{"node1"}, NoService: true}))
+	all := s.announced(30)
+	node, _ := s.victim(s.owners(all), true)
+	s.must(node.Silence())
+	time.Sleep(min(10*time.Minute, length))
+	moved := s.owners(all)
+	for a, owner := range moved {
+		if owner == node.Name {
+			s.Errorf("%s is answered by %s, which is split off", a, owner)
+		}
+	}
+	s.must(node.Heal())
+	time.Sleep(time.Second)
+	s.onlyOne(all)
+	time.Sleep(5 * time.Second)
+	s.sameOwners(all, moved)
+}
+
 // watchFor has the LAN's client ask for every address, again and again.
 func (s *story) watchFor(length time.Duration, all []netip.Addr) {
 	s.Helper()

@@ -2,6 +2,9 @@ package stage
 
 import (
 	"context"
+	"fmt"
+	"os"
+	"os/exec"
 	"path/filepath"
 
 	"github.com/clarion-lb/clarion/e2e/lab"
@@ -56,9 +59,33 @@ func StartController(ctx context.Context, l *lab.Lab) error {
 
 // StartSpeaker starts the speaker's process on a node.
 func StartSpeaker(ctx context.Context, l *lab.Lab, n *lab.Node) error {
+	return StartSpeakerOf(ctx, l, n, "bin")
+}
+
+// StartSpeakerOf starts another build of it, from a directory of the lab's: see [BuildRevision].
+func StartSpeakerOf(ctx context.Context, l *lab.Lab, n *lab.Node, directory string) error {
 	return n.Start(ctx, lab.Process{
 		Name:    Speaker,
-		Args:    []string{filepath.Join(l.Dir(), "bin", Speaker), "--kubeconfig", l.Kubeconfig(), "--namespace", Namespace, "--node-name", n.Name, "--metrics-auth", "none"},
+		Args:    []string{filepath.Join(l.Dir(), directory, Speaker), "--kubeconfig", l.Kubeconfig(), "--namespace", Namespace, "--node-name", n.Name, "--metrics-auth", "none"},
 		Restart: true,
 	})
+}
+
+// BuildRevision builds the speaker of another revision of this repository into a directory of the lab's, and returns its name.
+func BuildRevision(ctx context.Context, l *lab.Lab, revision string, progress supply.Progress) (directory string, err error) {
+	checkout, err := supply.Checkout()
+	if err != nil {
+		return "", err
+	}
+	directory = "bin-" + revision
+	source := filepath.Join(l.Dir(), "source-"+revision)
+	progress("building the speaker of " + revision)
+	if err := os.MkdirAll(source, 0o755); err != nil {
+		return "", err
+	}
+	unpack := exec.CommandContext(ctx, "bash", "-c", `set -o pipefail; git -C "$1" archive "$2" | tar -x -C "$3"`, "bash", checkout, revision, source)
+	if out, err := unpack.CombinedOutput(); err != nil {
+		return "", fmt.Errorf("unpack revision %s: %w\n%s", revision, err, out)
+	}
+	return directory, build(ctx, source, filepath.Join(l.Dir(), directory), "./cmd/clarion-speaker")
 }
