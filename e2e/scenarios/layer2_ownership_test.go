@@ -15,6 +15,7 @@ import (
 	"golang.org/x/sys/unix"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 
+	"github.com/clarion-lb/clarion/api/v1beta1"
 	"github.com/clarion-lb/clarion/e2e/lab"
 	"github.com/clarion-lb/clarion/e2e/stage"
 )
@@ -203,6 +204,32 @@ func TestLayer2Ownership(t *testing.T) {
 		s.sameOwners(all, moved)
 		s.kubectl("uncordon", "--selector=kubernetes.io/os=linux")
 	})
+
+	for _, taint := range []string{v1beta1.TaintToBeDeleted, v1beta1.TaintOutOfService} {
+		s.chapter("a node has the taint "+strings.ReplaceAll(taint, "/", " ")+": its addresses move to others, and no connection fails", func(s *story) {
+			owners := s.owners(all)
+			node, held := s.victim(owners, true)
+			watch := stage.StartWatch(s.ctx, l, oneOfEach(node, owners, held)...)
+			time.Sleep(300 * time.Millisecond)
+			s.kubectl("taint", "node", node.Name, taint+"=:NoSchedule")
+			s.eventually(10*time.Second, func() error {
+				for a, owner := range s.owners(all) {
+					if owner == node.Name {
+						return fmt.Errorf("%s is still on %s", a, node.Name)
+					}
+				}
+				return nil
+			})
+			seen, err := watch.Stop()
+			s.must(err)
+			for _, summary := range seen {
+				if summary.Failures > openAtTheFlip {
+					s.Errorf("%s: %d of %d connections failed: %v", summary.Target, summary.Failures, summary.Attempts, summary)
+				}
+			}
+			s.kubectl("taint", "node", node.Name, taint+"-")
+		})
+	}
 
 	s.chapter("ten per cent of all frames are lost for a minute: nothing moves", func(s *story) {
 		owners := s.owners(all)

@@ -3,6 +3,7 @@ package scenarios
 import (
 	"fmt"
 	"net/netip"
+	"slices"
 	"time"
 
 	"github.com/clarion-lb/clarion/e2e/stage"
@@ -51,6 +52,33 @@ func drainAndReboot(s *story) {
 			s.Errorf("%s has moved from %s to %s, because %s is back", addresses[i], moved[i], name, node.Name)
 		}
 	}
+}
+
+// speakersRestart is an update of the DaemonSet, under which nothing moves.
+func speakersRestart(s *story) {
+	addresses := s.serve(stage.Web{Name: "web", FamilyPolicy: "RequireDualStack"})
+	s.reach(addresses...)
+	before, err := whoAnswers(s, addresses)
+	s.must(err)
+	watch := stage.StartWatch(s.ctx, s.lab, addresses...)
+	s.kubectl("-n", stage.Namespace, "rollout", "restart", "daemonset/clarion-speaker")
+	s.must(stage.WaitInstalled(s.ctx, s.lab))
+	seen, err := watch.Stop()
+	s.must(err)
+	for _, summary := range seen {
+		s.Log(summary)
+		if summary.Longest > stage.AttemptTimeout {
+			s.Errorf("a rolling update of the speakers left a gap: %s", summary)
+		}
+	}
+	s.eventually(5*time.Second, func() error {
+		after, err := whoAnswers(s, addresses)
+		if err == nil && !slices.Equal(after, before) {
+			err = fmt.Errorf("they were answered by %v, and are by %v", before, after)
+		}
+		return err
+	})
+	s.reach(addresses...)
 }
 
 // whoAnswers returns the one node that answers for each address on the LAN.

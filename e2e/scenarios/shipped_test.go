@@ -486,23 +486,6 @@ func controllerRestart(s *story) {
 	}
 }
 
-func speakersRestart(s *story) {
-	addresses := s.serve(stage.Web{Name: "web", FamilyPolicy: "RequireDualStack"})
-	s.reach(addresses...)
-	watch := stage.StartWatch(s.ctx, s.lab, addresses...)
-	s.kubectl("-n", stage.Namespace, "rollout", "restart", "daemonset/clarion-speaker")
-	s.must(stage.WaitInstalled(s.ctx, s.lab))
-	seen, err := watch.Stop()
-	s.must(err)
-	for _, summary := range seen {
-		s.Log(summary)
-		if summary.Longest > 3*time.Second {
-			s.Errorf("a rolling update of the speakers left a gap: %s", summary)
-		}
-	}
-	s.reach(addresses...)
-}
-
 func apiServerAway(s *story) {
 	address := s.serve(stage.Web{Name: "web"})[0]
 	s.reach(address)
