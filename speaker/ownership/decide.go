@@ -425,8 +425,15 @@ func (m *Machine) doubts(u *unit, dead claimant) (from time.Duration, doubts boo
 // heir returns whom a vacant unit falls to.
 func (m *Machine) heir(u *unit, dead claimant) *node {
 	if dead.node != nil {
-		if n := m.deputy(u, append(u.passed, dead.node)...); n != nil {
-			return n
+		not := append(slices.Clone(u.passed), dead.node)
+		first := m.deputy(u, not...)
+		if first != nil && !m.proven(first) {
+			if n := m.deputy(u, append(not, first)...); n != nil && m.proven(n) {
+				return n
+			}
+		}
+		if first != nil {
+			return first
 		}
 	}
 	may := func(c *candidate) bool { return m.expectable(c) && !slices.Contains(u.passed, c.node) }

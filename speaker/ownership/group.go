@@ -270,23 +270,15 @@ func (m *Machine) deputize(g *group) {
 	}
 }
 
-// deputy returns the first deputy of u that can act and is not one of those given, one that can be relied on if there is; nil when there
-// is none.
+// deputy returns the first deputy of u that can act and is not one of those given; nil when there is none.
 func (m *Machine) deputy(u *unit, not ...*node) *node {
-	var first *node
 	for _, n := range u.deputies {
 		if n == nil || slices.Contains(not, n) {
 			continue
 		}
-		if c := u.group.candidate(n); c == nil || !m.usable(c) {
-			continue
-		}
-		if m.proven(n) {
+		if c := u.group.candidate(n); c != nil && c.node == n && m.usable(c) {
 			return n
 		}
-		if first == nil {
-			first = n
-		}
 	}
-	return first
+	return nil
 }
