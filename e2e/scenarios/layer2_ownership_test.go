@@ -321,8 +321,8 @@ func (s *story) onlyOne(addresses []netip.Addr) {
 	s.Helper()
 	for _, a := range addresses {
 		answers, err := s.lab.AskLAN(s.ctx, a, 60*time.Millisecond)
-		for tries := 0; errors.Is(err, context.DeadlineExceeded) && tries < 3; tries++ { // the lab was late, not the answer
-			answers, err = s.lab.AskLAN(s.ctx, a, time.Second)
+		for tries := 0; (errors.Is(err, context.DeadlineExceeded) || len(answers) == 0) && tries < 3; tries++ { // the lab was late, not the answer
+			answers, err = s.lab.AskLAN(s.ctx, a, 300*time.Millisecond)
 		}
 		s.must(err)
 		if len(answers) != 1 {
