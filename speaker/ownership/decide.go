@@ -237,13 +237,16 @@ func (m *Machine) handOver(u *unit, self *candidate) {
 		m.wake(u, m.at+resendOffer)
 		return
 	}
-	if cause == CauseNone || cause == CauseRank {
+	if cause == CauseNone {
 		u.leftover = never
 		return
 	}
-	m.setOpen(u, true)
+	m.setOpen(u, true) // whoever comes may take it
 	if len(u.declined) > 0 {
 		m.wake(u, u.declinedAt+declinedFor)
+	}
+	if cause == CauseRank {
+		u.leftover = never
 	}
 	if self != nil {
 		return

@@ -152,6 +152,31 @@ func TestANodeWhoseRankGetsWorseHandsOver(t *testing.T) {
 	})
 }
 
+func TestANodeWhoseRankGotWorseHandsOverWhenABetterOneComes(t *testing.T) {
+	each(t, 20, func(seed uint64) (*world, string) {
+		w := calmWorld(seed, 2, 8)
+		w.hosts[1].stop()
+		w.hosts[1].cut()
+		w.run(2 * time.Second) // node-0 has everything
+		for _, u := range w.units {
+			p := w.everywhere()
+			p.Candidates[0].Rank = 1
+			w.place(u, p)
+		}
+		w.run(5 * time.Second)
+		if w.loads()["node-0"] != len(w.units) {
+			return w, "loads " + sprint(w.loads())
+		}
+		w.beginWatch()
+		w.hosts[1].boot()
+		w.run(8 * time.Second)
+		if w.loads()["node-1"] != len(w.units) || w.endWatch() > 0 {
+			return w, sprint("loads ", w.loads(), ", not answered for ", w.endWatch())
+		}
+		return w, ""
+	})
+}
+
 func TestAnOwnerThatMayNoLongerAnswerHandsOver(t *testing.T) {
 	each(t, 20, func(seed uint64) (*world, string) {
 		w := calmWorld(seed, 3, 12)
