@@ -48,7 +48,7 @@ func BenchmarkScale(b *testing.B) {
 		addresses = n
 	}
 	const (
-		settle = 30 * time.Second
+		settle = 15 * time.Second
 		asked  = 20
 		after  = 60 * time.Second // what is written for a loss is written by then
 	)
