@@ -5,8 +5,8 @@
 //
 // A [Machine] is told what this node hears and what became of its probes by [Machine.Step], and says whom to write to,
 // what to ask on the wire, and what has become of whom. It is pure: it opens nothing, asks nobody and reads no
-// clock. Every node has one, each comes to its verdicts by itself, and nobody coordinates them. It must be stepped at once
-// when something comes, and at WakeAt, by a goroutine that does nothing else: it holds its own lateness against itself.
+// clock. Every node has one, each comes to its verdicts by itself, and nobody coordinates them. It must be stepped at WakeAt, and at once
+// when something comes that may not wait ([Output.Calm]), by a goroutine that does nothing else: it holds its own lateness against itself.
 //
 //	     heartbeats, votes                        Output.Send
 //	            │                                      ▲
