@@ -67,16 +67,19 @@ func (t *table) ownedBy(n *lab.Node, limit int) []netip.Addr {
 	return nil
 }
 
-// answeredByOthers waits until all addresses are answered by one node other than n.
+// answeredByOthers waits until each of some addresses has been answered by one node other than n.
 func (t *table) answeredByOthers(n *lab.Node, all []netip.Addr) {
 	t.b.Helper()
+	left := slices.Clone(all)
 	for deadline := time.Now().Add(patience); ; time.Sleep(50 * time.Millisecond) {
-		others := t.answered(all, func(by string) bool { return by != "" && by != n.Name })
-		if len(others) == len(all) {
+		others := t.answered(left, func(by string) bool { return by != "" && by != n.Name })
+		left = slices.DeleteFunc(left, func(a netip.Addr) bool { return slices.Contains(others, a) })
+		if len(left) == 0 {
 			return
 		}
 		if time.Now().After(deadline) {
-			t.b.Fatalf("%d of %d addresses of %s are answered by others", len(others), len(all), n.Name)
+			answers, err := t.l.AskLAN(t.b.Context(), left[0], time.Second)
+			t.b.Fatalf("%d of %d addresses of %s are not answered by others, among them %s: %v, %v", len(left), len(all), n.Name, left[0], answers, err)
 		}
 	}
 }
