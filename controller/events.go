@@ -63,21 +63,24 @@ func newEventWriter(c creator, o Options) *eventWriter {
 func (w *eventWriter) addressWritten() { w.written.Store(w.now().UnixNano()) }
 
 func (w *eventWriter) pause() time.Duration {
-	if w.now().Sub(time.Unix(0, w.written.Load())) < busyFor {
+	if w.busy() {
 		return busyEventPause
 	}
 	return eventPause
 }
 
-// makeRoom waits a moment while addresses are being written, so that other writes go as slowly as events do then.
-func (w *eventWriter) makeRoom(ctx context.Context) error {
-	if w.pause() == eventPause {
+// busy reports whether addresses are being written.
+func (w *eventWriter) busy() bool { return w.now().Sub(time.Unix(0, w.written.Load())) < busyFor }
+
+// makeRoom has another write that may be late wait for a moment while addresses are being written.
+func (w *eventWriter) makeRoom(ctx context.Context, moment time.Duration) error {
+	if !w.busy() {
 		return nil
 	}
 	select {
 	case <-ctx.Done():
 		return ctx.Err()
-	case <-time.After(busyEventPause):
+	case <-time.After(moment):
 		return nil
 	}
 }

@@ -109,3 +109,32 @@ func TestEventsNeverPileUp(t *testing.T) {
 		}
 	})
 }
+
+func TestOtherWritesMakeRoomForAddresses(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		w := newEventWriter(&board{}, Options{Log: slog.New(slog.DiscardHandler), Now: time.Now})
+		took := func(ctx context.Context) time.Duration {
+			start := time.Now()
+			if err := w.makeRoom(ctx, busyHushPause); err != nil && ctx.Err() == nil {
+				t.Error(err)
+			}
+			return time.Since(start)
+		}
+		if d := took(t.Context()); d != 0 {
+			t.Errorf("in peace it waited %v", d)
+		}
+		w.addressWritten()
+		if d := took(t.Context()); d != busyHushPause {
+			t.Errorf("while addresses are being written it waited %v", d)
+		}
+		ended, end := context.WithCancel(t.Context())
+		end()
+		if d := took(ended); d != 0 {
+			t.Errorf("at the end of a term it waited %v", d)
+		}
+		time.Sleep(busyFor)
+		if d := took(t.Context()); d != 0 {
+			t.Errorf("afterwards it waited %v", d)
+		}
+	})
+}

@@ -29,6 +29,9 @@ import (
 // speakerWrites is how many conditions a second are written in the speakers' stead.
 const speakerWrites = 40
 
+// busyHushPause lies before each of them on a Service while addresses are being written, so that these come first.
+const busyHushPause = 100 * time.Millisecond
+
 // speakersPause is how long after a look at all speakers the next one may follow.
 const speakersPause = time.Second
 
@@ -240,7 +243,7 @@ func (t *term) hush(ctx context.Context, k ipam.Key) error {
 		Message: "no speaker is alive to announce the addresses, or to say so: see kubectl clarion doctor, or the Pods of the DaemonSet clarion-speaker"}, t.o.Now()) {
 		return nil
 	}
-	if err := t.events.makeRoom(ctx); err != nil {
+	if err := t.events.makeRoom(ctx, busyHushPause); err != nil {
 		return err
 	}
 	if err := t.hushLimit.Wait(ctx); err != nil {
