@@ -724,7 +724,7 @@ func (w *twin) shows(r Request, f Family) bool {
 
 func (w *twin) mayServe(p Pool, r Request, asked bool) clarion.Reason {
 	selects := func(p Pool) bool {
-		return p.For == nil || (p.For.Namespace == nil || p.For.Namespace(r.Service.Namespace, nil)) &&
+		return p.For == nil || (p.For.Namespace == nil || p.For.Namespace(r.Service.Namespace, r.NamespaceLabels)) &&
 			(p.For.Service == nil || p.For.Service(r.Labels))
 	}
 	switch {

@@ -41,6 +41,7 @@ func TestTwins(t *testing.T) {
 			a:        New(),
 			w:        newTwin(nil),
 			requests: map[Key]*Request{},
+			labels:   map[string]map[string]string{},
 		}
 		m.a.lookAt = rapid.SampledFrom([]int{0, 1, lookAt}).Draw(t, "look at")
 		m.edit(t)
@@ -57,6 +58,7 @@ func TestTwins(t *testing.T) {
 			"status edited": m.statusEdited,
 			"time passes":   m.timePasses,
 			"nodes come":    m.reserve,
+			"labels change": m.relabel,
 		})
 	})
 }
@@ -66,6 +68,7 @@ type twins struct {
 	a        *Allocator
 	w        *twin
 	requests map[Key]*Request
+	labels   map[string]map[string]string // of namespaces
 }
 
 func anyPools(t *rapid.T) (out []Pool) {
@@ -96,11 +99,15 @@ func anyPools(t *rapid.T) (out []Pool) {
 			if only != "" {
 				p.For.Namespace = func(n string, _ map[string]string) bool { return n == only }
 			}
+			trusted := rapid.IntRange(0, 3).Draw(t, "trusted") == 0
+			if trusted {
+				p.For.Namespace = func(n string, l map[string]string) bool { return (only == "" || n == only) && l["trusted"] != "" }
+			}
 			if rapid.IntRange(0, 3).Draw(t, "labels") == 0 {
 				p.For.Service = func(l map[string]string) bool { return l["tier"] == "gold" }
 			}
 			if rapid.Bool().Draw(t, "says") {
-				p.For.Says = fmt.Sprint("namespace ", only, p.For.Service != nil)
+				p.For.Says = fmt.Sprint("namespace ", only, trusted, p.For.Service != nil)
 			}
 		}
 		p.ShareAcross = rapid.Bool().Draw(t, "shareAcross")
@@ -131,7 +138,7 @@ func (m *twins) draw(t *rapid.T) *Request {
 	k := m.key(t)
 	r := m.requests[k]
 	if r == nil {
-		r = &Request{Service: k, Created: time.Unix(int64(rapid.IntRange(0, 1).Draw(t, "created")), 0)}
+		r = &Request{Service: k, Created: time.Unix(int64(rapid.IntRange(0, 1).Draw(t, "created")), 0), NamespaceLabels: m.labels[k.Namespace]}
 		m.requests[k] = r
 	} else if rapid.Bool().Draw(t, "same again") {
 		return r
@@ -200,6 +207,23 @@ func (m *twins) edit(t *rapid.T) {
 	m.Logf("pools are now %+v", pools)
 	m.a.SetPools(pools)
 	m.w.setPools(pools)
+}
+
+// relabel gives a namespace a label, or takes it away.
+func (m *twins) relabel(t *rapid.T) {
+	name := rapid.SampledFrom([]string{"x", "y"}).Draw(t, "namespace")
+	if m.labels[name] == nil {
+		m.labels[name] = map[string]string{"trusted": "yes"}
+	} else {
+		delete(m.labels, name)
+	}
+	m.Logf("the labels of %s are %v", name, m.labels[name])
+	for k, r := range m.requests {
+		if k.Namespace == name {
+			r.NamespaceLabels = m.labels[name]
+		}
+	}
+	m.a.NamespaceChanged(name)
 }
 
 // another provider's Service has addresses.
