@@ -22,11 +22,13 @@ import (
 // slowServer has one pool. It takes its time for a write, the cache hears of it later still, and every so many writes
 // meet a conflict.
 type slowServer struct {
-	pool     clarion.IPAddressPool
-	version  int
-	writes   int
 	conflict int // which writes: each of so many, 0 for none
 	heard    func()
+
+	mu      sync.Mutex
+	pool    clarion.IPAddressPool
+	version int
+	writes  int
 }
 
 const (
@@ -52,16 +54,30 @@ type (
 )
 
 func (c slowCache) Get(_ context.Context, _ client.ObjectKey, o client.Object, _ ...client.GetOption) error {
+	c.server.mu.Lock()
+	defer c.server.mu.Unlock()
 	c.server.pool.DeepCopyInto(o.(*clarion.IPAddressPool))
 	return nil
+}
+
+// tells returns how many addresses the pool says are assigned.
+func (s *slowServer) tells() int {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if s.pool.Status.IPv4 == nil {
+		return 0
+	}
+	return int(s.pool.Status.IPv4.Assigned)
 }
 
 func (c slowClient) Status() client.SubResourceWriter { return slowStatus{server: c.server} }
 
 func (w slowStatus) Patch(_ context.Context, o client.Object, p client.Patch, _ ...client.SubResourcePatchOption) error {
 	s := w.server
-	s.writes++
 	time.Sleep(writeTakes)
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.writes++
 	body, err := p.Data(o)
 	if err != nil {
 		return err
@@ -77,11 +93,13 @@ func (w slowStatus) Patch(_ context.Context, o client.Object, p client.Patch, _ 
 		return apierrors.NewConflict(schema.GroupResource{Resource: "ipaddresspools"}, s.pool.Name, errors.New("it was written in between"))
 	}
 	time.AfterFunc(watchTakes, func() {
+		s.mu.Lock()
 		if err := json.Unmarshal(patch.Status, &s.pool.Status); err != nil {
 			panic(err)
 		}
 		s.version++
 		s.pool.ResourceVersion = fmt.Sprint(s.version)
+		s.mu.Unlock()
 		s.heard()
 	})
 	return nil
@@ -114,9 +132,7 @@ func TestAPoolsNumbersAreNeverOld(t *testing.T) {
 				var worker sync.WaitGroup
 				worker.Go(func() { work(ctx, tm.pools, tm.reconcilePool) })
 				defer func() {
-					cancel()
-					defer worker.Wait()
-					for _, q := range []interface{ ShutDown() }{tm.services, tm.pools, tm.objects, tm.hushed} {
+					for _, q := range []interface{ ShutDown() }{tm.services, tm.objects, tm.hushed} {
 						q.ShutDown()
 					}
 				}()
@@ -142,17 +158,16 @@ func TestAPoolsNumbersAreNeverOld(t *testing.T) {
 					time.Sleep(pause)
 					assign(i)
 					at = append(at, time.Now())
-					shown := 0
-					if v4 := server.pool.Status.IPv4; v4 != nil {
-						shown = int(v4.Assigned)
-					}
-					if shown < i { // then it is as old as the first that it does not tell of
+					if shown := server.tells(); shown < i { // then it is as old as the first that it does not tell of
 						worst = max(worst, time.Since(at[shown+1]))
 					}
 				}
+				cancel()
+				tm.pools.ShutDown()
+				worker.Wait()
 				t.Logf("at most %v old, %d writes", worst, server.writes)
-				if shown := server.pool.Status.IPv4; shown == nil || shown.Assigned == 0 || server.writes < 5 {
-					t.Errorf("%d writes, and the pool tells %+v", server.writes, shown)
+				if server.tells() == 0 || server.writes < 5 {
+					t.Errorf("%d writes, and the pool tells %d", server.writes, server.tells())
 				}
 				if worst > tc.oldest {
 					t.Errorf("the numbers were %v old, want at most %v", worst, tc.oldest)
