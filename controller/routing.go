@@ -115,7 +115,7 @@ func byAge(a, b metav1.ObjectMeta) int {
 // judgePeer says what there is to say of a peer.
 func (w *routingWorld) judgePeer(c conditions, p *clarion.BGPPeer, status *clarion.BGPPeerStatus) {
 	var up, wanted int32
-	var down []string
+	var down, unwatched []string
 	for _, s := range w.speakers {
 		if s.Status.BGP == nil {
 			continue
@@ -129,6 +129,9 @@ func (w *routingWorld) judgePeer(c conditions, p *clarion.BGPPeer, status *clari
 				down = append(down, s.Name+": "+string(clarion.ReasonNodeLost))
 			case session.State == clarion.BGPEstablished:
 				up++
+				if why, without := strings.CutPrefix(session.LastError, string(clarion.ReasonBFDNotUp)+": "); without {
+					unwatched = append(unwatched, s.Name+": "+why)
+				}
 			case session.LastError != "":
 				down = append(down, fmt.Sprintf("%s: %s", s.Name, session.LastError))
 			default:
@@ -151,6 +154,8 @@ func (w *routingWorld) judgePeer(c conditions, p *clarion.BGPPeer, status *clari
 		fmt.Sprintf("there is no BFDProfile %s: the sessions go on without BFD; create it, or correct bfdProfile", profile))
 	c.setIf(p.Spec.EnableGracefulRestart && profile == "", clarion.ConditionKeepsLostNodes, clarion.ReasonNoBFD,
 		fmt.Sprintf("graceful restart without BFD: the router goes on sending traffic to a node that is lost for %s; set bfdProfile, or a shorter restartTime", restartTime(p)))
+	c.setIf(len(unwatched) > 0, clarion.ConditionBFDDown, clarion.ReasonBFDNotUp,
+		fmt.Sprintf("BFD is not up beside %d of %d sessions: %s", len(unwatched), wanted, firstFew(unwatched)))
 	c.setIf(len(down) > 0, clarion.ConditionSessionsDown, clarion.ReasonNotEstablished,
 		fmt.Sprintf("%d of %d sessions are up; not up: %s", up, wanted, firstFew(down)))
 }

@@ -50,6 +50,7 @@ func speaks(node string, sessions ...clarion.BGPSession) clarion.Speaker {
 func TestJudgePeer(t *testing.T) {
 	up := clarion.BGPSession{Peer: "tor", State: clarion.BGPEstablished}
 	down := clarion.BGPSession{Peer: "tor", State: clarion.BGPActive, LastError: "WrongPeerASN: the router is 65009"}
+	without := clarion.BGPSession{Peer: "tor", State: clarion.BGPEstablished, LastError: "BFDNotUp: the session goes on without: nothing came"}
 	other := clarion.BGPSession{Peer: "other", State: clarion.BGPIdle}
 	rack := func(name string) []clarion.LabelSelector {
 		return []clarion.LabelSelector{{MatchLabels: map[string]clarion.LabelValue{"rack": clarion.LabelValue(name)}}}
@@ -65,6 +66,7 @@ func TestJudgePeer(t *testing.T) {
 		{"all sessions are up", clarion.BGPPeerSpec{}, []clarion.Speaker{speaks("a", up, other), speaks("b", up)}, "2/2", "Ready True Accepted"},
 		{"speakers without BGP count for nothing", clarion.BGPPeerSpec{}, []clarion.Speaker{{}, speaks("b", up)}, "1/1", "Ready True Accepted"},
 		{"one is down", clarion.BGPPeerSpec{}, []clarion.Speaker{speaks("a", up), speaks("b", down)}, "1/2", "Ready True Accepted, SessionsDown True NotEstablished"},
+		{"one is up without BFD", clarion.BGPPeerSpec{BFDProfile: "fast"}, []clarion.Speaker{speaks("a", up), speaks("b", without)}, "2/2", "BFDDown True BFDNotUp, Ready True Accepted"},
 		{"an unknown profile", clarion.BGPPeerSpec{BFDProfile: "nope"}, nil, "0/0", "Ready True Accepted, UnknownName True NameNotFound"},
 		{"a known profile", clarion.BGPPeerSpec{BFDProfile: "fast", EnableGracefulRestart: true}, nil, "0/0", "Ready True Accepted"},
 		{"nodes that have the label", clarion.BGPPeerSpec{NodeSelectors: rack("a")}, nil, "0/0", "Ready True Accepted"},

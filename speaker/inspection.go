@@ -76,7 +76,7 @@ func (s inspection) Inspect(ctx context.Context, q inspect.Question) (inspect.Re
 		return out, err
 	}
 	out.Host = inspect.ReadHost(os.DirFS("/proc"), links)
-	out.Host.PasswordedPeers = passworded
+	out.Host.PasswordedPeers, out.Host.ProxyFailing = passworded, s.proxy.failing.Load()
 	state, _ := s.announcer.State()
 	for _, a := range asked {
 		one := inspect.Address{Address: a, Answering: state.Answering(a), Wire: wireInWords(state, a)}

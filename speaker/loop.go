@@ -25,12 +25,14 @@ type loop struct {
 	decider *decider
 	started time.Time
 
-	keys   []gossip.Key
-	told   gossip.Desired // what gossip was last asked for
-	stops  chan *stopping
-	stop   *stopping // nil until this speaker is to stop
-	gained *inbox[netip.Addr]
-	looked *inbox[ownership.Evidence]
+	keys []gossip.Key
+	// keysError is why the Secret's keys can't be read, nil where they can.
+	keysError error
+	told      gossip.Desired // what gossip was last asked for
+	stops     chan *stopping
+	stop      *stopping // nil until this speaker is to stop
+	gained    *inbox[netip.Addr]
+	looked    *inbox[ownership.Evidence]
 	// questions are answered between two steps, by the loop, and change nothing.
 	questions chan func()
 
@@ -320,8 +322,12 @@ func soonest(a, b time.Time) time.Time {
 	return a
 }
 
-// setKeys takes in the keys of the gossip Secret.
-func (l *loop) setKeys(keys []gossip.Key) { l.keys = keys }
+// setKeys takes in the keys of the gossip Secret. Those that can't be read leave the ones before in force.
+func (l *loop) setKeys(keys []gossip.Key, err error) {
+	if l.keysError = err; err == nil {
+		l.keys = keys
+	}
+}
 
 // tellGossip asks gossip for what follows from what is known.
 func (l *loop) tellGossip(serving bool) {
@@ -374,6 +380,8 @@ func (l *loop) hintAtGossip(want gossip.Desired) {
 		return
 	case !want.Listen.IsValid():
 		hint = "this node's Node has no InternalIP that gossip could listen on"
+	case len(want.Keys) == 0 && l.keysError != nil:
+		hint = "Secret " + l.Namespace + "/" + GossipSecret + " can't be read: " + l.keysError.Error() + "; correct it, or delete the Secret, which the controller's leader makes anew"
 	case len(want.Keys) == 0:
 		hint = "Secret " + l.Namespace + "/" + GossipSecret + " has no keys; the controller's leader puts one there"
 	}
@@ -499,7 +507,8 @@ func (l *loop) show(now time.Time, decided decided) (wakeAt time.Time) {
 			missing, len(waits) == 0, waitsFor)
 		status.Network = surroundings(d.seen.links)
 		sessions, _ := l.uplink.bgp.Snapshot()
-		status.BGP = d.routing.status(sessions, l.started)
+		watched, _ := l.uplink.bfd.Snapshot()
+		status.BGP = d.routing.status(sessions, watched, l.started)
 		l.portrait.show(self.uid, status)
 	}
 	return wakeAt

@@ -50,6 +50,7 @@ type routing struct {
 	distant   map[string]bool       // routers that are several hops away
 	problems  map[string]problem    // why there is no session with a wanted peer, by its name
 	unwatched map[string]string     // why there is no BFD session with a peer that names a profile
+	problemAt map[string]time.Time  // since when that is so
 	states    map[string]bool       // which sessions were established when last looked at
 
 	routerID netip.Addr
@@ -99,7 +100,7 @@ func newRouting(self string, ignoreExcludeLabel bool) *routing {
 		profiles: map[string]*profile{}, passwords: map[string]password{}, unreadable: map[string]string{}, pools: map[string]*netipx.IPSet{},
 		table: routes.New(), decisions: map[netip.Addr]routes.Decision{}, able: map[netip.Addr]bool{}, gains: newGains(), faded: map[string]faded{},
 		inForce: map[string]usedPassword{}, far: map[string]netip.Addr{}, near: map[string]netip.Addr{}, distant: map[string]bool{},
-		problems: map[string]problem{}, unwatched: map[string]string{}, states: map[string]bool{},
+		problems: map[string]problem{}, problemAt: map[string]time.Time{}, unwatched: map[string]string{}, states: map[string]bool{},
 	}
 }
 
@@ -184,6 +185,9 @@ func (r *routing) step(now time.Time, v routingView) routed {
 		p, missing := r.withPassword(known)
 		if missing != "" {
 			r.problems[pr.Peer] = problem{bgp.NoPassword, missing}
+			if _, known := r.problemAt[pr.Peer]; !known {
+				r.problemAt[pr.Peer] = now
+			}
 			continue
 		}
 		before, sentBefore := r.faded[pr.Peer]
@@ -203,6 +207,7 @@ func (r *routing) step(now time.Time, v routingView) routed {
 		}
 	}
 	r.faded = sent
+	maps.DeleteFunc(r.problemAt, func(name string, _ time.Time) bool { _, still := r.problems[name]; return !still })
 	maps.DeleteFunc(r.inForce, func(name string, _ usedPassword) bool { return r.routers[name] == nil })
 	out.sessions = !reflect.DeepEqual(desired, r.desired) || !maps.Equal(strict, r.strict)
 	out.watched = !slices.Equal(sessions, r.sessions)

@@ -11,6 +11,7 @@ import (
 	"k8s.io/apimachinery/pkg/types"
 
 	"github.com/clarion-lb/clarion/api/v1beta1"
+	"github.com/clarion-lb/clarion/speaker/bfd"
 	"github.com/clarion-lb/clarion/speaker/bgp"
 	"github.com/clarion-lb/clarion/speaker/detection"
 	"github.com/clarion-lb/clarion/speaker/gossip"
@@ -23,8 +24,11 @@ const (
 	maxSessionError = 256
 )
 
+// bfdNotUp is told of a session that is established while the BFD session beside it is not up.
+const bfdNotUp = bgp.Reason(v1beta1.ReasonBFDNotUp)
+
 // status is what this node is toward routers, nil where there is nothing to be. since is when the speaker started.
-func (r *routing) status(s *bgp.Snapshot, since time.Time) *v1beta1.SpeakerBGP {
+func (r *routing) status(s *bgp.Snapshot, watched bfd.Snapshot, since time.Time) *v1beta1.SpeakerBGP {
 	out := &v1beta1.SpeakerBGP{SessionsWanted: int32(len(r.desired.Peers) + len(r.problems))}
 	if out.SessionsWanted == 0 {
 		return nil
@@ -43,15 +47,17 @@ func (r *routing) status(s *bgp.Snapshot, since time.Time) *v1beta1.SpeakerBGP {
 			out.SessionsUp++
 			if now.Unsendable != "" {
 				one.LastError = cutText("some routes are not sent: "+now.Unsendable, maxSessionError)
+			} else if beside, wanted := watched.Session(p.Name); wanted && beside.State != bfd.Up {
+				one.LastError = cutText(inWords(bfdNotUp, "the session goes on without: "+beside.Reason), maxSessionError)
 			}
 		}
 		if why := r.unwatched[p.Name]; why != "" && (now.State == bgp.Established || r.strict[p.Name]) {
-			one.LastError = cutText("not watched by BFD: "+why, maxSessionError)
+			one.LastError = cutText(inWords(bfdNotUp, "not watched by BFD: "+why), maxSessionError)
 		}
 		out.Sessions = append(out.Sessions, one)
 	}
 	for name, problem := range r.problems {
-		out.Sessions = append(out.Sessions, sessionStatus(name, r.routers[name].peer.Address, since, problem.reason, problem.message))
+		out.Sessions = append(out.Sessions, sessionStatus(name, r.routers[name].peer.Address, r.problemAt[name], problem.reason, problem.message))
 	}
 	slices.SortFunc(out.Sessions, func(a, b v1beta1.BGPSession) int { return cmp.Compare(a.Peer, b.Peer) })
 	out.Sessions = out.Sessions[:min(len(out.Sessions), maxSessions)]

@@ -9,6 +9,7 @@ import (
 
 	"go4.org/netipx"
 	corev1 "k8s.io/api/core/v1"
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/apimachinery/pkg/types"
 
 	"github.com/clarion-lb/clarion/speaker/bfd"
@@ -193,6 +194,23 @@ func TestRouting(t *testing.T) {
 			w.step(0)
 			w.expect(web)
 		}},
+		{"a session that is up without BFD says so", func(w *routingWorld) {
+			r := aRouter(func(*bgp.Peer) {})
+			w.r.setProfile("fast", &profile{Profile: bfd.Profile{DetectMultiplier: 3}})
+			r.bfd = "fast"
+			w.r.setRouter("tor", r)
+			w.step(0)
+			tells := func(session bgp.State, beside bfd.State) string {
+				return w.r.status(&bgp.Snapshot{Sessions: []bgp.Session{{Peer: "tor", State: session, Since: start}}},
+					bfd.Snapshot{Sessions: []bfd.Status{{Name: "tor", State: beside, Reason: "no packet came"}}}, start).Sessions[0].LastError
+			}
+			if got := tells(bgp.Established, bfd.Down); got != "BFDNotUp: the session goes on without: no packet came" {
+				w.Errorf("tells %q", got)
+			}
+			if got := tells(bgp.Established, bfd.Up) + tells(bgp.Active, bfd.Down); got != "" {
+				w.Errorf("tells %q", got)
+			}
+		}},
 		{"without its password a session is not made, and says so", func(w *routingWorld) {
 			r := aRouter(func(*bgp.Peer) {})
 			r.secret = "tor"
@@ -201,7 +219,7 @@ func TestRouting(t *testing.T) {
 			w.expect("no session")
 			says := func(want string) {
 				w.Helper()
-				if got := w.r.status(&bgp.Snapshot{}, start); got.SessionsWanted != 1 || got.Sessions[0].LastError != "NoPassword: "+want {
+				if got := w.r.status(&bgp.Snapshot{}, bfd.Snapshot{}, start); got.SessionsWanted != 1 || got.Sessions[0].LastError != "NoPassword: "+want {
 					w.Errorf("tells %+v", got)
 				}
 			}
@@ -212,6 +230,9 @@ func TestRouting(t *testing.T) {
 			w.r.setUnreadable("tor", "")
 			w.step(0)
 			says("in Clarion's namespace there is no Secret tor")
+			if got := w.r.status(&bgp.Snapshot{}, bfd.Snapshot{}, start.Add(-time.Hour)); got.Sessions[0].Since.Before(&metav1.Time{Time: start}) {
+				w.Errorf("tells that it is so since the speaker began: %v", got.Sessions[0].Since)
+			}
 			w.r.setPassword("tor", password{secret: "first"})
 			w.step(0)
 			w.expect(web)
@@ -231,7 +252,7 @@ func TestRouting(t *testing.T) {
 			double.created = start
 			w.r.setRouter("again", double)
 			w.step(0)
-			got := w.r.status(&bgp.Snapshot{}, start)
+			got := w.r.status(&bgp.Snapshot{}, bfd.Snapshot{}, start)
 			if len(w.r.desired.Peers) != 1 || got.SessionsWanted != 2 || !strings.HasPrefix(got.Sessions[0].LastError, "Misconfigured: it has the same session in mind as BGPPeer tor") {
 				w.Errorf("tells %+v", got)
 			}
@@ -251,14 +272,14 @@ func TestRouting(t *testing.T) {
 			w.expect(web)
 			says := func(want string) {
 				w.Helper()
-				if got := w.r.status(&bgp.Snapshot{Sessions: []bgp.Session{w.session}}, start).Sessions[0]; got.State != "Established" || got.LastError != want {
+				if got := w.r.status(&bgp.Snapshot{Sessions: []bgp.Session{w.session}}, bfd.Snapshot{}, start).Sessions[0]; got.State != "Established" || got.LastError != want {
 					w.Errorf("tells %+v", got)
 				}
 			}
-			says("not watched by BFD: in Clarion's namespace there is no Secret key")
+			says("BFDNotUp: not watched by BFD: in Clarion's namespace there is no Secret key")
 			w.r.setPassword("key", password{secret: bgp.Secret(strings.Repeat("x", 21))})
 			w.step(0)
-			says("not watched by BFD: the password in Secret key is longer than 20 bytes, which BFD does not allow")
+			says("BFDNotUp: not watched by BFD: the password in Secret key is longer than 20 bytes, which BFD does not allow")
 			w.r.setPassword("key", password{secret: "word"})
 			w.step(0)
 			says("")
@@ -385,7 +406,7 @@ func TestWithoutRoutersAndAdvertisementsNothingIsDecided(t *testing.T) {
 	if w.r.active || w.last.sessions || w.last.watched || len(w.r.decisions) > 0 {
 		t.Errorf("came to %+v", w.last)
 	}
-	if s := w.r.status(&bgp.Snapshot{}, start); s != nil {
+	if s := w.r.status(&bgp.Snapshot{}, bfd.Snapshot{}, start); s != nil {
 		t.Errorf("tells %+v", s)
 	}
 	w.r.setRouter("tor", aRouter(func(*bgp.Peer) {}))

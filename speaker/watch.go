@@ -165,7 +165,7 @@ func (w *watcher) hasSynced() bool {
 
 // followAll has what it sees of each kind put into f; the keys in the Secret are given to keys, in the loop, and this
 // node's Speaker to own.
-func (w *watcher) followAll(ctx context.Context, o Options, f *feed, keys func([]gossip.Key), own func(*v1beta1.Speaker)) error {
+func (w *watcher) followAll(ctx context.Context, o Options, f *feed, keys func([]gossip.Key, error), own func(*v1beta1.Speaker)) error {
 	for _, r := range []struct {
 		kind client.Object
 		h    toolscache.ResourceEventHandler
@@ -209,11 +209,10 @@ func (w *watcher) followAll(ctx context.Context, o Options, f *feed, keys func([
 				parsed, err := gossip.ParseKeys(s.Data[GossipKeys])
 				if err != nil {
 					o.Log.Error("can't read the gossip keys, going on with those before", "secret", GossipSecret, "error", err)
-					return nil
 				}
-				return func(*cluster) { keys(parsed) }
+				return func(*cluster) { keys(parsed, err) }
 			},
-			func(types.NamespacedName) func(*cluster) { return func(*cluster) { keys(nil) } })},
+			func(types.NamespacedName) func(*cluster) { return func(*cluster) { keys(nil, nil) } })},
 		{&v1beta1.Speaker{}, handler(f,
 			func(s *v1beta1.Speaker) func(*cluster) { own(s); return nil },
 			func(types.NamespacedName) func(*cluster) { own(nil); return nil })},

@@ -155,7 +155,7 @@ const (
 
 	// ReasonNoAdvertisement (False): no L2Advertisement and no BGPAdvertisement covers the address.
 	//
-	// To do: create an L2Advertisement or a BGPAdvertisement that covers the pool.
+	// To do: create an L2Advertisement or a BGPAdvertisement that covers the pool and the Service, or correct the one that is to.
 	ReasonNoAdvertisement Reason = "NoAdvertisement"
 
 	// ReasonNoEligibleNode (False): an advertisement covers the address, but no node may announce it; the
@@ -347,6 +347,12 @@ const (
 	// To do: do what the reason asks for; a session comes up by itself when nothing stands in its way any more.
 	ConditionSessionsDown ConditionType = "SessionsDown"
 
+	// ConditionBFDDown (True is bad): sessions with the peer are established, and the BFD sessions that bfdProfile asks for beside them
+	// are not up: a router that is lost is noticed when the hold time is over.
+	//
+	// To do: have the router run BFD for these neighbors, and let UDP 3784 (4784 over several hops) pass; or leave out bfdProfile.
+	ConditionBFDDown ConditionType = "BFDDown"
+
 	// ConditionKeepsLostNodes (True is bad): graceful restart without BFD. The router takes a node that is lost for one
 	// that restarts, and goes on sending it traffic until restartTime has passed.
 	//
@@ -407,6 +413,9 @@ const (
 
 	// ReasonNotEstablished (True, on SessionsDown): some sessions are not established.
 	ReasonNotEstablished Reason = "NotEstablished"
+
+	// ReasonBFDNotUp (True, on BFDDown): the message has each node's reason.
+	ReasonBFDNotUp Reason = "BFDNotUp"
 
 	// ReasonNoBFD (True, on KeepsLostNodes): enableGracefulRestart is set and bfdProfile is not.
 	ReasonNoBFD Reason = "NoBFD"

@@ -114,15 +114,35 @@ func announcedBy(ctx context.Context, speakers inspector, service string) ([]ann
 	}
 	var out []announcing
 	for _, a := range first.Addresses {
+		ownerSays := a.Owner == first.Node
 		if a.Owner != "" && a.Owner != first.Node && slices.Contains(speakers.Nodes(), a.Owner) {
 			// It may have moved meanwhile, or not answer: then this is left out.
 			if r, err := speakers.Inspect(ctx, a.Owner, inspect.Question{Address: a.Address}); err == nil && len(r.Addresses) == 1 {
 				a.Answering, a.Wire = r.Addresses[0].Answering, r.Addresses[0].Wire
+				ownerSays = r.Addresses[0].Owner == a.Owner
 			}
 		}
-		out = append(out, announcingOf(a, members))
+		one := announcingOf(a, members)
+		if ownerSays && len(a.Answering) == 0 {
+			one.silent()
+		}
+		out = append(out, one)
 	}
 	return out, nil
+}
+
+const (
+	answersLayer2 = "answers at layer 2"
+	ownsSilently  = "owns it, and does not answer"
+)
+
+// silent says of the owner that it does not answer, as it said itself: the address is another host's, or has only just come.
+func (a *announcing) silent() {
+	for i := range a.Nodes {
+		if a.Nodes[i].Node == a.Owner {
+			a.Nodes[i].Does = strings.Replace(a.Nodes[i].Does, answersLayer2, ownsSilently, 1)
+		}
+	}
 }
 
 // announcingOf puts into words what a speaker said of an address.
@@ -133,7 +153,7 @@ func announcingOf(a inspect.Address, members map[string]inspect.Member) announci
 		does := []string{}
 		advertises := slices.Contains(a.AdvertisedBy, n.Node)
 		if n.Node == a.Owner {
-			does = append(does, "answers at layer 2")
+			does = append(does, answersLayer2)
 		}
 		if advertises {
 			does = append(does, "advertises by BGP")
@@ -290,6 +310,8 @@ func (e explanation) rowsOf(s view.Style, now time.Time) (rows [][]view.Cell) {
 			if reason, _, _ := strings.Cut(r.LastError, ":"); remedy.Of(reason) != "" {
 				text += " → " + remedy.Of(reason)
 			}
+		} else if view.Unwatched(r.LastError) {
+			mood, text = view.Doubtful, text+"; "+r.LastError+" → "+remedy.Of(string(v1beta1.ReasonBFDNotUp))
 		}
 		row(fmt.Sprintf("  %s ↔ %s", r.Node, r.Peer), mood, text)
 	}

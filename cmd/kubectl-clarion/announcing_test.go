@@ -104,7 +104,9 @@ func TestTheNextStepIsThatOfTheReason(t *testing.T) {
 		e    explanation
 		want string
 	}{
-		{"nobody has looked", explanation{}, "kubectl clarion status"},
+		{"nobody has looked", explanation{}, "kubectl clarion doctor"},
+		{"there is no pool", explanation{noPool: true}, "Create an IPAddressPool"},
+		{"another host answers, too", explanation{Assigned: assigned, Announced: &metav1.Condition{Status: metav1.ConditionTrue, Reason: string(v1beta1.ReasonAddressConflict)}}, "Find the host by its MAC"},
 		{"no address", explanation{Assigned: says(v1beta1.ReasonPoolExhausted)}, "Add addresses to a pool"},
 		{"no speaker has spoken", explanation{Assigned: assigned}, "kubectl clarion speakers"},
 		{"no endpoint", explanation{Assigned: assigned, Announced: says(v1beta1.ReasonNoEndpoint)}, "selector"},

@@ -64,9 +64,9 @@ type findings []doctor.Result
 func (f findings) Print(w io.Writer, s view.Style) error {
 	moods := map[doctor.Grade]view.Mood{doctor.OK: view.Good, doctor.Warning: view.Doubtful, doctor.Failure: view.Bad}
 	t := view.Table{Columns: []view.Column{{Name: "CHECK"}, {Name: ""}, {Name: "FOUND"}}}
-	for _, r := range f {
+	for i, r := range f {
 		t.Rows = append(t.Rows, []view.Cell{{Text: r.Check}, {Text: string(r.Grade), Mood: moods[r.Grade]}, {Text: r.Found}})
-		if r.Do != "" {
+		if r.Do != "" && (i+1 == len(f) || f[i+1].Check != r.Check || f[i+1].Do != r.Do) { // said once of several
 			t.Rows = append(t.Rows, []view.Cell{{}, {}, {Text: "  → " + r.Do}})
 		}
 	}
@@ -136,11 +136,11 @@ func (p *program) facts(ctx context.Context) (doctor.Facts, error) {
 	}
 	var deployments appsv1.DeploymentList
 	if saw("Deployments", c.List(ctx, &deployments)) {
-		f.Deployments = deployments.Items
+		f.Deployments = append([]appsv1.Deployment{}, deployments.Items...)
 	}
 	var daemonSets appsv1.DaemonSetList
 	if saw("DaemonSets", c.List(ctx, &daemonSets)) {
-		f.DaemonSets = daemonSets.Items
+		f.DaemonSets = append([]appsv1.DaemonSet{}, daemonSets.Items...)
 	}
 	var cidrs networkingv1.ServiceCIDRList
 	if saw("ServiceCIDRs", c.List(ctx, &cidrs)) { // from Kubernetes 1.33
@@ -235,16 +235,18 @@ func missingPolicies(policies []admissionv1.ValidatingAdmissionPolicy, bindings 
 	return out
 }
 
-// refusals are what the events of late say of Pods that were not made.
-func refusals(events []corev1.Event, now time.Time) (out []string) {
+// refusals are what the events of late say of Pods that were not made: the last one of each workload, by kind and name.
+func refusals(events []corev1.Event, now time.Time) map[string]string {
 	const late = 10 * time.Minute
+	out, last := map[string]string{}, map[string]time.Time{}
 	for _, e := range events {
 		at := e.LastTimestamp.Time
 		if at.IsZero() {
 			at = e.EventTime.Time
 		}
-		if e.Reason == "FailedCreate" && now.Sub(at) < late && !slices.Contains(out, e.Message) {
-			out = append(out, e.Message)
+		of := e.InvolvedObject.Kind + "/" + e.InvolvedObject.Name
+		if e.Reason == "FailedCreate" && now.Sub(at) < late && !at.Before(last[of]) {
+			out[of], last[of] = e.Message, at
 		}
 	}
 	return out

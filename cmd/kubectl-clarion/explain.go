@@ -10,6 +10,8 @@ import (
 	"time"
 
 	"github.com/spf13/cobra"
+	"github.com/spf13/pflag"
+	appsv1 "k8s.io/api/apps/v1"
 	corev1 "k8s.io/api/core/v1"
 	eventsv1 "k8s.io/api/events/v1"
 	apierrors "k8s.io/apimachinery/pkg/api/errors"
@@ -29,9 +31,42 @@ type classes struct {
 	unclassed bool
 }
 
+const (
+	flagClasses   = "load-balancer-classes"
+	flagUnclassed = "serve-unclassed-services"
+)
+
 func (c *classes) flags(cmd *cobra.Command) {
-	cmd.Flags().StringSliceVar(&c.names, "load-balancer-classes", []string{v1beta1.DefaultLoadBalancerClass}, "As the controller has it.")
-	cmd.Flags().BoolVar(&c.unclassed, "serve-unclassed-services", true, "As the controller has it.")
+	cmd.Flags().StringSliceVar(&c.names, flagClasses, []string{v1beta1.DefaultLoadBalancerClass}, "As the controller has it, which is read from its Deployment unless this is given.")
+	cmd.Flags().BoolVar(&c.unclassed, flagUnclassed, true, "As the controller has it, which is read from its Deployment unless this is given.")
+}
+
+// asInstalled takes what was not said from the controller's Deployment, as far as the caller may read it.
+func (c *classes) asInstalled(ctx context.Context, objects client.Client, namespace string, said *pflag.FlagSet) {
+	var d appsv1.Deployment
+	if objects.Get(ctx, client.ObjectKey{Namespace: namespace, Name: "clarion-controller"}, &d) != nil {
+		return
+	}
+	theirs := classesOf(&d)
+	if !said.Changed(flagClasses) {
+		c.names = theirs.Classes
+	}
+	if !said.Changed(flagUnclassed) {
+		c.unclassed = theirs.Unclassed
+	}
+}
+
+// classesOf reads from the controller's command line whom it serves.
+func classesOf(d *appsv1.Deployment) v1beta1.ServiceClasses {
+	var c classes
+	flags := pflag.NewFlagSet("", pflag.ContinueOnError)
+	flags.ParseErrorsAllowlist.UnknownFlags = true
+	flags.StringSliceVar(&c.names, flagClasses, []string{v1beta1.DefaultLoadBalancerClass}, "")
+	flags.BoolVar(&c.unclassed, flagUnclassed, true, "")
+	for _, container := range d.Spec.Template.Spec.Containers {
+		_ = flags.Parse(container.Args) // what can't be read the controller itself complains of
+	}
+	return c.served()
 }
 
 func (c *classes) served() v1beta1.ServiceClasses {
@@ -58,7 +93,7 @@ func (p *program) explainService() *cobra.Command {
 node announces each address and since when, why each other node does not, the sessions with routers, what happened lately, and what to do next.
 
 It runs the controller's own decision on what you may read, and asks the speakers by port-forward; what you may not read or reach it says. The exit code
-is 1 where the Service lacks an address or is not announced.`,
+is 1 where the Service lacks an address or is not announced, or where another host answers for its address, too.`,
 		Args: cobra.ExactArgs(1), ValidArgsFunction: p.services,
 		RunE: func(c *cobra.Command, args []string) error {
 			namespace, name, err := p.service(args[0])
@@ -70,6 +105,7 @@ is 1 where the Service lacks an address or is not announced.`,
 				return err
 			}
 			well := true
+			served.asInstalled(c.Context(), objects, p.installedIn, c.Flags())
 			err = p.show(c.Context(), o, func(ctx context.Context) (printer, any, error) {
 				e, err := explanationOf(ctx, objects, client.ObjectKey{Namespace: namespace, Name: name}, served.served())
 				if err == nil && e.Served && len(e.Addresses) > 0 && !noLive {
@@ -111,6 +147,8 @@ type explanation struct {
 	Unseen     []string        `json:"unseen,omitempty"`
 	Next       string          `json:"next,omitempty"`
 	Well       bool            `json:"well"`
+	// noPool is whether there is none in the cluster, so that the controller leaves all Services to others.
+	noPool bool
 }
 
 func explanationOf(ctx context.Context, c client.Client, key client.ObjectKey, served v1beta1.ServiceClasses) (explanation, error) {
@@ -127,6 +165,8 @@ func explanationOf(ctx context.Context, c client.Client, key client.ObjectKey, s
 			return true
 		case apierrors.IsForbidden(err):
 			e.Unseen = append(e.Unseen, what+": you may not list them")
+		case meta.IsNoMatchError(err):
+			e.Unseen = append(e.Unseen, what+": the API server does not know the kind; apply Clarion's CRDs, which are in its manifest and chart")
 		default:
 			failed = fmt.Errorf("read %s: %w", what, err)
 		}
@@ -183,8 +223,10 @@ func (e *explanation) fill(service *corev1.Service, seen controller.Seen) {
 			e.Decision = fmt.Sprintf("not a LoadBalancer: its type is %s", service.Spec.Type)
 		case service.Spec.LoadBalancerClass != nil:
 			e.Decision = fmt.Sprintf("another provider's: its loadBalancerClass is %s, and Clarion serves %s", *service.Spec.LoadBalancerClass, strings.Join(seen.Classes.Classes, ", "))
+			e.Next = "If Clarion is to serve it: make it anew with another spec.loadBalancerClass, which can't be changed, or add this one to the controller's and the speakers' --load-balancer-classes."
 		default:
 			e.Decision = "another provider's: Clarion serves no Services without a loadBalancerClass here"
+			e.Next = "If Clarion is to serve it: make it anew with spec.loadBalancerClass: " + strings.Join(seen.Classes.Classes, " or ") + "."
 		}
 		return
 	}
@@ -200,6 +242,7 @@ func (e *explanation) fill(service *corev1.Service, seen controller.Seen) {
 	if seen.Pools == nil || seen.Services == nil {
 		e.Decision = "not worked out here, as you may not read all that it depends on; the controller's own words follow"
 	} else {
+		e.noPool = len(seen.Pools) == 0
 		d := seen.Explain(service)
 		e.Decision = d.Message
 		if d.Reason != "" {
@@ -226,14 +269,22 @@ func (e *explanation) conclude() {
 		return
 	}
 	is := func(c *metav1.Condition) bool { return c != nil && c.Status == metav1.ConditionTrue }
-	e.Well = is(e.Assigned) && is(e.Announced)
+	// True, and yet traffic goes astray: another host or kernel answers, too.
+	astray := is(e.Announced) && view.Astray(e.Announced.Reason)
+	e.Well = is(e.Assigned) && is(e.Announced) && !astray
 	switch {
+	case e.Assigned == nil && e.noPool:
+		e.Next = "Create an IPAddressPool: while there is none, Clarion leaves all Services to others (docs/how-to/manage-pools.md)."
 	case e.Assigned == nil:
-		e.Next = "The controller has not looked at it: see kubectl clarion status."
-	case !is(e.Assigned):
+		e.Next = "The controller has not looked at it, or can't write to it: see kubectl clarion doctor, and the log of the controller that leads."
+	case e.Assigned.Status == metav1.ConditionFalse:
 		e.Next = doAbout(e.Assigned.Reason) + " The Service is tried again by itself as soon as that has changed."
+	case !is(e.Assigned):
+		e.Next = doAbout(e.Assigned.Reason)
 	case !is(e.Announced):
 		e.Next = e.nextOf()
+	case astray:
+		e.Next = doAbout(e.Announced.Reason)
 	}
 }
 

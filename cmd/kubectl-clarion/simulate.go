@@ -47,6 +47,9 @@ The exit code is 1 where a Service would be announced nowhere.`,
 					return nil, nil, errors.New(p.unseenLive(err))
 				}
 				s, err := simulated(ctx, speakers, e, args[0])
+				if errors.Is(err, inspect.ErrUnknown) {
+					err = fmt.Errorf("the speakers know of no node %s: see kubectl get nodes", args[0])
+				}
 				well = !slices.ContainsFunc(s.Moves, func(m inspect.Move) bool { return len(m.Unserved) > 0 })
 				return prediction(s), s, err
 			})

@@ -186,6 +186,7 @@ func (p *program) look(ctx context.Context, c client.Client) (view.Cluster, erro
 	var (
 		cluster view.Cluster
 		failed  error
+		unknown []string
 	)
 	see := func(what string, err error) bool {
 		switch {
@@ -194,17 +195,18 @@ func (p *program) look(ctx context.Context, c client.Client) (view.Cluster, erro
 		case apierrors.IsForbidden(err):
 			cluster.Unseen = append(cluster.Unseen, what+": you may not read them")
 		case meta.IsNoMatchError(err):
-			cluster.Missing = append(cluster.Missing, "the API server knows no "+what+": apply Clarion's CRDs, which are in its manifest and chart")
+			unknown = append(unknown, what)
 		case apierrors.IsNotFound(err):
 			cluster.Unseen = append(cluster.Unseen, what+": there is none in namespace "+p.installedIn+" (see --clarion-namespace)")
-		default:
-			failed = errors.Join(failed, fmt.Errorf("read %s: %w", what, err))
+		case failed == nil: // the first says what the others would
+			failed = fmt.Errorf("read %s: %w", what, err)
 		}
 		return false
 	}
 	key := client.ObjectKey{Namespace: p.installedIn, Name: "clarion-controller"}
 	var deployment appsv1.Deployment
 	noDeployment := c.Get(ctx, key, &deployment)
+	cluster.Classes = classesOf(&deployment)
 	if noDeployment == nil {
 		cluster.Controller = &deployment
 	}
@@ -232,11 +234,11 @@ func (p *program) look(ctx context.Context, c client.Client) (view.Cluster, erro
 	}
 	var pools v1beta1.IPAddressPoolList
 	if see("IPAddressPools", c.List(ctx, &pools)) {
-		cluster.Pools = pools.Items
+		cluster.Pools = append([]v1beta1.IPAddressPool{}, pools.Items...)
 	}
 	var l2 v1beta1.L2AdvertisementList
 	if see("L2Advertisements", c.List(ctx, &l2)) {
-		cluster.L2Advertisements = l2.Items
+		cluster.L2Advertisements = append([]v1beta1.L2Advertisement{}, l2.Items...)
 	}
 	var bgp v1beta1.BGPAdvertisementList
 	if see("BGPAdvertisements", c.List(ctx, &bgp)) {
@@ -258,13 +260,16 @@ func (p *program) look(ctx context.Context, c client.Client) (view.Cluster, erro
 	if see("Speakers", c.List(ctx, &speakers)) {
 		cluster.Speakers = speakers.Items
 	}
+	if len(unknown) > 0 {
+		cluster.Missing = append(cluster.Missing, "the API server does not know "+strings.Join(unknown, ", ")+": apply Clarion's CRDs, which are in its manifest and chart")
+	}
 	// Speakers that run outside of Pods have no DaemonSet.
 	switch alive := slices.ContainsFunc(cluster.Speakers, func(s v1beta1.Speaker) bool {
 		return meta.IsStatusConditionTrue(s.Status.Conditions, string(v1beta1.ConditionReady))
 	}); {
 	case !apierrors.IsNotFound(noDaemonSet):
 		see("the speakers' DaemonSet", noDaemonSet)
-	case !alive:
+	case !alive || apierrors.IsNotFound(noLease):
 		cluster.Missing = append(cluster.Missing, "there is no DaemonSet clarion-speaker in namespace "+p.installedIn+": nothing is announced")
 	}
 	return cluster, failed

@@ -77,6 +77,8 @@ type Host struct {
 	IPVS bool `json:"ipvs,omitempty"`
 	// DefaultVia are the interfaces of the default routes.
 	DefaultVia []string `json:"defaultVia,omitempty"`
+	// ProxyFailing is whether kube-proxy, which once was healthy, says that it is not.
+	ProxyFailing bool `json:"proxyFailing,omitempty"`
 	// PasswordedPeers is how many BGP sessions of the node are to have a password.
 	PasswordedPeers int `json:"passwordedPeers,omitempty"`
 }

@@ -176,7 +176,7 @@ func (v *View) notCovered(address netip.Addr, s Sharer) Outcome {
 	message := fmt.Sprintf("no L2Advertisement covers pool %q, which %s is from: create one, "+
 		"or add the pool to the ipAddressPools of one", s.Pool, address)
 	if len(leftOut) > 0 {
-		message = fmt.Sprintf("the serviceSelectors of %s, which pool %q of %s is covered by, do not select the Service",
+		message = fmt.Sprintf("the serviceSelectors of %s, which pool %q of %s is covered by, do not select the Service: correct them, or label the Service",
 			v.list(leftOut), s.Pool, address)
 	}
 	return Outcome{Reason: v1beta1.ReasonNoAdvertisement, Message: message}

@@ -34,9 +34,9 @@ type Facts struct {
 	KubeProxy *corev1.ConfigMap
 	// Gossip is the Secret with the gossip keys, of which only the presence of data is looked at.
 	Gossip *corev1.Secret
-	// Pods are those in Namespace, and Refusals what the events there say of Pods that were refused.
+	// Pods are those in Namespace, and Refusals what the events there say of Pods that were refused, by the workload's kind and name.
 	Pods     []corev1.Pod
-	Refusals []string
+	Refusals map[string]string
 	// Lacking are rights that Clarion's ServiceAccounts, or its BGP sessions, need and lack, in words.
 	Lacking           []string
 	L2Advertisements  []v1beta1.L2Advertisement
@@ -110,7 +110,7 @@ func Examine(f Facts) []Result {
 		{"pools and the cluster's own networks", overlaps},
 		{"pools and advertisements", onLink},
 		{"Clarion's objects", ownObjects},
-		{"Services", refusedServices},
+		{"Services", func(f Facts) []Result { return append(refusedServices(f), silentServices(f)...) }},
 		{"annotations", misspelt},
 		{"NodePorts", nodePorts},
 	} {

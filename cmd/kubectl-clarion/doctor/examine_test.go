@@ -158,7 +158,10 @@ func TestEachTroubleIsNamedWithItsRemedy(t *testing.T) {
 			f.Pods = []corev1.Pod{crashed("listen tcp 127.0.0.1:7958: bind: address already in use")}
 		}, Failure, "7958", "another"},
 		"words that say nothing to us": {func(f *Facts) { f.Pods = []corev1.Pod{crashed("the moon is full")} }, Failure, "the moon is full", "logs clarion-speaker-x --previous"},
-		"Pods are refused by an event": {func(f *Facts) { f.Refusals = []string{`violates PodSecurity "restricted:latest"`} }, Failure, "restricted", "kubectl label"},
+		"Pods are refused by an event": {func(f *Facts) {
+			f.Refusals = map[string]string{"DaemonSet/clarion-speaker": `violates PodSecurity "restricted:latest"`}
+			f.DaemonSets[0].Status.CurrentNumberScheduled = 1
+		}, Failure, "restricted", "kubectl label"},
 		"a port is somebody else's": {func(f *Facts) {
 			d := daemonSet("monitoring", "exporter", "x", 2, 2, 2)
 			d.Spec.Template.Spec.HostNetwork, d.Spec.Template.Spec.Containers[0].Ports = true, []corev1.ContainerPort{{ContainerPort: 7957}}
@@ -185,6 +188,27 @@ func TestEachTroubleIsNamedWithItsRemedy(t *testing.T) {
 		"the speakers ignore the label": {func(f *Facts) {
 			f.Nodes[0].Labels, f.Nodes[1].Labels, f.IgnoreExcludeLabel = exclude, exclude, true
 		}, OK, "told to ignore", ""},
+		"Pods were refused, and are there by now": {func(f *Facts) {
+			f.Refusals = map[string]string{"DaemonSet/clarion-speaker": "x", "ReplicaSet/clarion-controller-5d": "x"}
+			f.Deployments[0].Status.Replicas = 2
+		}, OK, "", ""},
+		"the controller is scaled to none": {func(f *Facts) { none := int32(0); f.Deployments[0].Spec.Replicas = &none }, Failure, "scaled to none", "scale deployment clarion-controller --replicas=2"},
+		"interfaces that no node has":      {func(f *Facts) { f.L2Advertisements[0].Spec.Interfaces = []v1beta1.InterfaceGlob{"eth7"} }, Failure, "names interfaces that no node has: eth7", "the nodes have eth0, eth1"},
+		"kube-proxy is not healthy":        {func(f *Facts) { f.Hosts["b"] = host(func(h *inspect.Host) { h.ProxyFailing = true }) }, Warning, "b: kube-proxy answered", "kube-proxy-health"},
+		"a speaker has not come yet": {func(f *Facts) {
+			f.Speakers = []v1beta1.Speaker{hears("a")}
+		}, Warning, "the speaker of node a hears 1 of 2", "Look again"},
+		"BFD is not up": {func(f *Facts) {
+			s := hears("a")
+			s.Status.Membership = nil
+			s.Status.BGP = &v1beta1.SpeakerBGP{Sessions: []v1beta1.BGPSession{{Peer: "tor", State: v1beta1.BGPEstablished, LastError: "BFDNotUp: the session goes on without: no packet came"}}}
+			f.Speakers = []v1beta1.Speaker{s}
+		}, Warning, "BGPPeer tor, session with a: BFDNotUp", "Have the router run BFD"},
+		"a Service is not announced": {func(f *Facts) {
+			s := announces(v1beta1.ReasonNoEndpoint, "no endpoint")
+			s.Status.LoadBalancer.Ingress = []corev1.LoadBalancerIngress{{IP: "192.0.2.129"}}
+			f.Services = []corev1.Service{s}
+		}, Warning, "1 Services have addresses that are not announced: NoEndpoint", "kubectl clarion explain service default/web"},
 		"a key that is none": {func(f *Facts) { f.Gossip.Data["keys"] = []byte("\nsecret\n") }, Failure, "line 2 of its keys can't be read", "delete secret"},
 		"a policy is gone":   {func(f *Facts) { f.MissingPolicies = []string{"ValidatingAdmissionPolicy clarion-speaker-services"} }, Warning, "clarion-speaker-services is not there", "Apply"},
 		"speakers don't hear others": {func(f *Facts) {

@@ -50,6 +50,10 @@ func hosts(f Facts) []Result {
 					"rp_filter of %s is strict and the default route is by %s: requests that come by %s from other networks are dropped", l.Name, strings.Join(h.DefaultVia, ", "), l.Name))
 			}
 		}
+		if h.ProxyFailing {
+			add(node, result(Warning, "See the log of kube-proxy on the node; its health check is --kube-proxy-health (127.0.0.1:10256).",
+				"kube-proxy answered its health check once, and does not say any more that it is healthy: the node announces nothing that others can"))
+		}
 		if h.OptmemMax > 0 && h.OptmemMax < leastOptmem {
 			add(node, result(Warning, "sysctl net.core.optmem_max=131072.", "net.core.optmem_max is %d: the sockets that answer may not get the memory for their filters and groups", h.OptmemMax))
 		}
@@ -158,6 +162,36 @@ func onLink(f Facts) []Result {
 				"pool %s: no node is on a network that has %s, so nobody answers for them at layer 2", pool.Name, strings.Join(off[:min(len(off), 3)], ", ")))
 		}
 	}
+	return append(out, noSuchInterface(f)...)
+}
+
+// noSuchInterface finds advertisements whose interfaces no node has.
+func noSuchInterface(f Facts) []Result {
+	if len(f.Hosts) == 0 {
+		return nil
+	}
+	var out []Result
+	for _, ad := range f.L2Advertisements {
+		if len(ad.Spec.Interfaces) == 0 {
+			continue
+		}
+		found := false
+		have := map[string]bool{}
+		for _, h := range f.Hosts {
+			for _, l := range h.Links {
+				have[l.Name] = true
+				found = found || ad.Spec.MatchesInterface(l.Name)
+			}
+		}
+		if !found {
+			var names []string
+			for _, name := range ad.Spec.Interfaces {
+				names = append(names, string(name))
+			}
+			out = append(out, result(Failure, "Correct the names: the nodes have "+strings.Join(slices.Sorted(maps.Keys(have)), ", ")+". Without interfaces an address is answered where its network is.",
+				"L2Advertisement %s names interfaces that no node has: %s", ad.Name, strings.Join(names, ", ")))
+		}
+	}
 	return out
 }
 
@@ -175,6 +209,26 @@ func misspelt(f Facts) []Result {
 		}
 	}
 	slices.SortFunc(out, func(a, b Result) int { return strings.Compare(a.Found, b.Found) })
+	return out
+}
+
+// silentServices sums up what Services with an address lack to be announced; what was met on the wire is told apart.
+func silentServices(f Facts) []Result {
+	count, example := map[string]int{}, map[string]string{}
+	for _, s := range f.Services {
+		c := meta.FindStatusCondition(s.Status.Conditions, string(v1beta1.ConditionAnnounced))
+		if c == nil || c.Status == metav1.ConditionTrue || c.Reason == string(v1beta1.ReasonAddressConflict) || len(s.Status.LoadBalancer.Ingress) == 0 {
+			continue
+		}
+		count[c.Reason]++
+		if name := s.Namespace + "/" + s.Name; example[c.Reason] == "" || name < example[c.Reason] {
+			example[c.Reason] = name
+		}
+	}
+	var out []Result
+	for _, reason := range slices.Sorted(maps.Keys(count)) {
+		out = append(out, result(Warning, "kubectl clarion explain service "+example[reason], "%d Services have addresses that are not announced: %s", count[reason], reason))
+	}
 	return out
 }
 

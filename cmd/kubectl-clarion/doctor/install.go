@@ -86,7 +86,9 @@ func controller(f Facts) []Result {
 		return []Result{result(Warning, "Install Clarion, or name its namespace with --clarion-namespace.", "there is no Deployment clarion-controller in namespace %s", f.Namespace)}
 	}
 	var out []Result
-	if d.Status.ReadyReplicas == 0 {
+	if d.Spec.Replicas != nil && *d.Spec.Replicas == 0 {
+		out = append(out, result(Failure, fmt.Sprintf("kubectl -n %s scale deployment clarion-controller --replicas=2", f.Namespace), "clarion-controller is scaled to none: no Service gets an address"))
+	} else if d.Status.ReadyReplicas == 0 {
 		out = append(out, result(Failure, fmt.Sprintf("See why: kubectl -n %s describe deployment,replicaset,pod -l app.kubernetes.io/component=controller", f.Namespace),
 			"no replica of clarion-controller is ready: no Service gets an address"))
 	} else if d.Spec.Replicas != nil && *d.Spec.Replicas < 2 {

@@ -2,9 +2,11 @@ package doctor
 
 import (
 	"fmt"
+	"maps"
 	"slices"
 	"strings"
 
+	appsv1 "k8s.io/api/apps/v1"
 	corev1 "k8s.io/api/core/v1"
 )
 
@@ -73,17 +75,38 @@ func remedyFor(why, namespace, pod string) string {
 	return fmt.Sprintf("kubectl -n %s logs %s --previous", namespace, pod)
 }
 
-// refused tells of Pods that were not even made.
+// refused tells of Pods that were not even made, where some still lack.
 func refused(f Facts) []Result {
 	var out []Result
-	for _, e := range f.Refusals {
+	for _, of := range slices.Sorted(maps.Keys(f.Refusals)) {
+		why := f.Refusals[of]
+		if kind, name, _ := strings.Cut(of, "/"); !lacksPods(f, kind, name) {
+			continue // it was, and is mended
+		}
 		do := "Do what the message asks for."
-		if strings.Contains(e, "PodSecurity") {
+		if strings.Contains(why, "PodSecurity") {
 			do = enforce(f)
 		}
-		out = append(out, result(Failure, do, "Pods are refused: %s", e))
+		out = append(out, result(Failure, do, "Pods of %s are refused: %s", of, why))
 	}
 	return out
+}
+
+// lacksPods reports whether a workload has fewer Pods than it should have; of what is not known, that it has.
+func lacksPods(f Facts, kind, name string) bool {
+	switch kind {
+	case "DaemonSet":
+		if d := find(f.DaemonSets, func(d *appsv1.DaemonSet) bool { return d.Namespace == f.Namespace && d.Name == name }); d != nil {
+			return d.Status.CurrentNumberScheduled < d.Status.DesiredNumberScheduled
+		}
+	case "ReplicaSet": // named after its Deployment
+		if d := find(f.Deployments, func(d *appsv1.Deployment) bool {
+			return d.Namespace == f.Namespace && strings.HasPrefix(name, d.Name+"-")
+		}); d != nil {
+			return d.Spec.Replicas == nil || d.Status.Replicas < *d.Spec.Replicas
+		}
+	}
+	return true
 }
 
 // ports finds who else wants the ports of the nodes that Clarion needs.
@@ -96,6 +119,7 @@ func ports(f Facts) []Result {
 		if namespace == f.Namespace && strings.HasPrefix(name, "clarion-") {
 			return
 		}
+		var told []int32
 		for _, c := range pod.Containers {
 			for _, p := range c.Ports {
 				port := p.HostPort
@@ -103,7 +127,8 @@ func ports(f Facts) []Result {
 					port = p.ContainerPort
 				}
 				for _, ours := range hostPorts {
-					if port == ours.port {
+					if port == ours.port && !slices.Contains(told, port) {
+						told = append(told, port) // it may be of both protocols
 						out = append(out, result(Failure, "Give one of them another port.", "%s %s/%s has port %d of the nodes, which is Clarion's for %s", kind, namespace, name, port, ours.what))
 					}
 				}

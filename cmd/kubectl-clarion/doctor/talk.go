@@ -12,6 +12,7 @@ import (
 
 	"github.com/clarion-lb/clarion/api/v1beta1"
 	"github.com/clarion-lb/clarion/cmd/kubectl-clarion/remedy"
+	"github.com/clarion-lb/clarion/cmd/kubectl-clarion/view"
 )
 
 // hearing finds speakers that run and are not heard by others.
@@ -25,6 +26,12 @@ func hearing(f Facts) []Result {
 		}
 	}
 	var out []Result
+	for _, s := range f.Speakers {
+		if m := s.Status.Membership; m != nil && len(m.Missing) == 0 && m.Alive < m.Expected && readyOn(f, s.Name) && everyPodReady(f) {
+			out = append(out, result(Warning, "Look again in half a minute: then those that are missing are named, unless they have come.",
+				"the speaker of node %s hears %d of %d speakers", s.Name, m.Alive, m.Expected))
+		}
+	}
 	for _, missing := range slices.Sorted(maps.Keys(by)) {
 		if !readyOn(f, missing) {
 			continue // why it does not run another check tells
@@ -35,6 +42,11 @@ func hearing(f Facts) []Result {
 			"the speaker of node %s runs and is not heard by %s", missing, firstFew(by[missing])))
 	}
 	return out
+}
+
+// everyPodReady reports whether each node has a speaker that is ready, so that others must be heard.
+func everyPodReady(f Facts) bool {
+	return !slices.ContainsFunc(f.Nodes, func(n corev1.Node) bool { return !readyOn(f, n.Name) })
 }
 
 // readyOn reports whether a node's speaker has a Pod that is ready; without knowing of Pods, that it may.
@@ -57,7 +69,7 @@ func sessions(f Facts) []Result {
 			continue
 		}
 		for _, session := range s.Status.BGP.Sessions {
-			if session.State == v1beta1.BGPEstablished {
+			if session.State == v1beta1.BGPEstablished && !view.Unwatched(session.LastError) {
 				continue
 			}
 			why := session.LastError
@@ -75,6 +87,10 @@ func sessions(f Facts) []Result {
 			do = "kubectl describe bgppeer " + t.peer
 		}
 		slices.Sort(on)
+		if view.Unwatched(t.why) {
+			out = append(out, result(Warning, do, "BGPPeer %s, session with %s: %s", t.peer, firstFew(on), t.why))
+			continue
+		}
 		out = append(out, result(Failure, do, "BGPPeer %s has no session with %s: %s", t.peer, firstFew(on), t.why))
 	}
 	slices.SortFunc(out, func(a, b Result) int { return strings.Compare(a.Found, b.Found) })
@@ -92,7 +108,7 @@ func ownObjects(f Facts) []Result {
 				grade, about = Failure, c.Reason
 			case c.Type == string(v1beta1.ConditionReady), c.Status != metav1.ConditionTrue:
 				continue
-			case c.Type == string(v1beta1.ConditionSessionsDown), c.Type == string(v1beta1.ConditionAddressesSkipped):
+			case c.Type == string(v1beta1.ConditionSessionsDown), c.Type == string(v1beta1.ConditionBFDDown), c.Type == string(v1beta1.ConditionAddressesSkipped):
 				continue // told by another check; as it should be
 			}
 			out = append(out, result(grade, remedy.Of(about), "%s %s: %s: %s", kind, name, c.Type, c.Message))
@@ -118,6 +134,9 @@ func ownObjects(f Facts) []Result {
 
 // policies finds out whether what holds speakers to their part is there.
 func policies(f Facts) []Result {
+	if f.InstalledIn == nil || len(f.Resources) == 0 {
+		return nil // not installed yet, or not known
+	}
 	if f.MissingPolicies == nil {
 		return notSeen("admission policies")
 	}

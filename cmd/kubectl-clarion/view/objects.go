@@ -12,6 +12,7 @@ import (
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 
 	"github.com/clarion-lb/clarion/api/v1beta1"
+	"github.com/clarion-lb/clarion/cmd/kubectl-clarion/remedy"
 )
 
 const conditionReady = string(v1beta1.ConditionReady)
@@ -126,6 +127,9 @@ func Speakers(now time.Time, speakers []v1beta1.Speaker) Table {
 			}
 		}
 		state, message := ready(s.Status.Conditions)
+		if m := s.Status.Membership; m != nil && len(m.Missing) > 0 && message.Text == "" {
+			message = Doubtful.cell("has not heard for long: " + strings.Join(m.Missing[:min(len(m.Missing), 3)], ", "))
+		}
 		since := "-"
 		if c := meta.FindStatusCondition(s.Status.Conditions, conditionReady); c != nil {
 			since = Ago(now, c.LastTransitionTime.Time)
@@ -133,6 +137,11 @@ func Speakers(now time.Time, speakers []v1beta1.Speaker) Table {
 		t.Rows = append(t.Rows, []Cell{cell("%s", s.Name), state, owned, hears, sessions, cell("%s", since), cell("%s", s.Status.Version), message})
 	}
 	return t
+}
+
+// Unwatched reports whether a session that is established says that there is no BFD beside it, though there is to be.
+func Unwatched(lastError string) bool {
+	return strings.HasPrefix(lastError, string(v1beta1.ReasonBFDNotUp)+": ")
 }
 
 // Peers shows each session of each node with each router.
@@ -151,12 +160,18 @@ func Peers(now time.Time, peers []v1beta1.BGPPeer, speakers []v1beta1.Speaker) T
 					continue
 				}
 				found = true
-				mood := Good
-				if session.State != v1beta1.BGPEstablished {
+				mood, message := Good, session.LastError // of one that is up: what it was before, or what it does without
+				switch {
+				case session.State != v1beta1.BGPEstablished:
 					mood = Bad
+				case Unwatched(session.LastError):
+					mood = Doubtful
+				}
+				if reason, _, _ := strings.Cut(message, ":"); mood != Good && remedy.Of(reason) != "" {
+					message += " → " + remedy.Of(reason)
 				}
 				t.Rows = append(t.Rows, []Cell{cell("%s", p.Name), cell("%s", s.Name), cell("%s", session.Address), mood.cell(string(session.State)),
-					cell("%s", Ago(now, session.Since.Time)), cell("%d", session.RoutesSent), cell("%s", session.LastError)})
+					cell("%s", Ago(now, session.Since.Time)), cell("%d", session.RoutesSent), cell("%s", message)})
 			}
 		}
 		if !found {

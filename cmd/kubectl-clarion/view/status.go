@@ -15,6 +15,7 @@ import (
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 
 	"github.com/clarion-lb/clarion/api/v1beta1"
+	"github.com/clarion-lb/clarion/cmd/kubectl-clarion/remedy"
 )
 
 // A Cluster is what was seen of one. A nil pointer or list was not seen; Unseen says which those are, and why.
@@ -33,6 +34,8 @@ type Cluster struct {
 	Unseen            []string
 	// Missing are the parts of the installation that are not there: who may see them was told so.
 	Missing []string
+	// Classes are those of the Services that the controller serves.
+	Classes v1beta1.ServiceClasses
 }
 
 // A Finding is something that needs looking at.
@@ -64,7 +67,7 @@ func Summarize(now time.Time, c Cluster) Summary {
 	s.controller(now, c)
 	s.speakers(c)
 	s.pools(c)
-	s.services(c)
+	s.services(now, c)
 	s.sessions(c)
 	s.objects(c)
 	slices.SortStableFunc(s.Findings, func(a, b Finding) int {
@@ -101,7 +104,11 @@ func (s *Summary) controller(now time.Time, c Cluster) {
 		if d.Status.ReadyReplicas < wanted {
 			text.Mood = Doubtful
 		}
-		if d.Status.ReadyReplicas == 0 {
+		switch {
+		case wanted == 0:
+			text.Mood = Bad
+			s.find(true, "Deployment/"+d.Namespace+"/"+d.Name, "it is scaled to none: Services get no addresses; kubectl -n %s scale deployment %s --replicas=2", d.Namespace, d.Name)
+		case d.Status.ReadyReplicas == 0:
 			text.Mood = Bad
 			s.find(true, "Deployment/"+d.Namespace+"/"+d.Name, "no replica is ready: Services get no addresses; see kubectl -n %s describe deployment,pod", d.Namespace)
 		}
@@ -174,8 +181,16 @@ func (s *Summary) pools(c Cluster) {
 	}
 }
 
-func (s *Summary) services(c Cluster) {
-	var total, assigned, announced int
+// Astray reports whether a reason of a Service that is announced says that somebody else answers for it, too.
+func Astray(reason string) bool {
+	return reason == string(v1beta1.ReasonAddressConflict) || reason == string(v1beta1.ReasonKubeProxyAnswersARP)
+}
+
+// unseenFor is how old a Service must be to be missed by the controller.
+const unseenFor = 10 * time.Second
+
+func (s *Summary) services(now time.Time, c Cluster) {
+	var total, assigned, announced, waiting int
 	for _, svc := range c.Services {
 		if svc.Spec.Type != corev1.ServiceTypeLoadBalancer {
 			continue
@@ -184,6 +199,11 @@ func (s *Summary) services(c Cluster) {
 		has := meta.FindStatusCondition(svc.Status.Conditions, string(v1beta1.ConditionAddressAssigned))
 		said := meta.FindStatusCondition(svc.Status.Conditions, string(v1beta1.ConditionAnnounced))
 		if has == nil && said == nil {
+			if c.Classes.Serves(svc.Spec.LoadBalancerClass) && len(svc.Status.LoadBalancer.Ingress) == 0 && now.Sub(svc.CreationTimestamp.Time) > unseenFor {
+				if waiting++; len(c.Pools) > 0 {
+					s.find(true, name, "the controller has not looked at it, or can't write to it: see kubectl clarion doctor, and the log of the controller that leads")
+				}
+			}
 			continue // nobody's, or another provider's
 		}
 		total++
@@ -193,16 +213,25 @@ func (s *Summary) services(c Cluster) {
 			s.find(has.Status == metav1.ConditionFalse && len(svc.Status.LoadBalancer.Ingress) == 0, name, "%s: %s", has.Reason, has.Message)
 		}
 		if said != nil && said.Status == metav1.ConditionTrue {
-			announced++
+			if announced++; Astray(said.Reason) {
+				s.find(true, name, "%s: %s", said.Reason, said.Message)
+			}
 		} else if said != nil && len(svc.Status.LoadBalancer.Ingress) > 0 {
 			s.find(true, name, "%s: %s", said.Reason, said.Message)
 		}
 	}
 	mood := Good
-	if assigned < total || announced < assigned {
+	if assigned < total || announced < assigned || waiting > 0 {
 		mood = Doubtful
 	}
-	s.line("Services", mood.cell(fmt.Sprintf("%d served, %d with their addresses, %d announced", total, assigned, announced)))
+	text := fmt.Sprintf("%d served, %d with their addresses, %d announced", total, assigned, announced)
+	if waiting > 0 {
+		text += fmt.Sprintf(", %d not looked at", waiting)
+	}
+	s.line("Services", mood.cell(text))
+	if waiting > 0 && c.Pools != nil && len(c.Pools) == 0 {
+		s.find(true, "IPAddressPool", "there is none, and %d Services wait for one: create it (docs/how-to/manage-pools.md)", waiting)
+	}
 }
 
 func (s *Summary) sessions(c Cluster) {
@@ -215,6 +244,9 @@ func (s *Summary) sessions(c Cluster) {
 					why := session.LastError
 					if why == "" {
 						why = "no error seen yet"
+					}
+					if reason, _, _ := strings.Cut(why, ":"); remedy.Of(reason) != "" {
+						why += " → " + remedy.Of(reason)
 					}
 					s.find(true, "BGPPeer/"+session.Peer, "node %s: %s: %s", sp.Name, session.State, why)
 				}
@@ -260,8 +292,19 @@ func (s *Summary) objects(c Cluster) {
 	for _, o := range c.Communities {
 		look("Community", o.Name, o.Status.Conditions)
 	}
+	running := map[string]bool{}
+	for _, o := range c.Speakers {
+		running[o.Name] = meta.IsStatusConditionTrue(o.Status.Conditions, conditionReady)
+	}
 	for _, o := range c.Speakers {
 		look("Speaker", o.Name, o.Status.Conditions)
+		if m := o.Status.Membership; m != nil && running[o.Name] {
+			// Who is lost is not heard: that is as it should be.
+			if missing := slices.DeleteFunc(slices.Clone(m.Missing), func(name string) bool { return !running[name] }); len(missing) > 0 {
+				s.find(true, "Speaker/"+o.Name, "has not heard for long those of %s, which run: TCP and UDP 7956 must pass between the nodes; see kubectl clarion doctor",
+					strings.Join(missing[:min(len(missing), 3)], ", "))
+			}
+		}
 	}
 }
 

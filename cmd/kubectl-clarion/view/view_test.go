@@ -168,6 +168,24 @@ func TestASummaryTellsWhatNeedsLookingAt(t *testing.T) {
 			d.Status = appsv1.DaemonSetStatus{}
 			c.DaemonSet = &d
 		}, "it selects no node", true},
+		"a Service is passed over": {func(c *Cluster) { c.Classes = v1beta1.ServiceClasses{Unclassed: true} }, "Service/shop/anothers the controller has not looked at it", true},
+		"a Service waits for a first pool": {func(c *Cluster) {
+			c.Classes, c.Pools = v1beta1.ServiceClasses{Unclassed: true}, []v1beta1.IPAddressPool{}
+		}, "there is none, and 1 Services wait for one", true},
+		"another host answers, too": {func(c *Cluster) {
+			c.Services = []corev1.Service{service("web", condition(string(v1beta1.ConditionAnnounced), metav1.ConditionTrue, "AddressConflict", "MAC 02:…"))}
+		}, "Service/shop/web AddressConflict: MAC 02", true},
+		"speakers that run don't hear each other": {func(c *Cluster) {
+			one, other := speaker("a", 0, 0), speaker("b", 0, 0)
+			one.Status.Membership.Missing = []string{"b", "lost"}
+			c.Speakers = []v1beta1.Speaker{one, other}
+		}, "Speaker/a has not heard for long those of b, which run", true},
+		"a speaker that is lost is not heard": {func(c *Cluster) {
+			one := speaker("a", 0, 0)
+			one.Status.Membership.Missing = []string{"lost"}
+			one.Status.Conditions = append(one.Status.Conditions, condition("Odd", metav1.ConditionTrue, "Odd", "something"))
+			c.Speakers = []v1beta1.Speaker{one}
+		}, "Speaker/a Odd: something", false},
 		"a part is not installed": {func(c *Cluster) { c.Missing = []string{"there is no DaemonSet"} }, "Clarion there is no DaemonSet", true},
 		"nothing announces":       {func(c *Cluster) { c.L2Advertisements = []v1beta1.L2Advertisement{} }, "no advertisement covers any pool", true},
 	} {
