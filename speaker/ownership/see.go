@@ -74,7 +74,8 @@ func (m *Machine) seeMembers(members []Member) {
 		if n.present && n.member == member {
 			continue
 		}
-		met := !n.present || n.member.Life != member.Life
+		another := n.member.Life != member.Life
+		met := !n.present || another
 		if n.member.Stale != member.Stale || n.member.Leaving != member.Leaving {
 			defer m.changedNode(n)
 		}
@@ -83,7 +84,7 @@ func (m *Machine) seeMembers(members []Member) {
 			m.rename(member.Life)
 		}
 		m.judge(n)
-		if met {
+		if another { // one that gossip alone had lost for a moment has not been away
 			n.backSince = m.at
 		}
 		if met && m.serving {
