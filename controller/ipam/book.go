@@ -215,7 +215,8 @@ func (a *Allocator) serves(c Cause) Count {
 	case CauseSharing:
 		return CountOf(uint64(a.places(c)))
 	case CauseAddress:
-		if a.ledger.on(numOf(c.Address)) == 0 {
+		// Where it rests, the Service for which it does was told, and the others are when that ends.
+		if n := numOf(c.Address); a.ledger.on(n) == 0 && a.rests.byAddr[n] == nil {
 			return CountOf(1)
 		}
 	}
