@@ -376,8 +376,11 @@ func (s *search) fencing() *pool {
 // space checks whether a pool has an address of a family for the Service; nil is yes.
 func (s *search) space(p *pool, f Family) *familyVerdict {
 	no := func(reason clarion.Reason, text string, causes ...Cause) *familyVerdict {
-		return &familyVerdict{Verdict: Verdict{Pool: p.Name, Reason: reason, Text: text}, family: f,
-			causes: append(causes, Cause{Kind: CauseRules, Pool: p.Name})}
+		causes = append(causes, Cause{Kind: CauseRules, Pool: p.Name})
+		if p.For != nil && p.For.Namespace != nil { // with other labels the pool may not count any more
+			causes = append(causes, Cause{Kind: CauseNamespace, Namespace: s.r.Service.Namespace})
+		}
+		return &familyVerdict{Verdict: Verdict{Pool: p.Name, Reason: reason, Text: text}, family: f, causes: causes}
 	}
 	if p.capacity[f].IsZero() {
 		if p.lists(f) {

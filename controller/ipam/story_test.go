@@ -143,6 +143,18 @@ var stories = map[string][]step{
 			return ""
 		}, news: []string{"s2: 1.0.0.0"}},
 	},
+	"a label that a namespace loses changes the answer of who waited for a pool that was for it": {
+		edit(auto("a", "1.2.3.0/32 fd00::/127", releasing), auto("b", "1.2.4.0/32", forNamespacesWith("net", "public"), priority(1))),
+		assigns("s0", "1.2.4.0", inNamespace("net", "public")),
+		assigns("s1", "1.2.3.0 fd00::", prefer, inNamespace("net", "public")),
+		edit(auto("a", "fd00::/127", releasing), auto("b", "1.2.4.0/32", forNamespacesWith("net", "public"), priority(1))).then("s1: PoolExhausted, keeps 1.2.3.0 fd00::"),
+		{does: "the label goes", do: func(w *world) string {
+			inNamespace("net", "none")(w.request(key("s1")))
+			w.a.NamespaceChanged("default")
+			w.bringBack()
+			return ""
+		}, news: []string{"s1: fd00::"}},
+	},
 	"as many Services as there are addresses, then one for each that is given back": {
 		edit(auto("lab", "1.2.3.0/30")),
 		assigns("s1", "1.2.3.0"),
