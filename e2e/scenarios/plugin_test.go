@@ -85,14 +85,36 @@ func whatIsBroken(s *story) {
 	}
 
 	s.apply(loadBalancer("lonely", ""))
-	defer s.kubectl("delete", "service", "lonely", "typo", "elsewhere", "--ignore-not-found")
+	defer s.kubectl("delete", "service", "lonely", "typo", "nopool", "elsewhere", "--ignore-not-found")
 	tells("lonely", false, "NoEndpoint", "Make the Service's selector match Pods that are ready")
 
 	s.apply(loadBalancer("typo", "  annotations: {clarion.dev/adress-pool: lan}"))
 	tells("typo", false, "clarion.dev/adress-pool means nothing: write clarion.dev/address-pool")
+	s.eventually(20*time.Second, func() error { // also to whoever has no plugin
+		if got := s.condition("typo", "AddressAssigned"); !strings.HasSuffix(got, "the annotation clarion.dev/adress-pool means nothing: write clarion.dev/address-pool") {
+			return fmt.Errorf("the condition is %q", got)
+		}
+		return nil
+	})
+
+	s.apply(loadBalancer("nopool", "  annotations: {clarion.dev/address-pool: lann}"))
+	s.expectCondition("nopool", "AddressAssigned", "False PoolNotFound: pool lann is asked for, but there is no such IPAddressPool. Correct the name")
+	tells("nopool", false, "Create the IPAddressPool, or correct the name")
 
 	s.apply(`{apiVersion: clarion.dev/v1beta1, kind: IPAddressPool, metadata: {name: far}, spec: {addresses: [203.0.113.0/28], autoAssign: false}}`)
 	defer s.kubectl("delete", "ipaddresspool", "far", "--wait=false")
 	s.apply(loadBalancer("elsewhere", "  annotations: {clarion.dev/address-pool: far}"))
 	tells("elsewhere", false, "NoAdvertisement", "Create an L2Advertisement or a BGPAdvertisement that covers the pool")
+
+	s.apply(`{apiVersion: clarion.dev/v1beta1, kind: L2Advertisement, metadata: {name: nowhere}, spec: {ipAddressPools: [far], interfaces: [eth7], nodeSelectors: [{matchLabels: {rack: none}}]}}`)
+	defer s.kubectl("delete", "l2advertisement", "nowhere")
+	tells("elsewhere", false, "NotSelected", "Correct the nodeSelectors of the advertisement, or label the node")
+	s.eventually(20*time.Second, func() error {
+		for command, want := range map[string]string{"status": "L2Advertisement/nowhere", "doctor": "names interfaces that no node has: eth7"} {
+			if out, well := run(command); well || !strings.Contains(out, want) || !strings.Contains(out, "of 3 Nodes nodeSelectors select none") {
+				return fmt.Errorf("%s: %s", command, out)
+			}
+		}
+		return nil
+	})
 }
