@@ -48,9 +48,8 @@ func BenchmarkScale(b *testing.B) {
 		addresses = n
 	}
 	const (
-		settle = 15 * time.Second
-		asked  = 20
-		after  = 60 * time.Second // what is written for a loss is written by then
+		asked = 20
+		after = 60 * time.Second // what is written for a loss is written by then
 	)
 	watched := time.Minute
 	if s := os.Getenv(idleVariable); s != "" {
@@ -83,7 +82,10 @@ func BenchmarkScale(b *testing.B) {
 	must(awaitAnnounced(ctx, client, addresses))
 	b.Logf("%d Services: created after %.0f s, all announced after %.0f s", addresses, created.Seconds(), time.Since(began).Seconds())
 
-	time.Sleep(settle)
+	// Events are written a few at a time, and so for a while after what they tell of.
+	quiet, err := awaitNoWrites(ctx, client)
+	must(err)
+	b.Logf("the last write was %.0f s later", quiet.Seconds())
 	was, err := speakersNeed(ctx, l)
 	must(err)
 	idle, err := apiWrites(ctx, client)
@@ -202,6 +204,27 @@ func awaitAnnounced(ctx context.Context, client kubernetes.Interface, count int)
 		}
 	}
 	return fmt.Errorf("after %v, %d of %d Services are announced", patience, announced, count)
+}
+
+// awaitNoWrites waits until nothing has been written for a while, and returns when the last write was.
+func awaitNoWrites(ctx context.Context, client kubernetes.Interface) (time.Duration, error) {
+	const while, patience = 15 * time.Second, 15 * time.Minute
+	began := time.Now()
+	last, count := began, -1.0
+	for time.Since(last) < while {
+		if time.Since(began) > patience {
+			return 0, fmt.Errorf("something is still being written after %v", patience)
+		}
+		now, err := apiWrites(ctx, client)
+		if err != nil {
+			return 0, err
+		}
+		if now != count {
+			last, count = time.Now(), now
+		}
+		time.Sleep(time.Second)
+	}
+	return last.Sub(began), nil
 }
 
 // need is what a process has used so far, and holds now.
