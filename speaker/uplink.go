@@ -223,7 +223,7 @@ func (g guard) see(now time.Time, s bfd.Snapshot, strict map[string]bool) (down 
 			down[name] = "BFD: " + status.LastFailure
 		}
 		one.failures = status.Failures
-		isUp := status.State == bfd.Up || status.Negotiated.RemoteAdminDown
+		isUp := status.State == bfd.Up || status.Negotiated.NoFailure()
 		switch {
 		case waits && !one.strict && isUp && one.since.IsZero():
 			up = append(up, name) // it is held where it is new

@@ -230,7 +230,7 @@ func (l *line) moved(now time.Time, was State) {
 	switch {
 	case status.State == Up:
 		l.failed, l.wasUp = false, true
-	case was == Up && status.State != AdminDown && !status.RemoteAdminDown:
+	case was == Up && status.State != AdminDown && !status.NoFailure():
 		l.failed = true
 		l.failures++
 		c := l.circumstances()

@@ -48,6 +48,8 @@ func (c circumstances) reason() string {
 		return fmt.Sprintf("the router's BFD packets are refused: %s", c.refusal)
 	case status.RemoteAdminDown:
 		return "the router has taken the session down administratively (AdminDown)"
+	case status.RemoteEnded:
+		return "the router has ended its session, and has not seen the path fail; it may make a new one"
 	case status.State == packet.Init:
 		return "the router's packets come, but it does not say that it hears ours"
 	case !c.wasUp && !c.heard && c.passive:

@@ -88,6 +88,9 @@ func (s *Session) transition(at time.Time, received packet.State) {
 	case packet.Up:
 		if received == packet.Down {
 			s.enter(packet.Down, packet.NeighborSignaledSessionDown)
+			// The other end says that it was told, and was not: no detection of its own has failed. FRR says so when it
+			// deletes a session, as it does where it learns its source address once BGP is established, to make it anew.
+			s.remoteEnded = s.remoteDiag == packet.NeighborSignaledSessionDown
 		}
 	}
 }

@@ -50,6 +50,7 @@ type Session struct {
 	remoteDetectMult  uint8
 	remoteMinEchoRx   time.Duration
 	remoteAdminDown   bool          // the session is Down since the other end said AdminDown
+	remoteEnded       bool          // the session is Down since the other end gave its own up
 	activeMinTx       time.Duration // in force, while desiredMinTx is what we tell
 	activeMinRx       time.Duration // in force, while requiredMinRx is what we tell
 	poll              pollState
@@ -150,7 +151,7 @@ func (s *Session) Finished(now time.Time) bool {
 // enter changes the state and tells the other end at once.
 func (s *Session) enter(state packet.State, diag packet.Diagnostic) {
 	s.state, s.localDiag = state, diag
-	s.remoteAdminDown = false
+	s.remoteAdminDown, s.remoteEnded = false, false
 	s.echo.sent, s.echo.unanswered = time.Time{}, time.Time{}
 	s.urgent = true
 	s.adjust()

@@ -14,7 +14,10 @@ type Status struct {
 	RemoteDiagnostic packet.Diagnostic
 	// RemoteAdminDown says that the session is Down since the other end said
 	// AdminDown, which is no failure of the path (RFC 5882 section 3.2).
-	RemoteAdminDown     bool
+	RemoteAdminDown bool
+	// RemoteEnded says that the session is Down since the other end gave up its
+	// own, for no failure that it saw.
+	RemoteEnded         bool
 	LocalDiscriminator  uint32
 	RemoteDiscriminator uint32
 	// TransmitInterval, DetectionTime and what follows are as negotiated.
@@ -28,6 +31,10 @@ type Status struct {
 	Polling          bool
 }
 
+// NoFailure says that the session is Down by the other end's will: the path has
+// not failed (RFC 5882 section 3.2).
+func (s Status) NoFailure() bool { return s.RemoteAdminDown || s.RemoteEnded }
+
 // State is that of the session.
 func (s *Session) State() packet.State { return s.state }
 
@@ -38,7 +45,7 @@ func (s *Session) Discriminator() uint32 { return s.localDiscr }
 func (s *Session) Status() Status {
 	status := Status{
 		State: s.state, Diagnostic: s.localDiag, RemoteState: s.remoteState, RemoteDiagnostic: s.remoteDiag,
-		RemoteAdminDown: s.remoteAdminDown, LocalDiscriminator: s.localDiscr, RemoteDiscriminator: s.remoteDiscr,
+		RemoteAdminDown: s.remoteAdminDown, RemoteEnded: s.remoteEnded, LocalDiscriminator: s.localDiscr, RemoteDiscriminator: s.remoteDiscr,
 		TransmitInterval: s.TransmitInterval(), DetectionTime: s.DetectionTime(),
 		RemoteMinTx: s.remoteMinTx, RemoteMinRx: s.remoteMinRx, RemoteDetectMult: s.remoteDetectMult,
 		EchoActive: s.EchoActive(), Polling: s.poll != noPoll,

@@ -200,6 +200,27 @@ func TestReception(t *testing.T) {
 			t.Errorf("after Down %+v", got)
 		}
 	})
+	t.Run("6.8.6 Down of an other end that claims to have been told so is told apart from a failure, until the session moves on", func(t *testing.T) {
+		told := func(diag packet.Diagnostic) func(*packet.Packet) {
+			return func(p *packet.Packet) { p.Diagnostic = diag }
+		}
+		s := in(t, packet.Up, usual)
+		receive(t, s, 1, heard(packet.Down, told(packet.NeighborSignaledSessionDown)))
+		if got := s.Status(); got.State != packet.Down || !got.RemoteEnded || !got.NoFailure() {
+			t.Errorf("got %+v", got)
+		}
+		receive(t, s, 2, heard(packet.Down))
+		if got := s.Status(); got.RemoteEnded || got.State != packet.Init {
+			t.Errorf("after Down of its next session %+v", got)
+		}
+		for _, diag := range []packet.Diagnostic{packet.NoDiagnostic, packet.ControlDetectionTimeExpired, packet.PathDown} {
+			s := in(t, packet.Up, usual)
+			receive(t, s, 1, heard(packet.Down, told(diag)))
+			if got := s.Status(); got.State != packet.Down || got.NoFailure() {
+				t.Errorf("%v: got %+v", diag, got)
+			}
+		}
+	})
 	t.Run("6.8.1 after a detection time without packets the other end's discriminator is forgotten", func(t *testing.T) {
 		s := in(t, packet.Up, usual)
 		if s.Status().RemoteDiscriminator != theirs {
