@@ -80,6 +80,7 @@ type routingView struct {
 	reached func(node string) bool
 	links   []layer2.Link
 	bgp     *bgp.Snapshot
+	watched bfd.Snapshot
 }
 
 // routed is what a step came to.
@@ -401,6 +402,12 @@ func (r *routing) watch(k *router, v routingView) (bfd.Session, bool) {
 	if s.Path.Multihop || !s.Path.Peer.Is4() {
 		s.EchoInterval = 0
 	}
+	// BGP comes first. FRR makes the BFD session once more when BGP is established; if it was up before, FRR takes that for a
+	// failure and resets BGP, which costs the routes that its graceful restart has kept. What has failed, though, says by coming
+	// up that there can be a session again, and strict ones wait for that in any case.
+	now, _ := v.bgp.Session(p.Name)
+	watched, _ := v.watched.Session(p.Name)
+	s.Held = !k.strict && now.State != bgp.Established && !watched.Failed
 	for i, k := range profile.keys {
 		word := r.passwords[k.secret]
 		var key packet.Key // shorter ones end in zeros (RFC 5880 section 6.7.3)

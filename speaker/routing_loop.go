@@ -20,8 +20,9 @@ func (l *loop) route(now time.Time) (touched map[types.NamespacedName]bool, wake
 		return touched, time.Time{} // half a view: routers would drop what is not told them
 	}
 	snapshot, _ := l.uplink.bgp.Snapshot()
+	watched, _ := l.uplink.bfd.Snapshot()
 	out := d.routing.step(now, routingView{
-		cluster: d.cluster, dirty: d.unrouted, nodes: d.planned, reached: d.reached, links: d.seen.links, bgp: snapshot,
+		cluster: d.cluster, dirty: d.unrouted, nodes: d.planned, reached: d.reached, links: d.seen.links, bgp: snapshot, watched: watched,
 	})
 	l.followSecrets(out.secrets)
 	if !l.Observe {

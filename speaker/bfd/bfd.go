@@ -87,6 +87,8 @@ type Profile struct {
 	MinimumTTL uint8
 	// EchoInterval is that of echo packets; 0 is for none. Sessions over IPv6 or several hops send none in any case.
 	EchoInterval time.Duration
+	// Held keeps the session from coming up, for 15 s at most from when the peer is heard. One that is Up stays so.
+	Held bool
 	// Auth is the zero value where packets are not authenticated.
 	Auth Auth
 }

@@ -75,7 +75,7 @@ type line struct {
 func (p Profile) parameters() session.Parameters {
 	return session.Parameters{
 		DesiredMinTx: p.TransmitInterval.Truncate(time.Microsecond), RequiredMinRx: p.ReceiveInterval.Truncate(time.Microsecond),
-		DetectMult: p.DetectMultiplier, Passive: p.Passive, Auth: p.Auth,
+		DetectMult: p.DetectMultiplier, Passive: p.Passive, Held: p.Held, Auth: p.Auth,
 	}
 }
 

@@ -301,6 +301,7 @@ func (l *loop) configure(now time.Time) {
 		}
 		if w := wants[s.Path]; w != nil {
 			w.names = append(w.names, s.Name)
+			w.profile.Held = w.profile.Held && s.Held
 		} else {
 			wants[s.Path] = &want{s.Profile, []string{s.Name}}
 		}

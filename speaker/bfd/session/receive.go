@@ -47,6 +47,9 @@ func (s *Session) Receive(at time.Time, b []byte, p *packet.Packet) error {
 	if s.state == packet.AdminDown {
 		return LocallyDisabled
 	}
+	if s.heardSince.IsZero() {
+		s.heardSince = at
+	}
 	s.transition(at, p.State)
 	// The echo function may have to begin or cease.
 	s.adjust()
@@ -72,7 +75,7 @@ func (s *Session) transition(at time.Time, received packet.State) {
 	switch s.state {
 	case packet.Down:
 		// A session may be held Down (section 6.8.18).
-		if at.Before(s.echo.heldUntil) {
+		if at.Before(s.echo.heldUntil) || s.params.Held && at.Before(s.heardSince.Add(HeldLimit)) {
 			return
 		}
 		switch received {

@@ -12,6 +12,10 @@ import (
 // (RFC 5880 section 6.8.3).
 const SlowInterval = time.Second
 
+// HeldLimit is for how long a session is held whose other end is there: it may
+// be waiting for this one.
+const HeldLimit = 15 * time.Second
+
 // Parameters are what the operator decides. Intervals are in whole
 // microseconds, DetectMult is at least 1.
 type Parameters struct {
@@ -20,6 +24,9 @@ type Parameters struct {
 	DetectMult    uint8
 	// Passive waits for the other end's first packet (section 6.1).
 	Passive bool
+	// Held keeps a session Down that is not Up (section 6.8.18), for [HeldLimit] at
+	// most from when the other end is heard.
+	Held bool
 	// EchoInterval is that of our echo packets; 0 sends none.
 	EchoInterval time.Duration
 	// RequiredMinEchoRx is the shortest interval of the other end's echo packets
@@ -51,6 +58,7 @@ type Session struct {
 	remoteMinEchoRx   time.Duration
 	remoteAdminDown   bool          // the session is Down since the other end said AdminDown
 	remoteEnded       bool          // the session is Down since the other end gave its own up
+	heardSince        time.Time     // the first valid packet of those that came without a break since the session went Down
 	activeMinTx       time.Duration // in force, while desiredMinTx is what we tell
 	activeMinRx       time.Duration // in force, while requiredMinRx is what we tell
 	poll              pollState
@@ -152,6 +160,9 @@ func (s *Session) Finished(now time.Time) bool {
 func (s *Session) enter(state packet.State, diag packet.Diagnostic) {
 	s.state, s.localDiag = state, diag
 	s.remoteAdminDown, s.remoteEnded = false, false
+	if state == packet.Down {
+		s.heardSince = time.Time{}
+	}
 	s.echo.sent, s.echo.unanswered = time.Time{}, time.Time{}
 	s.urgent = true
 	s.adjust()
@@ -222,7 +233,7 @@ func (s *Session) pollEnded() {
 
 // forget clears what is known of the other end only as long as it is heard.
 func (s *Session) forget() {
-	s.remoteDiscr = 0
+	s.remoteDiscr, s.heardSince = 0, time.Time{}
 	s.remoteDemand = false
 	s.remoteMinRx = time.Microsecond
 	s.remoteMinTx, s.remoteDetectMult, s.remoteMinEchoRx = 0, 0, 0

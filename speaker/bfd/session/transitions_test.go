@@ -221,6 +221,41 @@ func TestReception(t *testing.T) {
 			}
 		}
 	})
+	t.Run("6.8.18 a session that is held stays Down, but not for ever where the other end is there", func(t *testing.T) {
+		held := usual
+		held.Held = true
+		s := in(t, packet.Down, held)
+		receive(t, s, time.Minute, heard(packet.Down))
+		receive(t, s, time.Minute+HeldLimit-1, heard(packet.Down))
+		if got := s.State(); got != packet.Down {
+			t.Errorf("it is %v", got)
+		}
+		s.Expire(at(time.Hour))
+		receive(t, s, time.Hour, heard(packet.Down))
+		if got := s.State(); got != packet.Down {
+			t.Errorf("after a silence it is %v", got)
+		}
+		receive(t, s, time.Hour+HeldLimit, heard(packet.Down))
+		if got := s.State(); got != packet.Init {
+			t.Errorf("in the end it is %v", got)
+		}
+		s = in(t, packet.Up, usual)
+		s.SetParameters(held)
+		receive(t, s, 1, heard(packet.Up))
+		if got := s.State(); got != packet.Up {
+			t.Errorf("it was Up, and is %v", got)
+		}
+		receive(t, s, 2, heard(packet.Down))
+		receive(t, s, 3, heard(packet.Down))
+		if got := s.State(); got != packet.Down {
+			t.Errorf("it went down, and is %v", got)
+		}
+		s.SetParameters(usual)
+		receive(t, s, 4, heard(packet.Down))
+		if got := s.State(); got != packet.Init {
+			t.Errorf("it is let go, and is %v", got)
+		}
+	})
 	t.Run("6.8.1 after a detection time without packets the other end's discriminator is forgotten", func(t *testing.T) {
 		s := in(t, packet.Up, usual)
 		if s.Status().RemoteDiscriminator != theirs {
