@@ -116,6 +116,9 @@ func (s *Session) SetParameters(params Parameters) {
 	if told {
 		s.urgent = true
 	}
+	if params.Held && s.state == packet.Init {
+		s.enter(packet.Down, s.localDiag)
+	}
 	s.adjust()
 }
 

@@ -255,6 +255,11 @@ func TestReception(t *testing.T) {
 		if got := s.State(); got != packet.Init {
 			t.Errorf("it is let go, and is %v", got)
 		}
+		s.SetParameters(held)
+		receive(t, s, 5, heard(packet.Init))
+		if got := s.State(); got != packet.Down {
+			t.Errorf("it is held again before it was Up, and is %v", got)
+		}
 	})
 	t.Run("6.8.1 after a detection time without packets the other end's discriminator is forgotten", func(t *testing.T) {
 		s := in(t, packet.Up, usual)
