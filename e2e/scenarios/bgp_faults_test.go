@@ -250,18 +250,23 @@ spec: {myASN: 65001, peerASN: 65000, peerAddress: "%s", vrf: eth0, families: [IP
 	for _, n := range s.lab.Nodes() {
 		s.established(n.Name, "frr6")
 	}
-	var all map[string]struct {
-		State string `json:"bgpState"`
-		BFD   struct {
-			Status string `json:"status"`
-		} `json:"peerBfdInfo"`
-	}
-	s.must(s.frr.ShowJSON(s.ctx, "show bgp neighbors json", &all))
-	for _, n := range s.lab.Nodes() {
-		if got := all[n.IPv6().String()]; got.State != "Established" || !strings.EqualFold(got.BFD.Status, "up") {
-			s.Errorf("FRR tells of %s: %+v", n.IPv6(), got)
+	s.eventually(15*time.Second, func() error { // FRR makes its BFD session once more when BGP is established
+		var all map[string]struct {
+			State string `json:"bgpState"`
+			BFD   struct {
+				Status string `json:"status"`
+			} `json:"peerBfdInfo"`
 		}
-	}
+		if err := s.frr.ShowJSON(s.ctx, "show bgp neighbors json", &all); err != nil {
+			return err
+		}
+		for _, n := range s.lab.Nodes() {
+			if got := all[n.IPv6().String()]; got.State != "Established" || !strings.EqualFold(got.BFD.Status, "up") {
+				return fmt.Errorf("FRR tells of %s: %+v", n.IPv6(), got)
+			}
+		}
+		return nil
+	})
 	s.nextHops(address, "node1", "node2", "node3")
 	s.kubectl("delete", "bgppeer", "frr6")
 	s.eventually(20*time.Second, func() error {
