@@ -376,11 +376,8 @@ func (s *search) fencing() *pool {
 // space checks whether a pool has an address of a family for the Service; nil is yes.
 func (s *search) space(p *pool, f Family) *familyVerdict {
 	no := func(reason clarion.Reason, text string, causes ...Cause) *familyVerdict {
-		causes = append(causes, Cause{Kind: CauseRules, Pool: p.Name})
-		if p.For != nil && p.For.Namespace != nil { // with other labels the pool may not count any more
-			causes = append(causes, Cause{Kind: CauseNamespace, Namespace: s.r.Service.Namespace})
-		}
-		return &familyVerdict{Verdict: Verdict{Pool: p.Name, Reason: reason, Text: text}, family: f, causes: causes}
+		return &familyVerdict{Verdict: Verdict{Pool: p.Name, Reason: reason, Text: text}, family: f,
+			causes: append(causes, Cause{Kind: CauseRules, Pool: p.Name})}
 	}
 	if p.capacity[f].IsZero() {
 		if p.lists(f) {
@@ -482,6 +479,10 @@ func (s *search) story(left []Family) (out []Verdict, causes []Cause) {
 		note(Cause{Kind: CausePools})
 	} else {
 		note(Cause{Kind: CauseRange, Pool: s.r.Pool}) // which may come to have what the Service keeps
+	}
+	if slices.ContainsFunc(s.a.order, func(p *pool) bool { return p.For != nil && p.For.Namespace != nil }) {
+		// With other labels a pool may be for the Service or not, and close the others to it or not.
+		note(Cause{Kind: CauseNamespace, Namespace: s.r.Service.Namespace})
 	}
 	for _, c := range s.causes {
 		note(c)

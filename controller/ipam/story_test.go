@@ -155,6 +155,19 @@ var stories = map[string][]step{
 			return ""
 		}, news: []string{"s1: fd00::"}},
 	},
+	"a label that a namespace gets closes to it what its Services waited for, though the pool that does can't be read": {
+		edit(auto("a", "1.2.3.0/32 fd00::/127", releasing), auto("b", "1.2.4.0/32")),
+		assigns("s0", "1.2.4.0", wants("1.2.4.0")),
+		assigns("s1", "1.2.3.0 fd00::", prefer),
+		edit(auto("a", "fd00::/127", releasing), auto("b", "1.2.4.0/32"), auto("c", "", invalid("why"), forNamespacesWith("net", "closed"), exclusive)).
+			then("s1: PoolExhausted, keeps 1.2.3.0 fd00::"),
+		{does: "the label comes", do: func(w *world) string {
+			inNamespace("net", "closed")(w.request(key("s1")))
+			w.a.NamespaceChanged("default")
+			w.bringBack()
+			return ""
+		}, news: []string{"s1: fd00::"}},
+	},
 	"as many Services as there are addresses, then one for each that is given back": {
 		edit(auto("lab", "1.2.3.0/30")),
 		assigns("s1", "1.2.3.0"),
