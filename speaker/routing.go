@@ -402,7 +402,7 @@ func (r *routing) watch(k *router, v routingView) (bfd.Session, bool) {
 	if s.Path.Multihop || !s.Path.Peer.Is4() {
 		s.EchoInterval = 0
 	}
-	// BGP comes first. FRR makes the BFD session once more when BGP is established; if it was up before, FRR takes that for a
+	// BGP comes first (docs/adr/0008). FRR makes the BFD session once more when BGP is established; if it was up before, FRR takes that for a
 	// failure and resets BGP, which costs the routes that its graceful restart has kept. What has failed, though, says by coming
 	// up that there can be a session again, and strict ones wait for that in any case.
 	now, _ := v.bgp.Session(p.Name)

@@ -18,27 +18,32 @@ import (
 // soakVariable says for how long TestSoak watches; without it the test is skipped.
 const soakVariable = "CLARION_SOAK"
 
-// TestSoak wants no address to move while no node is lost, whatever else happens: every core is busy for a minute, a
-// tenth of all frames is lost for ten minutes, and nothing at all happens for as long as is said.
-func TestSoak(t *testing.T) {
+// longStory is a cluster with thirty addresses, and for how long it is to be watched; the test is skipped where that is not said.
+func longStory(t *testing.T, usual string) (s *story, length time.Duration, all []netip.Addr) {
+	t.Helper()
 	if os.Getenv(soakVariable) == "" {
-		t.Skip("a long test: say " + soakVariable + "=1h")
+		t.Skip("a long test: say " + soakVariable + "=" + usual)
 	}
 	length, err := time.ParseDuration(os.Getenv(soakVariable))
 	if err != nil {
 		t.Fatal(err)
 	}
-	l := lab.Up(t, lab.Options{Nodes: 4, Light: true})
-	s := &story{T: t, lab: l, ctx: t.Context()}
-	s.must(stage.Run(s.ctx, l, func(line string) { t.Log(line) }))
-	s.must(stage.Announce(s.ctx, l))
-	s.must(stage.Serve(s.ctx, l, stage.Web{Name: "web", On: []string{"node1"}, NoService: true}))
-	all := s.announced(30)
+	s = &story{T: t, lab: lab.Up(t, lab.Options{Nodes: 4, Light: true}), ctx: t.Context()}
+	s.must(stage.Run(s.ctx, s.lab, func(line string) { t.Log(line) }))
+	s.must(stage.Announce(s.ctx, s.lab))
+	s.must(stage.Serve(s.ctx, s.lab, stage.Web{Name: "web", On: []string{"node1"}, NoService: true}))
+	return s, length, s.announced(30)
+}
+
+// TestSoak wants no address to move while no node is lost, whatever else happens: every core is busy for a minute, a
+// tenth of all frames is lost for ten minutes, and nothing at all happens for as long as is said.
+func TestSoak(t *testing.T) {
+	s, length, all := longStory(t, "1h")
 	first := s.owners(all)
 
 	part := func(name string, tell func(*story)) {
 		s.Run(name, func(t *testing.T) {
-			s := &story{T: t, lab: l, ctx: t.Context()}
+			s := &story{T: t, lab: s.lab, ctx: t.Context()}
 			tell(s)
 			s.sameOwners(all, first)
 			s.noMoves()
@@ -54,11 +59,11 @@ func TestSoak(t *testing.T) {
 		time.Sleep(5 * time.Second)
 	})
 	part("a tenth of all frames is lost for ten minutes", func(s *story) {
-		for _, n := range l.Nodes() {
+		for _, n := range s.lab.Nodes() {
 			s.lose(n.Host, 10)
 		}
 		s.watchFor(min(10*time.Minute, length), all)
-		for _, n := range l.Nodes() {
+		for _, n := range s.lab.Nodes() {
 			s.lose(n.Host, 0)
 		}
 		time.Sleep(time.Second)
@@ -69,19 +74,7 @@ func TestSoak(t *testing.T) {
 // TestLongSplit splits one node off for ten minutes, or for as long as is said if that is less: each side has an owner for everything by then, and
 // gossip has long since given the others up. A second after it heals there is one owner each again.
 func TestLongSplit(t *testing.T) {
-	if os.Getenv(soakVariable) == "" {
-		t.Skip("a long test: say " + soakVariable + "=10m")
-	}
-	length, err := time.ParseDuration(os.Getenv(soakVariable))
-	if err != nil {
-		t.Fatal(err)
-	}
-	l := lab.Up(t, lab.Options{Nodes: 4, Light: true})
-	s := &story{T: t, lab: l, ctx: t.Context()}
-	s.must(stage.Run(s.ctx, l, func(line string) { t.Log(line) }))
-	s.must(stage.Announce(s.ctx, l))
-	s.must(stage.Serve(s.ctx, l, stage.Web{Name: "web", On: []string{"node1"}, NoService: true}))
-	all := s.announced(30)
+	s, length, all := longStory(t, "10m")
 	node, _ := s.victim(s.owners(all), true)
 	s.must(node.Silence())
 	time.Sleep(min(10*time.Minute, length))

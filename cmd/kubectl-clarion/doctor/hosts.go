@@ -214,31 +214,25 @@ func misspelt(f Facts) []Result {
 
 // silentServices sums up what Services with an address lack to be announced; what was met on the wire is told apart.
 func silentServices(f Facts) []Result {
-	count, example := map[string]int{}, map[string]string{}
-	for _, s := range f.Services {
-		c := meta.FindStatusCondition(s.Status.Conditions, string(v1beta1.ConditionAnnounced))
-		if c == nil || c.Status == metav1.ConditionTrue || c.Reason == string(v1beta1.ReasonAddressConflict) || len(s.Status.LoadBalancer.Ingress) == 0 {
-			continue
-		}
-		count[c.Reason]++
-		if name := s.Namespace + "/" + s.Name; example[c.Reason] == "" || name < example[c.Reason] {
-			example[c.Reason] = name
-		}
-	}
-	var out []Result
-	for _, reason := range slices.Sorted(maps.Keys(count)) {
-		out = append(out, result(Warning, "kubectl clarion explain service "+example[reason], "%d Services have addresses that are not announced: %s", count[reason], reason))
-	}
-	return out
+	return lacking(f, v1beta1.ConditionAnnounced, "%d Services have addresses that are not announced: %s", func(s *corev1.Service, c *metav1.Condition) bool {
+		return c.Status != metav1.ConditionTrue && c.Reason != string(v1beta1.ReasonAddressConflict) && len(s.Status.LoadBalancer.Ingress) > 0
+	})
 }
 
 // refusedServices sums up what Services lack.
 func refusedServices(f Facts) []Result {
-	count := map[string]int{}
-	example := map[string]string{}
-	for _, s := range f.Services {
-		c := meta.FindStatusCondition(s.Status.Conditions, string(v1beta1.ConditionAddressAssigned))
-		if c == nil || c.Status != metav1.ConditionFalse {
+	return lacking(f, v1beta1.ConditionAddressAssigned, "%d Services have no address, or not the one they ask for: %s", func(_ *corev1.Service, c *metav1.Condition) bool {
+		return c.Status == metav1.ConditionFalse
+	})
+}
+
+// lacking counts the Services whose condition counts, by its reason, and gives the first of each by name as an example.
+func lacking(f Facts, condition v1beta1.ConditionType, text string, counts func(*corev1.Service, *metav1.Condition) bool) []Result {
+	count, example := map[string]int{}, map[string]string{}
+	for i := range f.Services {
+		s := &f.Services[i]
+		c := meta.FindStatusCondition(s.Status.Conditions, string(condition))
+		if c == nil || !counts(s, c) {
 			continue
 		}
 		count[c.Reason]++
@@ -248,7 +242,7 @@ func refusedServices(f Facts) []Result {
 	}
 	var out []Result
 	for _, reason := range slices.Sorted(maps.Keys(count)) {
-		out = append(out, result(Warning, "kubectl clarion explain service "+example[reason], "%d Services have no address, or not the one they ask for: %s", count[reason], reason))
+		out = append(out, result(Warning, "kubectl clarion explain service "+example[reason], text, count[reason], reason))
 	}
 	return out
 }
