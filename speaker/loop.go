@@ -54,8 +54,9 @@ type loop struct {
 	heralds       int    // how many speakers write conditions
 	observed      int    // how many addresses it has said it would announce, where it does no more than observe
 	hint          string // what was last told to be missing to gossip
-	counted       uint64 // decisions when addresses were last counted by reason
-	countedAt     time.Time
+	// counted and countedRoutes are what was decided when addresses were last counted by reason.
+	counted, countedRoutes uint64
+	countedAt              time.Time
 
 	others atomic.Bool // whether another speaker serves
 	owned  atomic.Int64

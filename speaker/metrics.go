@@ -30,8 +30,8 @@ type meters struct {
 	undecodable, overrun prometheus.Counter
 	// established and ended count the comings and goings of BGP sessions.
 	established, ended *prometheus.CounterVec
-	// eligible are the addresses by this node's reason, as last counted.
-	eligible atomic.Pointer[map[v1beta1.Reason]int]
+	// eligible and routable are the addresses by this node's reason, as last counted: at layer 2, and by BGP.
+	eligible, routable atomic.Pointer[map[v1beta1.Reason]int]
 }
 
 // sources are the parts of a speaker that count for themselves.
@@ -168,13 +168,14 @@ func (m *meters) sessionGone(peer string) {
 // countEvery is how often addresses are counted by their reasons at most, and only if anything has changed.
 const countEvery = 5 * time.Second
 
-// countReasons counts addresses by the reason why this node may, or may not, answer for them, once all that has changed is decided.
+// countReasons counts addresses by the reason why this node may, or may not, announce them, once all that has changed is decided.
 func (l *loop) countReasons(now time.Time) {
 	d := l.decider
-	if d.view == nil || d.allDirty || len(d.dirty) > 0 || d.decisions == l.counted || now.Sub(l.countedAt) < countEvery {
+	if d.view == nil || d.allDirty || len(d.dirty) > 0 || now.Sub(l.countedAt) < countEvery ||
+		d.decisions == l.counted && d.routing.revised == l.countedRoutes {
 		return
 	}
-	l.counted, l.countedAt = d.decisions, now
+	l.counted, l.countedRoutes, l.countedAt = d.decisions, d.routing.revised, now
 	reasons := map[v1beta1.Reason]int{}
 	for a, decided := range d.addresses {
 		_, sharers := d.sharersOf(a)
@@ -186,7 +187,9 @@ func (l *loop) countReasons(now time.Time) {
 			reasons[r]++
 		}
 	}
+	routable := d.routing.reasons()
 	l.meters.eligible.Store(&reasons)
+	l.meters.routable.Store(&routable)
 }
 
 // totals are the counters that parts of the speaker keep themselves.
@@ -206,6 +209,8 @@ var (
 		"Addresses of this node that somebody else answers for, too.", []string{"kind"}, nil)
 	eligible = prometheus.NewDesc("clarion_speaker_layer2_eligibility",
 		"Addresses by the reason why this node may answer for them (Eligible), or may not.", []string{"reason"}, nil)
+	routable = prometheus.NewDesc("clarion_speaker_bgp_eligibility",
+		"Addresses that a BGPAdvertisement covers, by the reason why this node advertises them (Eligible), or does not.", []string{"reason"}, nil)
 	suspicions = prometheus.NewDesc("clarion_speaker_suspicions_total",
 		"How often another node was suspected because its speaker was not heard.", nil, nil)
 	gossipDropped = prometheus.NewDesc("clarion_speaker_gossip_drops_total",
@@ -214,7 +219,7 @@ var (
 
 // Describe implements prometheus.Collector.
 func (t *totals) Describe(ch chan<- *prometheus.Desc) {
-	for _, d := range []*prometheus.Desc{answered, dropped, gratuitous, conflicting, eligible, suspicions, gossipDropped} {
+	for _, d := range []*prometheus.Desc{answered, dropped, gratuitous, conflicting, eligible, routable, suspicions, gossipDropped} {
 		ch <- d
 	}
 }
@@ -245,9 +250,11 @@ func (t *totals) Collect(ch chan<- prometheus.Metric) {
 	for kind, n := range kinds {
 		ch <- prometheus.MustNewConstMetric(conflicting, prometheus.GaugeValue, float64(n), string(kind))
 	}
-	if reasons := t.meters.eligible.Load(); reasons != nil {
-		for reason, n := range *reasons {
-			ch <- prometheus.MustNewConstMetric(eligible, prometheus.GaugeValue, float64(n), string(reason))
+	for d, counted := range map[*prometheus.Desc]*atomic.Pointer[map[v1beta1.Reason]int]{eligible: &t.meters.eligible, routable: &t.meters.routable} {
+		if reasons := counted.Load(); reasons != nil {
+			for reason, n := range *reasons {
+				ch <- prometheus.MustNewConstMetric(d, prometheus.GaugeValue, float64(n), string(reason))
+			}
 		}
 	}
 	counter(suspicions, t.suspicions())

@@ -52,6 +52,7 @@ type routing struct {
 	unwatched map[string]string     // why there is no BFD session with a peer that names a profile
 	problemAt map[string]time.Time  // since when that is so
 	states    map[string]bool       // which sessions were established when last looked at
+	revised   uint64                // how often what reasons counts may have changed
 
 	routerID netip.Addr
 	desired  bgp.Desired
@@ -212,6 +213,9 @@ func (r *routing) step(now time.Time, v routingView) routed {
 	maps.DeleteFunc(r.inForce, func(name string, _ usedPassword) bool { return r.routers[name] == nil })
 	out.sessions = !reflect.DeepEqual(desired, r.desired) || !maps.Equal(strict, r.strict)
 	out.watched = !slices.Equal(sessions, r.sessions)
+	if out.sessions {
+		r.revised++
+	}
 	r.desired, r.sessions, r.strict = desired, sessions, strict
 	out.wakeAt = soonest(out.wakeAt, r.gains.wakeAt())
 	return out
@@ -283,6 +287,7 @@ func (r *routing) decide(now time.Time, c *cluster, a netip.Addr, lost, touched 
 	if len(sharers) == 0 {
 		r.table.Remove(a)
 		r.gains.forget(a)
+		r.revised++
 		delete(r.decisions, a)
 		delete(r.able, a)
 		return
@@ -318,6 +323,7 @@ func (r *routing) review(a netip.Addr, lost, touched map[netip.Addr]bool) {
 		lost[a] = true
 	}
 	if before.Advertised != d.Advertised || !slices.Equal(before.Outcomes, d.Outcomes) || !slices.Equal(before.Nodes, d.Nodes) {
+		r.revised++
 		touched[a] = true
 	}
 	r.decisions[a] = d
@@ -465,6 +471,7 @@ func (r *routing) sessionsChanged(v routingView, touched map[netip.Addr]bool) {
 		return
 	}
 	r.states = now
+	r.revised++
 	for a, d := range r.decisions {
 		if len(d.Nodes) > 0 {
 			touched[a] = true
@@ -487,18 +494,12 @@ func (r *routing) sent(a netip.Addr) bool {
 
 // covers reports whether one of the routes is to an address or a network that has it.
 func covers(all *bgp.Routes, a netip.Addr) bool {
-	sorted := all.All()
 	for bits := a.BitLen(); bits > 0; bits-- {
-		p := netip.PrefixFrom(a, bits).Masked()
-		if _, found := slices.BinarySearchFunc(sorted, p, func(r bgp.Route, p netip.Prefix) int { return comparePrefixes(r.Prefix, p) }); found {
+		if has(all, netip.PrefixFrom(a, bits).Masked()) {
 			return true
 		}
 	}
 	return false
-}
-
-func comparePrefixes(a, b netip.Prefix) int {
-	return cmp.Or(a.Addr().Compare(b.Addr()), cmp.Compare(a.Bits(), b.Bits()))
 }
 
 // established reports whether any session is.

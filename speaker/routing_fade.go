@@ -113,7 +113,7 @@ func marked(r bgp.Route, internal bool) bgp.Route {
 }
 
 func has(all *bgp.Routes, p netip.Prefix) bool {
-	_, found := slices.BinarySearchFunc(all.All(), p, func(r bgp.Route, p netip.Prefix) int { return comparePrefixes(r.Prefix, p) })
+	_, found := all.Get(p)
 	return found
 }
 

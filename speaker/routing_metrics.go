@@ -1,10 +1,15 @@
 package speaker
 
 import (
+	"net/netip"
+	"slices"
+
 	"github.com/prometheus/client_golang/prometheus"
 
+	"github.com/clarion-lb/clarion/api/v1beta1"
 	"github.com/clarion-lb/clarion/speaker/bfd"
 	"github.com/clarion-lb/clarion/speaker/bgp"
+	"github.com/clarion-lb/clarion/speaker/routes"
 )
 
 // uplinkTotals are what bgp and bfd know themselves.
@@ -83,5 +88,51 @@ func (t *uplinkTotals) Collect(ch chan<- prometheus.Metric) {
 		counter(bfdPackets, s.Counters.Sent, s.Name, "sent")
 		counter(bfdPackets, s.Counters.Received, s.Name, "received")
 		counter(bfdRefused, s.Counters.Refused, s.Name)
+	}
+}
+
+// reasons counts the addresses that a BGPAdvertisement covers by this node's reason: Eligible for those that it advertises, NoSession
+// where it would and no router that is to know hears it.
+func (r *routing) reasons() map[v1beta1.Reason]int {
+	heard := r.heard()
+	out := map[v1beta1.Reason]int{}
+	for a, d := range r.decisions {
+		switch {
+		case !d.Advertised:
+			// Sharers that no BGPAdvertisement covers are layer 2's.
+			if i := slices.IndexFunc(d.Outcomes, func(o routes.Outcome) bool { return o.Reason != v1beta1.ReasonNoAdvertisement }); i >= 0 {
+				out[d.Outcomes[i].Reason]++
+			}
+		case heard(a):
+			out[v1beta1.ReasonEligible]++
+		default:
+			out[v1beta1.ReasonNoSession]++
+		}
+	}
+	return out
+}
+
+// heard returns what [routing.sent] says of an address that is advertised, for asking of many: it looks only for networks of those lengths
+// that there are.
+func (r *routing) heard() func(netip.Addr) bool {
+	lengths := map[*bgp.Routes]map[int]bool{}
+	for _, p := range r.desired.Peers {
+		if !r.states[p.Name] || lengths[p.Routes] != nil {
+			continue
+		}
+		lengths[p.Routes] = map[int]bool{}
+		for _, route := range p.Routes.All() {
+			lengths[p.Routes][route.Prefix.Bits()] = true
+		}
+	}
+	return func(a netip.Addr) bool {
+		for all, lengths := range lengths {
+			for bits := range lengths {
+				if p, err := a.Prefix(bits); err == nil && has(all, p) { // else of the other family
+					return true
+				}
+			}
+		}
+		return false
 	}
 }

@@ -1,6 +1,7 @@
 package speaker
 
 import (
+	"maps"
 	"net/netip"
 	"slices"
 	"strings"
@@ -12,6 +13,7 @@ import (
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/apimachinery/pkg/types"
 
+	"github.com/clarion-lb/clarion/api/v1beta1"
 	"github.com/clarion-lb/clarion/speaker/bfd"
 	"github.com/clarion-lb/clarion/speaker/bgp"
 	"github.com/clarion-lb/clarion/speaker/layer2"
@@ -438,4 +440,48 @@ func poolSet(cidr string) *netipx.IPSet {
 		panic(err)
 	}
 	return s
+}
+
+func TestAddressesAreCountedByWhatThisNodeDoesWithThemByBGP(t *testing.T) {
+	type reasons = map[v1beta1.Reason]int
+	for _, row := range []struct {
+		name string
+		tell func(*routingWorld)
+		want reasons
+	}{
+		{"it advertises them", func(*routingWorld) {}, reasons{v1beta1.ReasonEligible: 1}},
+		{"in an aggregate, too", func(w *routingWorld) {
+			w.r.setAdvertisement("everything", &routes.Advertisement{Name: "everything", AggregationLength: 24})
+		}, reasons{v1beta1.ReasonEligible: 1}},
+		{"its session is down", func(w *routingWorld) { w.session.State = bgp.Active }, reasons{v1beta1.ReasonNoSession: 1}},
+		{"a session is up, and not the one that they go to", func(w *routingWorld) {
+			w.r.setRouter("other", &router{peer: bgp.Peer{Name: "other", Address: netip.MustParseAddr("192.0.2.253"), ASN: 65001, PeerASN: 65000}})
+			w.r.setAdvertisement("everything", &routes.Advertisement{Name: "everything", Peers: []string{"other"}})
+		}, reasons{v1beta1.ReasonNoSession: 1}},
+		{"the node is excluded", func(w *routingWorld) { w.nodes["a"].Labels = map[string]string{v1beta1.LabelExcludeNode: ""} }, reasons{v1beta1.ReasonNodeExcluded: 1}},
+		{"it has no endpoint of what is Local", func(w *routingWorld) { w.serve("web", "198.51.100.1", true, "b") }, reasons{v1beta1.ReasonNoLocalEndpoint: 1}},
+		{"no advertisement covers them", func(w *routingWorld) { w.r.setAdvertisement("everything", nil) }, reasons{}},
+		{"the Service is gone", func(w *routingWorld) {
+			w.c.setService(types.NamespacedName{Namespace: "default", Name: "web"}, nil)
+			w.dirty[netip.MustParseAddr("198.51.100.1")] = true
+		}, reasons{}},
+	} {
+		t.Run(row.name, func(t *testing.T) {
+			w := newRoutingWorld(t)
+			w.step(time.Second)
+			before := w.r.revised
+			w.step(time.Second)
+			if w.r.revised != before {
+				t.Error("it would be counted anew though nothing has changed")
+			}
+			row.tell(w)
+			w.step(time.Second)
+			if got := w.r.reasons(); !maps.Equal(got, row.want) {
+				t.Errorf("%v, want %v", got, row.want)
+			}
+			if changed := w.r.revised != before; changed != !maps.Equal(row.want, reasons{v1beta1.ReasonEligible: 1}) && !strings.Contains(row.name, "aggregate") {
+				t.Errorf("it would be counted anew: %v", changed)
+			}
+		})
+	}
 }
