@@ -9,8 +9,8 @@ import (
 const (
 	// expectFor is how long the node that should take a unit has for it.
 	expectFor = 300 * time.Millisecond
-	// courtesy is how long after a cold start those are waited for that do not serve yet.
-	courtesy = time.Second
+	// courtesy is how long after a cold start those are waited for at least that do not serve yet.
+	courtesy = 1300 * time.Millisecond
 	// releasedFor is how long a unit that was given up is left alone: the claim for which it was may be heard later than that.
 	releasedFor = 200 * time.Millisecond
 	// solidFor is for how long a node must not have suspected itself until what it claimed provisionally is its own.
@@ -54,9 +54,16 @@ func (m *Machine) expectable(c *candidate) bool {
 	return m.usable(c) || m.coming(c.node) && !c.dead && !c.member.Leaving
 }
 
+// coming reports whether n is about to serve, after a cold start. Where there are thousands of Services, it takes some speakers seconds
+// longer than others until they have them all.
 func (m *Machine) coming(n *node) bool {
-	return m.cold && m.at-m.settledAt < courtesy && n != m.self &&
+	return m.cold && m.at < m.awaitedUntil() && n != m.self &&
 		n.present && n.mode == mum && !n.member.Restarting && n.version.Number == 0
+}
+
+// awaitedUntil is until when those are waited for that do not serve yet: until this speaker would claim in any case, if not for longer.
+func (m *Machine) awaitedUntil() time.Duration {
+	return max(m.settledAt+courtesy, m.wholeSince+m.config.Limit)
 }
 
 // wake has u decided again at a time.
@@ -460,7 +467,7 @@ func (m *Machine) expect(u *unit, n *node) {
 	u.expected, u.expectedFrom = n, m.at
 	u.expireAt = m.at + expectFor
 	if n != nil && m.coming(n) {
-		u.expireAt = m.settledAt + courtesy + expectFor
+		u.expireAt = m.awaitedUntil()
 	}
 	m.count(u, n)
 }

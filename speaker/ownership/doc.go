@@ -93,6 +93,10 @@
 //	    └──────► settled: takes what falls to it, when the members have been the same for 1 s and all that should exist were
 //	                      heard or tried in vain, after 3 s in any case
 //
+// In a cold start, in which nobody has served for 3 s yet, nobody serves before it is settled, and what falls to speakers that do not serve is
+// left for them until one's own 3 s are over: where there are thousands of units, some have their view seconds later than others. Such a
+// one claims what was left for it when it knows what the others know, and does not wait for another second.
+//
 // A machine that was not stepped for over a second was paused with its node: its time stands still meanwhile, it is mute
 // ([Output.Mute]) and takes nothing until a member has answered with what is new, or for 1 s nobody has. A clock that jumps is the
 // same. A node that suspects itself keeps what it has; whom gossip has not heard for 1 s then is lost to it, whatever
@@ -109,7 +113,7 @@
 // runs thousands of seeded schedules of all that can happen, all at once: in the end there is one owner on which all
 // agree, and nothing moves any more. The scenarios hold single promises to numbers:
 //
-//	even after a cold start              TestAfterAColdStartOwnershipIsEven
+//	even after a cold start              TestAfterAColdStartOwnershipIsEven…
 //	a loss moves what was lost, evenly   TestALossMovesOnlyTheLostNodesUnits, TestTwoNodesLostAtOnce
 //	in the step of the verdict           TestADeadNodesUnitsAreClaimedInTheStepOfTheVerdict, TestStandInBegins…
 //	a silent speaker moves nothing       TestAPauseOfFiveSecondsMovesNothing, TestACrashedSpeakerThatComesBackMovesNothing

@@ -42,7 +42,7 @@ var repeats = []time.Duration{50 * time.Millisecond, 150 * time.Millisecond, 400
 // exchange is the state of asking the others for all that they know, which a machine does before it says anything.
 type exchange struct {
 	active   bool
-	served   bool // a speaker that serves has answered
+	served   bool // one that has served for a while has answered
 	nonce    uint64
 	since    time.Duration
 	nextAsk  time.Duration
@@ -236,7 +236,7 @@ func (m *Machine) question(to string, d *Digest) {
 
 func (m *Machine) sendDigest(to []string, d *Digest) {
 	// In a cold start the first to serve knows no more than the others.
-	d.Serving, d.Sum = m.serving && m.at-m.servedAt > courtesy, m.sum()
+	d.Serving, d.Sum = m.serving && m.at-m.servedAt > m.config.Limit, m.sum()
 	m.out.Send = append(m.out.Send, Send{To: to, Reliable: len(d.Sets) > 1 && len(d.Append(nil)) > maxPacket, Message: d})
 }
 

@@ -29,7 +29,7 @@ type Machine struct {
 	stableSince  time.Duration
 	settled      bool
 	settledAt    time.Duration
-	cold         bool // nobody served when this speaker settled
+	cold         bool // nobody had served for a while when this speaker settled
 	serving      bool
 	servedAt     time.Duration
 	mute         bool
@@ -176,21 +176,20 @@ func (m *Machine) settle(in Input) {
 		return
 	}
 	if m.wholeSince == never {
-		m.wholeSince, m.stableSince = m.at, m.at
+		m.wholeSince = m.at
 	}
 	if !m.settled {
 		due := m.wholeSince + m.config.Limit
-		if in.Accounted {
+		switch {
+		case !in.Accounted:
+		case m.othersWait():
 			due = min(due, m.stableSince+m.config.Stable)
+		default:
+			due = min(due, max(m.stableSince, m.wholeSince)+m.config.Stable)
 		}
 		if m.at >= due {
 			m.settled, m.settledAt = true, m.at
-			m.cold = true
-			for _, n := range m.nodes {
-				if n != m.self && n.mode == here && m.at-n.modeSince > courtesy {
-					m.cold = false
-				}
-			}
+			m.cold = !m.exchange.served
 			for _, n := range m.nodes {
 				m.judge(n)
 			}
@@ -202,6 +201,22 @@ func (m *Machine) settle(in Input) {
 	if !m.serving && (m.settled || m.exchange.served) {
 		m.serve()
 	}
+}
+
+// othersWait reports whether this speaker has its view later than others, who have given out by now what there is to claim and may be waiting
+// for what falls to it, and knows all that they know.
+func (m *Machine) othersWait() bool {
+	serves := false
+	for _, n := range m.nodes {
+		if n == m.self || !n.present {
+			continue
+		}
+		if !m.exchange.answered[n] {
+			return false
+		}
+		serves = serves || n.mode == here
+	}
+	return serves
 }
 
 // serve begins to answer for what the others remember to be this node's.

@@ -48,13 +48,46 @@ func spread(loads map[string]int) int {
 }
 
 func TestAfterAColdStartOwnershipIsEven(t *testing.T) {
-	each(t, 200, func(seed uint64) (*world, string) {
+	each(t, 140, func(seed uint64) (*world, string) {
 		w := newWorld(seed, 3+int(seed%4), 20)
 		w.startAll()
 		w.run(8 * time.Second)
 		if loads := w.loads(); spread(loads) > 1 {
 			return w, "loads " + sprint(loads)
 		}
+		return w, ""
+	})
+}
+
+// With thousands of Services it takes seconds until a speaker has them all, and not as long at each.
+func TestAfterAColdStartOwnershipIsEvenThoughViewsBecomeWholeSecondsApart(t *testing.T) {
+	each(t, 60, func(seed uint64) (*world, string) {
+		w := newWorld(seed, 3+int(seed%4), 20)
+		w.view = 2200 * time.Millisecond
+		w.startAll()
+		w.run(10 * time.Second)
+		if loads := w.loads(); spread(loads) > 1 {
+			return w, "loads " + sprint(loads)
+		}
+		return w, ""
+	})
+}
+
+func TestAfterAColdStartASpeakerWithoutAViewIsNotWaitedForForLong(t *testing.T) {
+	each(t, 20, func(seed uint64) (*world, string) {
+		w := newWorld(seed, 3+int(seed%4), 20)
+		w.view = 1000 * time.Hour
+		w.hosts[0].start()
+		w.view = 0
+		w.startAll()
+		w.run(900*time.Millisecond + DefaultLimit + 100*time.Millisecond) // by 900 ms all others have their views
+		for _, u := range w.units {
+			if owner := w.owners()[u]; owner == "" || owner == "node-0" {
+				return w, sprint(u, " is owned by ", owner)
+			}
+		}
+		w.hosts[0].stop()
+		w.run(3 * time.Second)
 		return w, ""
 	})
 }

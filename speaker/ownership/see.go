@@ -24,7 +24,7 @@ func (m *Machine) see(in Input) {
 	}
 	if m.begun && (in.Session != m.session || !in.Whole && m.wholeSince != never) {
 		// Whom it has not heard in this session it does not know to be gone.
-		m.wholeSince, m.settled = never, false
+		m.wholeSince, m.stableSince, m.settled = never, m.at, false
 		m.session = in.Session
 		m.beginExchange()
 		for _, n := range m.nodes {

@@ -32,6 +32,8 @@ type world struct {
 
 	loss, twice float64 // of packets
 	lag         time.Duration
+	// view is how much longer than in half a second it may take until a speaker has the API server's objects.
+	view time.Duration
 	quiet       bool // tell no moves
 
 	moves    int
@@ -124,7 +126,7 @@ func (h *host) start() {
 	h.speaker = s
 	h.leaving = false
 	h.w.tell("%s: speaker starts", h.name)
-	h.w.after(h.w.between(50*time.Millisecond, 600*time.Millisecond), func() {
+	h.w.after(h.w.between(50*time.Millisecond, 600*time.Millisecond+h.w.view), func() {
 		s.in.Units = map[Unit]Placement{}
 		for u, p := range h.w.may {
 			s.in.Units[u] = p
