@@ -42,6 +42,7 @@ type loop struct {
 	deaf    deafness
 
 	speech       *speech
+	untold       untold
 	waiting      map[types.NamespacedName]bool // for layer 2
 	statuses     map[segment]layer2.Status
 	missingSince map[string]time.Time
@@ -90,6 +91,7 @@ func newLoop(s *speaker) *loop {
 		looked:       newInbox[ownership.Evidence](0, nil),
 		questions:    make(chan func()),
 		speech:       newSpeech(),
+		untold:       untold{},
 		waiting:      map[types.NamespacedName]bool{},
 		statuses:     map[segment]layer2.Status{},
 		missingSince: map[string]time.Time{},
@@ -215,11 +217,11 @@ func (l *loop) act(ctx context.Context, now time.Time, state layer2.State, n new
 			l.speak(now, key, state)
 		}
 	}
+	tellAt := l.tellMoves(now, decided.Moves, state)
 	if decided.settled {
-		l.tellMoves(now, decided.Moves)
 		l.tellObserved()
 	}
-	wakeAt = soonest(l.show(now, decided), routeAt)
+	wakeAt = soonest(soonest(l.show(now, decided), routeAt), tellAt)
 	return soonest(soonest(wakeAt, l.speech.waiting()), decided.wakeAt)
 }
 

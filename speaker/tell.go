@@ -11,8 +11,10 @@ import (
 	corev1 "k8s.io/api/core/v1"
 
 	"github.com/clarion-lb/clarion/api/v1beta1"
+	"github.com/clarion-lb/clarion/speaker/gossip"
 	"github.com/clarion-lb/clarion/speaker/layer2"
 	"github.com/clarion-lb/clarion/speaker/ownership"
+	"github.com/clarion-lb/clarion/speaker/plan"
 )
 
 // tellObserved tells how many addresses this node would announce, those included that there were when it started.
@@ -23,8 +25,52 @@ func (l *loop) tellObserved() {
 	}
 }
 
-// tellMoves tells what this node has taken, as events and in the metrics.
-func (l *loop) tellMoves(now time.Time, moves []ownership.Move) {
+// untold are the addresses that this node has taken and of which that is yet to be told by an event: before a first claim it is looked
+// whether another host has the address, and until that is over nobody announces it. It belongs to the loop.
+type untold map[ownership.Unit]taking
+
+type taking struct {
+	move  ownership.Move
+	since time.Time
+}
+
+// tellWithin is for how long an event waits for other addresses, which were taken with the one that it is on, to be answered too.
+const tellWithin = 2 * time.Second
+
+// add takes in what has moved. What this node has lost again it need not tell.
+func (u untold) add(now time.Time, moves []ownership.Move, self string) {
+	for _, m := range moves {
+		if m.To == self {
+			u[m.Unit] = taking{m, now}
+		} else {
+			delete(u, m.Unit)
+		}
+	}
+}
+
+// take returns the moves that are to be told now: what is answered is told together, as soon as that is not waited for any more of
+// others. Addresses that a foreign host holds are not waited for. wakeAt is when to look again in any case, zero for no need.
+func (u untold) take(now time.Time, answered, held func(netip.Addr) bool) (told []ownership.Move, wakeAt time.Time) {
+	for _, t := range u {
+		switch a := t.move.Unit.Address; {
+		case answered(a):
+			told = append(told, t.move)
+		case !held(a) && now.Before(t.since.Add(tellWithin)):
+			wakeAt = soonest(wakeAt, t.since.Add(tellWithin))
+		}
+	}
+	if !wakeAt.IsZero() {
+		return nil, wakeAt
+	}
+	for _, m := range told {
+		delete(u, m.Unit)
+	}
+	slices.SortFunc(told, func(a, b ownership.Move) int { return a.Unit.Compare(b.Unit) })
+	return told, time.Time{}
+}
+
+// tellMoves tells what this node has taken, as events and in the metrics, and says when to do so again in any case.
+func (l *loop) tellMoves(now time.Time, moves []ownership.Move, state layer2.State) (wakeAt time.Time) {
 	var mine []ownership.Move
 	for _, m := range moves {
 		l.meters.moved(m, l.NodeName, l.decider.verdicts[m.From], now)
@@ -32,27 +78,60 @@ func (l *loop) tellMoves(now time.Time, moves []ownership.Move) {
 			mine = append(mine, m)
 		}
 	}
-	if len(mine) == 0 {
-		return
-	}
 	if l.Observe {
-		return // see tellObserved
+		return time.Time{} // see tellObserved
 	}
-	l.Log.Info("took addresses", "node", l.NodeName, "addresses", len(mine), "reason", movesInWords(mine))
-	if len(mine) >= manyMoves {
+	if len(mine) > 0 {
+		l.Log.Info("took addresses", "node", l.NodeName, "addresses", len(mine), "reason", movesInWords(mine))
+	}
+	l.untold.add(now, moves, l.NodeName)
+	answered := func(a netip.Addr) bool { return len(state.Answering(a)) > 0 }
+	told, wakeAt := l.untold.take(now, answered, l.decider.held)
+	if len(told) >= manyMoves {
 		own := corev1.ObjectReference{APIVersion: v1beta1.GroupVersion.String(), Kind: "Speaker", Name: l.NodeName}
-		l.crier.cry(corev1.EventTypeNormal, own, v1beta1.ReasonMoved, manyInWords(mine, l.NodeName))
-		return
+		l.crier.cry(corev1.EventTypeNormal, own, v1beta1.ReasonMoved, manyInWords(told, l.NodeName))
+		return wakeAt
 	}
-	for _, m := range mine {
+	for _, m := range told {
 		for _, on := range l.references(m.Unit.Address) {
 			reason, note := v1beta1.ReasonAnnounced, fmt.Sprintf("%s is announced from node %s", m.Unit.Address, l.NodeName)
 			if m.From != "" {
-				reason, note = v1beta1.ReasonMoved, fmt.Sprintf("%s, before from %s: %s", note, m.From, m.Cause)
+				reason, note = v1beta1.ReasonMoved, fmt.Sprintf("%s, before from %s: %s", note, m.From, l.decider.whyMoved(m))
 			}
 			l.crier.cry(corev1.EventTypeNormal, on, reason, note)
 		}
 	}
+	return wakeAt
+}
+
+// whyMoved says why an address has moved, and if it has because of what its owner is, what that is.
+func (d *decider) whyMoved(m ownership.Move) string {
+	if m.Cause != ownership.CauseLeave && m.Cause != ownership.CauseRank {
+		return m.Cause.String()
+	}
+	if why := d.against(m.Unit.Address, m.From); why != "" {
+		return fmt.Sprintf("%s (%s)", m.Cause, why)
+	}
+	return m.Cause.String()
+}
+
+// against says what speaks against a node as the owner of an address, "" if nothing does that is known here.
+func (d *decider) against(a netip.Addr, node string) string {
+	_, sharers := d.sharersOf(a)
+	if d.view == nil || len(sharers) == 0 {
+		return ""
+	}
+	if v, known := d.view.ExplainNode(a, sharers, 0, node); known && v.Reason != v1beta1.ReasonEligible {
+		if words := plan.InWords(v.Reason); words != "" {
+			return words
+		}
+		words, _, _ := strings.Cut(v.Message, ": ") // what can be done about it does not belong here
+		return words
+	}
+	if i := slices.IndexFunc(d.seen.gossip.Members, func(m gossip.Member) bool { return m.Node == node }); i >= 0 && d.seen.gossip.Members[i].Facts.Leaving {
+		return "its speaker leaves the node"
+	}
+	return ""
 }
 
 // manyInWords tells of many moves at once.

@@ -130,8 +130,8 @@ func (m *Machine) decide(u *unit) {
 
 // causeOf returns why u has become c's.
 func (m *Machine) causeOf(u *unit, c claimant) Cause {
-	if i := slices.IndexFunc(u.claims, func(d claimant) bool { return d.node == u.owner }); i >= 0 && u.claims[i].node != c.node &&
-		u.claims[i].Term+1 != c.Term {
+	i := slices.IndexFunc(u.claims, func(d claimant) bool { return d.node == u.owner })
+	if !u.took && i >= 0 && u.claims[i].node != c.node && u.claims[i].Term+1 != c.Term {
 		return CauseConflict
 	}
 	return c.Cause
@@ -481,7 +481,7 @@ func (m *Machine) take(u *unit, before claimant, cause Cause) {
 func (m *Machine) takeAs(u *unit, before claimant, cause Cause, provisional bool) {
 	fresh := before.node == nil && (u.term == 0 || m.at-u.vacantFrom > restFor)
 	m.claim(u, Claim{Term: min(u.term+1, maxTerm), Cause: cause, Provisional: provisional, Held: before.Held})
-	u.probing = fresh || before.Held
+	u.took, u.probing = true, fresh || before.Held
 	if before.Held {
 		u.retryAt = always
 	}

@@ -206,6 +206,7 @@ func (m *Machine) hearOfFormerSelf(c *Claims) {
 		u := m.units[ch.Unit]
 		if u != nil && len(u.claims) == 0 && u.group.candidate(m.self) != nil && ch.Claim.Term > 0 {
 			m.claim(u, ch.Claim)
+			u.owner, u.ownerSince, u.cause = m.self, m.at, ch.Claim.Cause // which it was before
 		}
 	}
 }

@@ -346,6 +346,48 @@ func TestASpeakerAloneOwnsEverything(t *testing.T) {
 	}
 }
 
+// What nobody announced is told when it is announced, after a cold start too; not what a speaker finds to have been its node's before.
+func TestWhatIsClaimedInAColdStartIsAMoveAndWhatIsRememberedIsNot(t *testing.T) {
+	units := addresses("192.0.2.1", 5)
+	for _, row := range []struct {
+		name       string
+		remembered int
+	}{
+		{"nobody remembers anything", 0},
+		{"another remembers two", 2},
+	} {
+		t.Run(row.name, func(t *testing.T) {
+			m := New(Config{Self: "node-0", Life: 5})
+			in := Input{Whole: true, Session: 1, Accounted: true, Units: map[Unit]Placement{},
+				Members: []Member{{Node: "node-0", Life: 5, Known: true}, {Node: "node-1", Life: 9, Known: true, Serving: true}}}
+			for _, u := range units {
+				in.Units[u] = Placement{Candidates: []Candidate{{Node: "node-0"}}}
+			}
+			former := &Claims{Node: "node-0", To: Version{Epoch: 1, Life: 4, Number: 1}}
+			for _, u := range units[:row.remembered] {
+				former.Changes = append(former.Changes, Change{u, Claim{Term: 1, Cause: CauseLoss}})
+			}
+			in.Messages = []Received{
+				{From: "node-1", Life: 9, Message: &Claims{Node: "node-1", To: Version{Epoch: 1, Life: 9, Number: 1}}},
+				{From: "node-1", Life: 9, Message: former},
+			}
+			var moves []Move
+			for i := range 50 {
+				moves = append(moves, m.Step(start.Add(time.Duration(i)*100*time.Millisecond), in).Moves...)
+				in.Messages, in.Units = nil, nil
+			}
+			if m.OwnedCount() != 5 || len(moves) != 5-row.remembered {
+				t.Fatalf("owns %d, told %v", m.OwnedCount(), moves)
+			}
+			for _, move := range moves {
+				if move.From != "" || move.To != "node-0" || move.Cause != CauseFirstClaim {
+					t.Errorf("told %+v", move)
+				}
+			}
+		})
+	}
+}
+
 func TestNothingIsClaimedOnHalfAView(t *testing.T) {
 	m := New(Config{Self: "node-0", Life: 1})
 	u := unitAt("192.0.2.1")

@@ -88,6 +88,9 @@ type unit struct {
 	retryAt    time.Duration
 	leftover   time.Duration // since when there is nobody to give it to although it must go
 
+	// took is whether it has claimed the unit in this step.
+	took bool
+
 	// While this node stands in.
 	lookedAt time.Duration
 	looking  bool // no answer yet
@@ -240,12 +243,13 @@ func (m *Machine) count(u *unit, n *node) {
 
 // setOwner notes whose u is.
 func (m *Machine) setOwner(u *unit, n *node, cause Cause) {
-	before := u.owner
+	before, took := u.owner, u.took && n == m.self
+	u.took = false
 	if before == n {
 		return
 	}
 	u.owner, u.ownerSince, u.cause = n, m.at, cause
-	if !m.knew {
+	if !m.knew && !took {
 		return // it only learns what has been
 	}
 	move := Move{Unit: u.Unit, Cause: cause}

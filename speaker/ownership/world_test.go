@@ -33,8 +33,8 @@ type world struct {
 	loss, twice float64 // of packets
 	lag         time.Duration
 	// view is how much longer than in half a second it may take until a speaker has the API server's objects.
-	view time.Duration
-	quiet       bool // tell no moves
+	view  time.Duration
+	quiet bool // tell no moves
 
 	moves    int
 	gap      map[Unit]time.Duration // the longest time without an answer so far

@@ -34,6 +34,15 @@ func (v *View) Explain(address netip.Addr, sharers []Sharer, i int) []Verdict {
 	return verdicts
 }
 
+// ExplainNode returns what Explain says of one node, false for a node that is not known.
+func (v *View) ExplainNode(address netip.Addr, sharers []Sharer, i int, node string) (_ Verdict, known bool) {
+	n, known := slices.BinarySearchFunc(v.nodes, node, func(n Node, name string) int { return strings.Compare(n.Name, name) })
+	if !known {
+		return Verdict{}, false
+	}
+	return v.verdict(address, sharers, i, n, v.Decide(address, sharers))
+}
+
 // verdict finds none only where the decision is one on something else.
 func (v *View) verdict(address netip.Addr, sharers []Sharer, i, node int, d Decision) (_ Verdict, found bool) {
 	name := v.nodes[node].Name
