@@ -73,7 +73,7 @@ const (
 
 	// quorum is how many must agree, where there are as many.
 	quorum = 2
-	// newcomer is for how long after gossip has found a member its votes don't count.
+	// newcomer is for how long after gossip has found a member its votes don't count, unless they are on what it has seen since.
 	newcomer = time.Second
 	// voteExpiry is for how long a vote holds without being repeated, and voteRefresh how often it is repeated.
 	voteExpiry  = 25 * time.Second

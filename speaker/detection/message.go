@@ -45,6 +45,7 @@ const (
 	voteRestarting = 6
 	_              = 7 // taken: earlier speakers say by it whether another one answers for what it owns
 	voteLink       = 8
+	voteHeard      = 9
 )
 
 // Fields of a link in a vote.
@@ -131,6 +132,7 @@ func encodeVote(v vote) []byte {
 		b = tlv.AppendNumber(b, voteSpeaking, uint64(v.speaking))
 	}
 	b = tlv.AppendNumber(b, voteQuiet, uint64(v.quiet.Milliseconds()))
+	b = tlv.AppendFlag(b, voteHeard, v.heard)
 	b = tlv.AppendFlag(b, voteRestarting, v.restarting)
 	for _, l := range v.links {
 		f := tlv.Append(nil, linkName, []byte(l.name))
@@ -215,6 +217,8 @@ func decodeVote(b []byte) (vote, error) {
 		case voteQuiet:
 			n, err = tlv.Number(value)
 			v.quiet = milliseconds(n)
+		case voteHeard:
+			v.heard = true
 		case voteRestarting:
 			v.restarting = true
 		case voteLink:

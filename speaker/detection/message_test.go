@@ -11,7 +11,7 @@ import (
 )
 
 var sampleVotes = []vote{
-	{subject: "a", life: 7, seq: 3, speaking: no, quiet: 245 * time.Millisecond, restarting: true,
+	{subject: "a", life: 7, seq: 3, speaking: no, heard: true, quiet: 245 * time.Millisecond, restarting: true,
 		links: []linkVote{{name: "eth0", alive: no, methods: methods(0).with(ARP).with(TCP)}, {name: "", alive: yes}}},
 	{subject: "b", life: 1 << 63, seq: 1 << 40, speaking: yes},
 }

@@ -99,6 +99,27 @@ var scenarios = []scenario{
 		s.calm(&f)
 		return s, f
 	}},
+	{"a node that is cut off is dead within 450 ms, too, while another has only just come back", 30, func(seed uint64) (*simNet, []string) {
+		var f faults
+		s := settled(seed, 3)
+		s.sched = 10 * time.Millisecond
+		x, back := s.nodes[0], s.nodes[1]
+		s.stop(back, false)
+		s.run(s.now + 5*time.Second) // by then gossip has lost it
+		s.start(back)
+		for end := s.now + 2*time.Second; !s.nodes[2].gossip[back.name] && s.now < end; {
+			s.run(s.now + 10*time.Millisecond)
+		}
+		s.run(s.now + s.between(300*time.Millisecond, 800*time.Millisecond))
+		s.neverDead(&f, x)
+		s.cut(x, "", true)
+		s.run(s.now + 450*time.Millisecond)
+		s.agree(&f, x, Dead)
+		s.cut(x, "", false)
+		s.run(s.now + 2*time.Second)
+		s.calm(&f)
+		return s, f
+	}},
 	{"a node that loses power is dead, and alive again when it is back", 33, func(seed uint64) (*simNet, []string) {
 		var f faults
 		s := settled(seed, size(seed, 2, 3, 5, 10))

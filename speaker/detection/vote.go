@@ -38,8 +38,9 @@ type vote struct {
 	life uint64
 	// seq orders the votes of one life of a voter.
 	seq uint64
-	// speaking is whether heartbeats come, and quiet for how long none came.
+	// speaking is whether heartbeats come, heard whether one ever came, and quiet for how long none came.
 	speaking   ternary
+	heard      bool
 	quiet      time.Duration
 	restarting bool
 	links      []linkVote
@@ -69,9 +70,10 @@ func (v vote) same(o vote) bool {
 
 // counts reports whether what p has voted counts: whoever has lost it otherwise, its vote has come. It does not hang on
 // verdicts, so that verdicts can't hang on each other in a circle. One that was on the other side of a split a
-// moment ago may still say what was true there.
-func (m *Machine) counts(p *peer) bool {
-	return p.Gossip && p.mine.speaking != no && m.now.Sub(p.foundAt) >= newcomer
+// moment ago may still say what was true there; not when it says that it hears its subject no more, and has heard it since it is back.
+func (m *Machine) counts(p *peer, v vote) bool {
+	return p.Gossip && p.mine.speaking != no &&
+		(m.now.Sub(p.foundAt) >= newcomer || v.speaking == no && v.heard && v.at.Add(-v.quiet).After(p.foundAt))
 }
 
 // living reports whether a vote of p's is worth waiting for.
@@ -131,7 +133,7 @@ func (m *Machine) ballot(p *peer, do func(voter string, v vote)) {
 			delete(p.votes, voter)
 			continue
 		}
-		if m.counts(e) {
+		if m.counts(e, v) {
 			do(voter, v)
 		} else if at := e.foundAt.Add(newcomer); at.After(m.now) && (p.judgeAt.IsZero() || at.Before(p.judgeAt)) {
 			p.judgeAt = at

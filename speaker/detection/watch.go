@@ -210,7 +210,7 @@ func (m *Machine) decideSilent(p *peer) {
 // opinion is what this node has to say of a peer that it watches.
 func (m *Machine) opinion(p *peer) vote {
 	w := p.watch
-	v := vote{subject: p.Node, life: p.life, quiet: m.now.Sub(w.beatAt)}
+	v := vote{subject: p.Node, life: p.life, heard: w.heard, quiet: m.now.Sub(w.beatAt)}
 	switch {
 	case w.silent && !m.blind(p):
 		v.speaking = no
