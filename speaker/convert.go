@@ -271,6 +271,23 @@ func gossipLinks(links []layer2.Link) []gossip.Link {
 	return out
 }
 
+// gossipAt returns the address to listen on for gossip, and the one that others should use if it is another. setting is what this speaker was
+// told to listen on, and before what it does now: who takes the Node away has its addresses moved, and that is agreed on by gossip.
+func (d *decider) gossipAt(setting netip.Addr, before gossip.Desired) (listen, advertise netip.Addr) {
+	switch self := d.nodes[d.self]; {
+	case self == nil || len(self.addresses) == 0:
+		if before.Listen.IsValid() {
+			return before.Listen.Addr(), before.Advertise
+		}
+		return setting, advertise
+	case !setting.IsValid():
+		return d.gossipAddress(self), advertise
+	case setting.IsUnspecified():
+		return setting, self.reachedAt(setting)
+	}
+	return setting, advertise
+}
+
 // gossipAddress returns the address of this node that gossip listens on: one of the family that most nodes come first with,
 // among those that all have, so that all speakers use the same.
 func (d *decider) gossipAddress(self *node) netip.Addr {

@@ -36,13 +36,25 @@ type lan struct {
 	life     uint64
 	post     map[string]news
 	stopped  map[string]decided // what the last stop came to
+
+	// late are changes of objects that have not come to a node yet, and what else happens there later; lag is how long they
+	// take, nil for no time.
+	late map[string][]later
+	lag  func() time.Duration
+	// watch is called after each step.
+	watch func()
+}
+
+type later struct {
+	at time.Time
+	do func(*decider)
 }
 
 var lanLinks = []layer2.Link{{Name: "eth0", Up: true, HardwareAddr: layer2.MAC{2, 1}, Prefixes: []netip.Prefix{netip.MustParsePrefix("192.0.2.0/24"), netip.MustParsePrefix("2001:db8::/64")}}}
 
 // newLAN has nodes with speakers that serve, and an advertisement of everything.
 func newLAN(t testing.TB, names ...string) *lan {
-	l := &lan{t: t, now: time.Unix(1_700_000_000, 0), deciders: map[string]*decider{}, links: lanLinks, post: map[string]news{}}
+	l := &lan{t: t, now: time.Unix(1_700_000_000, 0), deciders: map[string]*decider{}, links: lanLinks, post: map[string]news{}, late: map[string][]later{}}
 	l.put(func(c *cluster) {
 		c.setAdvertisement("everything", &plan.Advertisement{Name: "everything", Settings: plan.DefaultSettings})
 	})
@@ -56,8 +68,16 @@ func newLAN(t testing.TB, names ...string) *lan {
 
 func (l *lan) put(do func(*cluster)) {
 	l.objects = append(l.objects, do)
-	for _, d := range l.deciders {
-		do(d.cluster)
+	for name, d := range l.deciders {
+		if l.lag == nil {
+			do(d.cluster)
+			continue
+		}
+		at := l.now.Add(l.lag())
+		if waiting := l.late[name]; len(waiting) > 0 && waiting[len(waiting)-1].at.After(at) {
+			at = waiting[len(waiting)-1].at // they come in order
+		}
+		l.late[name] = append(l.late[name], later{at, func(d *decider) { do(d.cluster) }})
 	}
 }
 
@@ -78,6 +98,7 @@ func (l *lan) stop(name string) {
 	gone.Known = false
 	l.lost = append(l.lost, gone)
 	delete(l.deciders, name)
+	delete(l.late, name)
 	l.judge(detection.Verdict{Node: name, Life: gone.Facts.Life, State: detection.Dead})
 	l.stopped = l.step()
 }
@@ -111,6 +132,10 @@ func (l *lan) wait(d time.Duration) map[string]decided {
 		now := l.post
 		l.post = map[string]news{}
 		for name, d := range l.deciders {
+			for len(l.late[name]) > 0 && !l.now.Before(l.late[name][0].at) {
+				l.late[name][0].do(d)
+				l.late[name] = l.late[name][1:]
+			}
 			d.look(seen{synced: true, gossip: l.seen, links: l.links})
 			n := now[name]
 			if len(d.conflicts.claiming) > 0 {
@@ -127,6 +152,9 @@ func (l *lan) wait(d time.Duration) map[string]decided {
 				decided.touched[key] = true
 			}
 			out[name] = decided
+		}
+		if l.watch != nil {
+			l.watch()
 		}
 	}
 	return out

@@ -346,16 +346,9 @@ func (l *loop) tellGossip(serving bool) {
 		Routed:       d.routing.established() && !l.Observe,
 		Links:        d.ownLinks(d.links),
 	}}
-	bind := l.GossipAddress
-	if self := d.nodes[l.NodeName]; self != nil && len(self.addresses) > 0 {
-		if !bind.IsValid() {
-			bind = d.gossipAddress(self)
-		} else if bind.IsUnspecified() {
-			want.Advertise = self.reachedAt(bind)
-		}
-	}
-	if bind.IsValid() && (!bind.IsUnspecified() || want.Advertise.IsValid()) {
-		want.Listen = netip.AddrPortFrom(bind, l.GossipPort)
+	bind, advertise := d.gossipAt(l.GossipAddress, l.told)
+	if bind.IsValid() && (!bind.IsUnspecified() || advertise.IsValid()) {
+		want.Listen, want.Advertise = netip.AddrPortFrom(bind, l.GossipPort), advertise
 		for name, n := range d.nodes {
 			want.Peers = append(want.Peers, gossip.Peer{Node: name, Addr: n.reachedAt(bind)})
 		}
@@ -434,7 +427,7 @@ func (l *loop) speak(now time.Time, key types.NamespacedName, state layer2.State
 // heraldDone has a Service looked at again that the herald is done with. It is called by the herald.
 func (l *loop) heraldDone(key types.NamespacedName, s statement) {
 	l.feed.put(func(c *cluster) {
-		l.speech.finished(time.Now(), key, s)
+		l.speech.finished(clock(), key, s)
 		c.touched[key] = true
 	})
 }

@@ -500,3 +500,25 @@ func TestGossipAddress(t *testing.T) {
 		}
 	}
 }
+
+// Who deletes a Node has what it announces moved to others, in an order that they agree on by gossip.
+func TestGossipGoesOnWhenTheNodeIsGone(t *testing.T) {
+	a := netip.MustParseAddr
+	any4, any6, given := a("0.0.0.0"), a("::"), a("192.0.2.99")
+	for _, setting := range []netip.Addr{{}, any4, any6, given} {
+		d := newDecider("a", 1, false, standIn{})
+		d.setNode("a", &node{plan: plan.Node{Name: "a"}, addresses: []netip.Addr{a("192.0.2.1"), a("2001:db8::1")}})
+		d.setNode("b", &node{plan: plan.Node{Name: "b"}, addresses: []netip.Addr{a("192.0.2.2"), a("2001:db8::2")}})
+		var told gossip.Desired
+		listen, advertise := d.gossipAt(setting, told)
+		want := map[netip.Addr][2]netip.Addr{{}: {a("192.0.2.1"), {}}, any4: {any4, a("192.0.2.1")}, any6: {any6, a("2001:db8::1")}, given: {given, {}}}[setting]
+		if listen != want[0] || advertise != want[1] {
+			t.Errorf("with the setting %v: listens on %v and advertises %v, want %v", setting, listen, advertise, want)
+		}
+		told.Listen, told.Advertise = netip.AddrPortFrom(listen, 7956), advertise
+		d.setNode("a", nil)
+		if listen, advertise := d.gossipAt(setting, told); listen != want[0] || advertise != want[1] {
+			t.Errorf("without its Node, with the setting %v: listens on %v and advertises %v, want %v", setting, listen, advertise, want)
+		}
+	}
+}
