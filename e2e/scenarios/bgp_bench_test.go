@@ -42,7 +42,8 @@ func numberFrom(b *testing.B, variable string, otherwise int) int {
 
 // BenchmarkUplinkCut cuts the link of one node after the other, and tells for how long users behind routers had no answer
 // to a part of what they asked: the first failed attempt to the last. BFD is at 50 ms × 3, and each cut is seen by users of four
-// routers at once, FRR and BIRD, with graceful restart and without. Back ends run on a node that is never cut.
+// routers at once, FRR and BIRD, with graceful restart and without. Back ends run on a node that is never cut. How long the routes take to
+// return when the link is back is told too.
 func BenchmarkUplinkCut(b *testing.B) {
 	cuts := numberFrom(b, cutsVariable, 20)
 	l := lab.Up(b, lab.Options{Nodes: 3, Light: true})
@@ -64,7 +65,7 @@ func BenchmarkUplinkCut(b *testing.B) {
 	must(awaitHops(ctx, routers, address, time.Minute, "a route by way of each node", all))
 	time.Sleep(3 * time.Second) // kube-proxy on every node
 
-	gaps, outages, pauses := map[string][]time.Duration{}, map[string][]time.Duration{}, []time.Duration{}
+	gaps, outages, returns, pauses := map[string][]time.Duration{}, map[string][]time.Duration{}, map[string][]time.Duration{}, []time.Duration{}
 	took := time.Now()
 	for i := range cuts {
 		victim := l.Nodes()[i%2]
@@ -89,8 +90,12 @@ func BenchmarkUplinkCut(b *testing.B) {
 					r.name, s.Failures, s.Attempts, s.Reasons, s.FirstFailure.Sub(cut).Round(time.Millisecond), s.LastFailure.Sub(cut).Round(time.Millisecond), s.Pause.Round(time.Millisecond))
 			}
 		}
+		healed := time.Now()
 		must(victim.Heal())
-		must(awaitHops(ctx, routers, address, time.Minute, "a route by way of each node", all))
+		for _, r := range routers {
+			must(awaitHops(ctx, []*benchRouter{r}, address, time.Minute, "a route by way of each node", all))
+			returns[r.name] = append(returns[r.name], time.Since(healed))
+		}
 		time.Sleep(300 * time.Millisecond) // BFD agrees on its timers
 	}
 	b.ReportMetric(0, "ns/op")
@@ -102,6 +107,8 @@ func BenchmarkUplinkCut(b *testing.B) {
 		b.ReportMetric(quantileIn(gaps[r.name], 0.99), r.name+"-p99-ms")
 		b.ReportMetric(quantileIn(gaps[r.name], 1), r.name+"-max-ms")
 		b.ReportMetric(quantileIn(outages[r.name], 0.99), r.name+"-outage-p99-ms")
+		b.ReportMetric(quantileIn(returns[r.name], 0.5), r.name+"-return-median-ms")
+		b.ReportMetric(quantileIn(returns[r.name], 1), r.name+"-return-max-ms")
 	}
 }
 

@@ -174,7 +174,11 @@ func (s *session) run(ctx context.Context) {
 			continue
 		}
 		s.again, s.remake = false, nil
+		ups := s.status.Ups
 		how := s.guardedAttempt(ctx)
+		if how == renewed && s.status.Ups > ups {
+			s.refusal = 0 // the router took it, and did not end it
+		}
 		if ctx.Err() != nil || s.stop != nil || s.hold != "" {
 			continue
 		}

@@ -11,6 +11,7 @@ import (
 	"slices"
 	"strings"
 	"sync"
+	"sync/atomic"
 	"testing"
 	"testing/synctest"
 	"time"
@@ -297,6 +298,31 @@ func TestARefusedOpenDoesNotDefeatTheBackOff(t *testing.T) {
 			if s.State != bgp.Active || s.Failures < 20 || s.LastError == "" || time.Since(s.Since) < 9*time.Minute {
 				t.Errorf("way %d: %+v", i, s)
 			}
+		}
+	})
+}
+
+// A router that refuses once after each failure of its link is tried again as soon after the tenth failure as after the first.
+func TestRefusalsAreForgottenWhenTheRouterTakesTheSession(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		h, p := newHouse(t), testPeer()
+		var refuses atomic.Bool
+		h.script(p.Address, func(c net.Conn) {
+			if !refuses.Swap(false) {
+				good(nil)(c)
+			}
+		})
+		h.tell(withRoute(p))
+		for i := range 10 {
+			time.Sleep(1100 * time.Millisecond)
+			synctest.Wait()
+			if s := h.session("tor"); s.State != bgp.Established {
+				t.Fatalf("after %d failures: %+v", i, s)
+			}
+			h.tell(bgp.Order{Holds: []bgp.Hold{{Peer: p.Name, Why: "BFD says that the path has failed"}}})
+			settle()
+			refuses.Store(true)
+			h.tell(bgp.Order{Holds: []bgp.Hold{{Peer: p.Name}}})
 		}
 	})
 }
