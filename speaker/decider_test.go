@@ -41,8 +41,9 @@ type lan struct {
 	// take, nil for no time.
 	late map[string][]later
 	lag  func() time.Duration
-	// watch is called after each step.
+	// watch is called after each step, and drop for each message: whether it is lost.
 	watch func()
+	drop  func() bool
 }
 
 type later struct {
@@ -66,9 +67,13 @@ func newLAN(t testing.TB, names ...string) *lan {
 	return l
 }
 
+// names are the nodes whose speakers run, in order: the same is done in the same order each time.
+func (l *lan) names() []string { return slices.Sorted(maps.Keys(l.deciders)) }
+
 func (l *lan) put(do func(*cluster)) {
 	l.objects = append(l.objects, do)
-	for name, d := range l.deciders {
+	for _, name := range l.names() {
+		d := l.deciders[name]
 		if l.lag == nil {
 			do(d.cluster)
 			continue
@@ -92,14 +97,17 @@ func (l *lan) start(name string) {
 }
 
 // stop has a node lost with all that was on it; the others know it.
-func (l *lan) stop(name string) {
+func (l *lan) stop(name string) { l.end(name, detection.Dead) }
+
+// end has a speaker end; the others know what has become of its node.
+func (l *lan) end(name string, state detection.State) {
 	i := slices.IndexFunc(l.seen.Members, func(m gossip.Member) bool { return m.Node == name })
 	gone := l.seen.Members[i]
 	gone.Known = false
 	l.lost = append(l.lost, gone)
 	delete(l.deciders, name)
 	delete(l.late, name)
-	l.judge(detection.Verdict{Node: name, Life: gone.Facts.Life, State: detection.Dead})
+	l.judge(detection.Verdict{Node: name, Life: gone.Facts.Life, State: state})
 	l.stopped = l.step()
 }
 
@@ -120,7 +128,7 @@ func (l *lan) wait(d time.Duration) map[string]decided {
 	out := map[string]decided{}
 	for end := l.now.Add(d); l.now.Before(end); l.now = l.now.Add(20 * time.Millisecond) {
 		l.seen = gossip.Snapshot{Running: true, Session: 1, Accounted: true, Lost: l.lost}
-		for _, name := range slices.Sorted(maps.Keys(l.deciders)) {
+		for _, name := range l.names() {
 			d := l.deciders[name]
 			links := gossipLinks(layer2.Select(l.links, d.named))
 			for i := range links {
@@ -131,7 +139,8 @@ func (l *lan) wait(d time.Duration) map[string]decided {
 		}
 		now := l.post
 		l.post = map[string]news{}
-		for name, d := range l.deciders {
+		for _, name := range l.names() {
+			d := l.deciders[name]
 			for len(l.late[name]) > 0 && !l.now.Before(l.late[name][0].at) {
 				l.late[name][0].do(d)
 				l.late[name] = l.late[name][1:]
@@ -166,7 +175,10 @@ func (l *lan) deliver(from *decider, s ownership.Send) {
 	if err != nil {
 		l.t.Fatal(err)
 	}
-	for name := range l.deciders {
+	for _, name := range l.names() {
+		if l.drop != nil && !s.Reliable && l.drop() {
+			continue
+		}
 		if name != from.self && (s.To == nil || slices.Contains(s.To, name)) {
 			n := l.post[name]
 			n.messages = append(n.messages, ownership.Received{From: from.self, Life: from.life, Message: m})

@@ -18,6 +18,7 @@ import (
 	"k8s.io/apimachinery/pkg/types"
 
 	"github.com/clarion-lb/clarion/api/v1beta1"
+	"github.com/clarion-lb/clarion/speaker/detection"
 	"github.com/clarion-lb/clarion/speaker/plan"
 )
 
@@ -27,7 +28,8 @@ var (
 )
 
 // TestWhateverIsChangedEachAddressHasOneOwnerInTheEnd has Services, endpoints, nodes and advertisements change at random, each seen by each
-// node at its own time, while nodes are lost and come back. An address that all nodes agree somebody may announce is never without an
+// node at its own time, while nodes are lost and come back, speakers restart and messages
+// are lost. An address that all nodes agree somebody may announce is never without an
 // owner for long, nor has two for long; and when all is quiet each has exactly one, of whom all think so, one speaker speaks of each Service, and nothing
 // is remembered of what is gone.
 //
@@ -57,7 +59,7 @@ type walker struct {
 	*lan
 	rand     *rand.Rand
 	began    time.Time
-	names    []string
+	all      []string
 	services map[string]*corev1.Service
 	created  int
 	nodes    map[string]*node
@@ -73,14 +75,16 @@ var walkedAddresses = []string{"192.0.2.1", "192.0.2.2", "192.0.2.3", "192.0.2.4
 func newWalker(t testing.TB, seed uint64) *walker {
 	w := &walker{rand: rand.New(rand.NewPCG(seed, 3)), services: map[string]*corev1.Service{}, nodes: map[string]*node{}, down: map[string]bool{},
 		nobody: map[netip.Addr]time.Time{}, several: map[netip.Addr]time.Time{}}
-	w.names = []string{"a", "b", "c", "d"}[:2+w.rand.IntN(3)]
-	w.lan = newLAN(t, w.names...)
+	w.all = []string{"a", "b", "c", "d"}[:2+w.rand.IntN(3)]
+	w.lan = newLAN(t, w.all...)
 	w.began = w.now
-	for _, name := range w.names {
+	for _, name := range w.all {
 		w.nodes[name] = &node{plan: plan.Node{Name: name}}
 	}
 	w.lag = func() time.Duration { return time.Duration(w.rand.IntN(300)) * time.Millisecond }
 	w.watch = w.look
+	loss := w.rand.IntN(20)
+	w.drop = func() bool { return w.rand.IntN(100) < loss }
 	return w
 }
 
@@ -114,7 +118,7 @@ func (w *walker) walk() {
 			w.wait(time.Duration(w.rand.IntN(1500)) * time.Millisecond)
 		}
 	}
-	for name := range w.down {
+	for _, name := range slices.Sorted(maps.Keys(w.down)) {
 		w.boot(name)
 	}
 	w.tell("all is left in peace")
@@ -125,7 +129,7 @@ func (w *walker) walk() {
 // change changes something.
 func (w *walker) change() {
 	name := pickOne(w, []string{"s0", "s1", "s2", "s3", "s4"})
-	switch w.rand.IntN(12) {
+	switch w.rand.IntN(14) {
 	case 0, 1, 2: // another Service of that name, or other addresses for the one that there is
 		s := w.services[name]
 		if s == nil || w.rand.IntN(4) == 0 {
@@ -152,7 +156,7 @@ func (w *walker) change() {
 		delete(w.services, name)
 		w.put(func(c *cluster) { c.setService(types.NamespacedName{Namespace: "default", Name: name}, nil) })
 	case 4, 5, 6:
-		ready, ending := w.some(w.names), w.some(w.names)
+		ready, ending := w.some(w.all), w.some(w.all)
 		w.tell("%s has endpoints on %v, and such as terminate on %v", name, ready, ending)
 		w.slices(name, ready, ending)
 	case 7:
@@ -169,7 +173,7 @@ func (w *walker) change() {
 		}
 		w.put(func(c *cluster) { c.setAdvertisement("everything", ad) })
 	case 8, 9:
-		n := *w.nodes[pickOne(w, w.names)]
+		n := *w.nodes[pickOne(w, w.all)]
 		n.plan.Labels = maps.Clone(n.plan.Labels)
 		if n.plan.Labels == nil {
 			n.plan.Labels = map[string]string{}
@@ -182,7 +186,7 @@ func (w *walker) change() {
 		}
 		w.set(n)
 	case 10:
-		n := *w.nodes[pickOne(w, w.names)]
+		n := *w.nodes[pickOne(w, w.all)]
 		n.plan.Signals ^= pickOne(w, []plan.Signals{plan.Draining, plan.Cordoned, plan.OutOfService})
 		w.set(n)
 		if w.rand.IntN(2) == 0 { // and back at once
@@ -190,12 +194,25 @@ func (w *walker) change() {
 			w.set(n)
 		}
 	case 11:
-		if name := pickOne(w, w.names); w.down[name] {
+		if name := pickOne(w, w.all); w.down[name] {
 			w.boot(name)
-		} else if len(w.down) < len(w.names)-1 {
+		} else if len(w.down) < len(w.all)-1 {
 			w.tell("%s is lost", name)
 			w.down[name] = true
 			w.stop(name)
+			clear(w.nobody)
+		}
+	case 12, 13:
+		if name := pickOne(w, w.all); w.down[name] {
+			w.boot(name)
+		} else if len(w.down) < len(w.all)-1 {
+			w.tell("%s: the speaker ends", name)
+			w.down[name] = true
+			w.end(name, detection.Silent)
+			clear(w.nobody)
+			if w.rand.IntN(2) == 0 {
+				w.boot(name)
+			}
 		}
 	}
 }
@@ -210,6 +227,7 @@ func (w *walker) boot(name string) {
 	w.tell("%s is back", name)
 	delete(w.down, name)
 	w.start(name)
+	clear(w.nobody)
 	w.wait(40 * time.Millisecond)
 }
 
@@ -241,16 +259,17 @@ func (w *walker) addresses() map[netip.Addr]bool {
 	return out
 }
 
-// How long an address may be without an owner, or have two: a gain waits for 2 s, who hands over asks again after 1 s, and what is seen of objects comes up
-// to 300 ms late.
+// How long an address may be without an owner, or have two: a gain waits for 2 s, who hears nobody hesitates for 1 s, and what is seen of objects comes
+// up to 300 ms late; whenever a speaker comes or goes, the time counts anew.
 const (
-	nobodyFor  = 3 * time.Second
+	nobodyFor  = 3500 * time.Millisecond
 	severalFor = time.Second
 )
 
 // look sees after each step who answers.
 func (w *walker) look() {
-	for name, d := range w.deciders {
+	for _, name := range w.names() {
+		d := w.deciders[name]
 		for _, g := range d.gains.take() {
 			if w.rand.IntN(3) > 0 { // else kube-proxy has no such port
 				w.late[name] = append(w.late[name], later{w.now.Add(time.Duration(w.rand.IntN(1900)) * time.Millisecond), func(d *decider) {
@@ -273,11 +292,22 @@ func (w *walker) look() {
 		since(w.several, a, w.now, len(answerers) > 1)
 		if at, is := w.nobody[a]; is && w.now.Sub(at) > nobodyFor {
 			w.fault("nobody has answered for %s for %v", a, w.now.Sub(at))
+			w.explain(a)
 			delete(w.nobody, a)
 		}
 		if at, is := w.several[a]; is && w.now.Sub(at) > severalFor {
 			w.fault("%v have answered for %s for %v", answerers, a, w.now.Sub(at))
+			w.explain(a)
 			delete(w.several, a)
+		}
+	}
+}
+
+// explain tells what each node thinks of an address.
+func (w *walker) explain(a netip.Addr) {
+	for _, name := range w.all {
+		if d := w.deciders[name]; d != nil {
+			w.tell("  %s: %s, answered %+v, of %v", name, d.machine.Explain(unitOf(a)), d.answers[unitOf(a)], d.addresses[a].placement)
 		}
 	}
 }
@@ -291,17 +321,23 @@ func since(m map[netip.Addr]time.Time, a netip.Addr, now time.Time, is bool) {
 	}
 }
 
-func (w *walker) answerers(a netip.Addr) (names []string) {
-	for _, name := range w.names {
+// answerers are the nodes with whose MACs an address is answered, by whomever.
+func (w *walker) answerers(a netip.Addr) []string {
+	names := map[string]bool{}
+	for _, name := range w.all {
 		if d := w.deciders[name]; d != nil {
 			for _, answered := range answeredBy(d) {
-				if answered.Address == a {
-					names = append(names, name)
+				switch {
+				case answered.Address != a:
+				case answered.HardwareAddr.IsZero():
+					names[name] = true
+				default: // another's: see lan.wait
+					names[string(rune(answered.HardwareAddr[5]))] = true
 				}
 			}
 		}
 	}
-	return names
+	return slices.Sorted(maps.Keys(names))
 }
 
 // check wants everything in order when all is quiet.
@@ -313,7 +349,7 @@ func (w *walker) check() {
 		var placement any
 		owners := map[string]bool{}
 		candidates := 0
-		for _, name := range w.names {
+		for _, name := range w.all {
 			d := w.deciders[name]
 			decided := d.addresses[a]
 			if (decided != nil) != addresses[a] {
@@ -336,7 +372,7 @@ func (w *walker) check() {
 			w.fault("%v answer for %s, which they take to be owned by %v, of %d candidates", answerers, a, slices.Collect(maps.Keys(owners)), candidates)
 		}
 	}
-	for _, name := range w.names {
+	for _, name := range w.all {
 		d := w.deciders[name]
 		if len(d.gains.waiting) > 0 || len(d.conflicts.claiming) > 0 || len(d.conflicts.held) > 0 || len(d.dirty) > 0 || len(d.addresses) != len(d.sharers) {
 			w.fault("%s remembers %v, %v, %v, %v", name, d.gains.waiting, d.conflicts.claiming, d.conflicts.held, d.dirty)

@@ -358,9 +358,7 @@ func (m *Machine) goOnExchange() {
 	switch {
 	case x.served, m.serving && (all || m.at-x.since >= exchangeFor), !m.serving && m.settled:
 		x.active = false
-		for u := range m.open {
-			m.touch(u)
-		}
+		m.changedNode(m.self) // it can take units again
 		return
 	}
 	if m.at < x.nextAsk || len(others) == 0 {

@@ -252,11 +252,14 @@ func (m *Machine) deputize(g *group) {
 		m.timers.push(timer{at: g.provenAt, g: g})
 	}
 	for _, u := range units {
-		owner := u.owner
+		owner, before := u.owner, u.deputies
 		u.deputies = [2]*node{}
 		first := of(role{owner: owner})
 		u.deputies[0] = m.chooseProven(u, func(c *candidate) bool { return c.node != owner && m.usable(c) },
 			func(n *node) int { return g.loads[n] + first[n] }, none)
+		if u.open && u.deputies[0] != before[0] {
+			m.touch(u) // who is to stand in may be another
+		}
 		if u.deputies[0] == nil {
 			continue
 		}

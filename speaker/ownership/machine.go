@@ -94,6 +94,7 @@ func (m *Machine) Step(now time.Time, in Input) Output {
 	m.balance()
 	m.decideAll()
 	m.calmDown()
+	m.decideAll()
 	m.flush()
 	m.sayOffers()
 	m.sayDigests()

@@ -183,6 +183,23 @@ func TestAnotherLifeOfTheSameMachineIsTold(t *testing.T) {
 	}
 }
 
+// Deputies that were worked out while this node could take nothing, because it had been stopped, are worked out anew when it can.
+func TestWhoWasStoppedIsADeputyAgain(t *testing.T) {
+	units := addresses("192.0.2.1", 6)
+	p := newPeer(t, map[string][]Unit{"node-1": units, "node-2": nil}, units)
+	p.now = p.now.Add(5 * time.Second)
+	p.step(Input{})
+	p.step(Input{Units: map[Unit]Placement{units[0]: {Candidates: []Candidate{{Node: "node-0"}, {Node: "node-1"}, {Node: "node-2"}}, Failback: Failback{Policy: Immediate}}}})
+	for range 15 {
+		p.pass(200 * time.Millisecond) // a second of it nobody answers what it asks
+	}
+	for _, u := range units {
+		if d := p.m.Deputies(u); len(d) != 2 {
+			t.Errorf("deputies of %v are %q", u, d)
+		}
+	}
+}
+
 func TestStandInCanBeSwitchedOff(t *testing.T) {
 	units := addresses("192.0.2.1", 3)
 	p := newPeer(t, map[string][]Unit{"node-1": units}, units)

@@ -228,6 +228,48 @@ func TestACrashedSpeakerThatComesBackMovesNothing(t *testing.T) {
 	})
 }
 
+// Who stands in is known by all also where the owner has only just begun when its speaker falls silent, and all sorts of things have
+// happened right before: deputies are not settled then.
+func TestWhoeverHasOnlyJustBegunIsStoodInFor(t *testing.T) {
+	each(t, 200, func(seed uint64) (*world, string) {
+		w := calmWorld(seed, 3+int(seed%3), 12)
+		if seed%2 == 0 {
+			w.loss = 0.1
+		}
+		for _, u := range w.units {
+			for range w.rand.IntN(4) {
+				w.after(w.between(0, 700*time.Millisecond), func() {
+					p := w.somewhere()
+					if w.rand.IntN(3) == 0 {
+						p.Candidates = nil
+					}
+					w.tell("%v may be answered by %v", u, p.Candidates)
+					w.place(u, p)
+				})
+			}
+			w.after(700*time.Millisecond, func() { w.place(u, w.everywhere()) })
+		}
+		if w.rand.IntN(2) == 0 && len(w.hosts) > 3 { // else a third one would be alone for a moment
+			w.after(w.between(0, 500*time.Millisecond), func() { w.hosts[1].pause(w.between(1050*time.Millisecond, 1500*time.Millisecond)) })
+		}
+		w.run(w.between(700*time.Millisecond, 3*time.Second))
+		w.hosts[0].stop()
+		w.run(3 * time.Second)
+		for _, u := range w.units {
+			if _, any := w.answering(u, 0); !any {
+				var says []string
+				for _, h := range w.hosts[1:] {
+					says = append(says, h.name+": "+h.speaker.machine.Explain(u))
+				}
+				return w, sprint("nobody answers for ", u, ":\n", strings.Join(says, "\n"))
+			}
+		}
+		w.hosts[0].start()
+		w.run(3 * time.Second)
+		return w, ""
+	})
+}
+
 func TestASpeakerSilentForLongLosesItsUnits(t *testing.T) {
 	each(t, 20, func(seed uint64) (*world, string) {
 		w := calmWorld(seed, 4, 20)
