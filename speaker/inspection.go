@@ -77,6 +77,9 @@ func (s inspection) Inspect(ctx context.Context, q inspect.Question) (inspect.Re
 	}
 	out.Host = inspect.ReadHost(os.DirFS("/proc"), links)
 	out.Host.PasswordedPeers, out.Host.ProxyFailing = passworded, s.proxy.failing.Load()
+	if s.proxy.url != "" && !s.proxy.seen.Load() {
+		out.Host.ProxyUnseen = s.ProxyHealth
+	}
 	state, _ := s.announcer.State()
 	for _, a := range asked {
 		one := inspect.Address{Address: a, Answering: state.Answering(a), Wire: wireInWords(state, a)}

@@ -134,12 +134,18 @@ func TestProxyWatch(t *testing.T) {
 	}
 	time.Sleep(50 * time.Millisecond)
 	await("one that was never well is failing", false)
+	if p.seen.Load() {
+		t.Error("one that was never well was seen to be")
+	}
 	set(http.StatusOK)
 	time.Sleep(50 * time.Millisecond)
 	set(http.StatusServiceUnavailable)
 	await("does not fail", true)
 	set(http.StatusOK)
 	await("does not recover", false)
+	if !p.seen.Load() {
+		t.Error("one that was well was not seen to be")
+	}
 	cancel()
 	if err := <-ended; err != nil {
 		t.Error(err)

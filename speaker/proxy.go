@@ -13,6 +13,7 @@ type proxyWatch struct {
 	changed func()
 	poll    time.Duration
 	failing atomic.Bool
+	seen    atomic.Bool // once it was healthy
 }
 
 const (
@@ -26,11 +27,12 @@ func (p *proxyWatch) run(ctx context.Context) error {
 	if p.url == "" {
 		return nil
 	}
-	once, failures := false, 0
+	failures := 0
 	for {
 		if ok := healthy(ctx, p.url); ok {
-			once, failures = true, 0
-		} else if once {
+			p.seen.Store(true)
+			failures = 0
+		} else if p.seen.Load() {
 			failures++
 		}
 		if failing := failures >= proxyFailures; p.failing.Swap(failing) != failing {

@@ -11,7 +11,6 @@ import (
 	"github.com/spf13/cobra"
 	admissionv1 "k8s.io/api/admissionregistration/v1"
 	appsv1 "k8s.io/api/apps/v1"
-	authorizationv1 "k8s.io/api/authorization/v1"
 	corev1 "k8s.io/api/core/v1"
 	networkingv1 "k8s.io/api/networking/v1"
 	apierrors "k8s.io/apimachinery/pkg/api/errors"
@@ -170,6 +169,14 @@ func (p *program) facts(ctx context.Context) (doctor.Facts, error) {
 	if saw("BGPPeers", c.List(ctx, &peers)) {
 		f.Peers = peers.Items
 	}
+	var profiles v1beta1.BFDProfileList
+	if saw("BFDProfiles", c.List(ctx, &profiles)) {
+		f.BFDProfiles = profiles.Items
+	}
+	var communities v1beta1.CommunityList
+	if saw("Communities", c.List(ctx, &communities)) {
+		f.Communities = communities.Items
+	}
 	var policies admissionv1.ValidatingAdmissionPolicyList
 	var bindings admissionv1.ValidatingAdmissionPolicyBindingList
 	if saw("ValidatingAdmissionPolicies", c.List(ctx, &policies)) && saw("ValidatingAdmissionPolicyBindings", c.List(ctx, &bindings)) {
@@ -189,7 +196,7 @@ func (p *program) facts(ctx context.Context) (doctor.Facts, error) {
 	}
 	f.NoStandIn, f.IgnoreExcludeLabel = flagsOf(f.DaemonSets, p.installedIn)
 	if failed == nil && f.InstalledIn != nil {
-		lacking, err := p.lacking(ctx, c)
+		lacking, err := p.lacking(ctx, c, f.Peers, f.BFDProfiles)
 		if saw("whether Clarion has its rights (create subjectaccessreviews)", err) {
 			f.Lacking = lacking
 		}
@@ -278,49 +285,4 @@ func flagsOf(all []appsv1.DaemonSet, namespace string) (noStandIn, ignoreExclude
 		}
 	}
 	return noStandIn, ignoreExcludeLabel
-}
-
-// lacking asks the API server what Clarion's programs may not do that they need to.
-func (p *program) lacking(ctx context.Context, c client.Client) ([]string, error) {
-	type right struct{ account, verb, group, resource, subresource, name, namespace string }
-	need := []right{
-		{"clarion-controller", "watch", "", "services", "", "", ""}, {"clarion-controller", "patch", "", "services", "status", "", ""},
-		{"clarion-controller", "watch", "", "nodes", "", "", ""}, {"clarion-controller", "watch", v1beta1.Group, "ipaddresspools", "", "", ""},
-		{"clarion-controller", "patch", v1beta1.Group, "ipaddresspools", "status", "", ""}, {"clarion-controller", "update", "coordination.k8s.io", "leases", "", "clarion-controller", p.installedIn},
-		{"clarion-speaker", "watch", "", "services", "", "", ""}, {"clarion-speaker", "patch", "", "services", "status", "", ""},
-		{"clarion-speaker", "watch", "discovery.k8s.io", "endpointslices", "", "", ""}, {"clarion-speaker", "watch", v1beta1.Group, "l2advertisements", "", "", ""},
-		{"clarion-speaker", "patch", v1beta1.Group, "speakers", "status", "", ""}, {"clarion-speaker", "watch", "", "secrets", "", gossipSecret, p.installedIn},
-	}
-	var peers v1beta1.BGPPeerList
-	var out []string
-	if err := c.List(ctx, &peers); err == nil {
-		for _, peer := range peers.Items {
-			if ref := peer.Spec.PasswordSecret; ref != nil {
-				need = append(need, right{"clarion-speaker", "watch", "", "secrets", "", string(ref.Name), p.installedIn})
-				var secret corev1.Secret
-				if err := c.Get(ctx, client.ObjectKey{Namespace: p.installedIn, Name: string(ref.Name)}, &secret); apierrors.IsNotFound(err) {
-					out = append(out, fmt.Sprintf("BGPPeer %s wants its password from Secret %s/%s, which does not exist", peer.Name, p.installedIn, ref.Name))
-				}
-			}
-		}
-	}
-	for _, r := range need {
-		review := &authorizationv1.SubjectAccessReview{Spec: authorizationv1.SubjectAccessReviewSpec{
-			User:   "system:serviceaccount:" + p.installedIn + ":" + r.account,
-			Groups: []string{"system:serviceaccounts", "system:serviceaccounts:" + p.installedIn, "system:authenticated"},
-			ResourceAttributes: &authorizationv1.ResourceAttributes{Verb: r.verb, Group: r.group, Resource: r.resource, Subresource: r.subresource,
-				Name: r.name, Namespace: r.namespace},
-		}}
-		if err := c.Create(ctx, review); err != nil {
-			return out, err
-		}
-		if !review.Status.Allowed {
-			what := strings.TrimSuffix(r.resource+"/"+r.subresource, "/")
-			if r.name != "" {
-				what += " " + r.namespace + "/" + r.name
-			}
-			out = append(out, fmt.Sprintf("ServiceAccount %s/%s may not %s %s", p.installedIn, r.account, r.verb, what))
-		}
-	}
-	return out, nil
 }

@@ -79,6 +79,9 @@ type Host struct {
 	DefaultVia []string `json:"defaultVia,omitempty"`
 	// ProxyFailing is whether kube-proxy, which once was healthy, says that it is not.
 	ProxyFailing bool `json:"proxyFailing,omitempty"`
+	// ProxyUnseen is where kube-proxy's health check was looked for and was never good since the speaker began; empty where it was, or
+	// is not to be looked for.
+	ProxyUnseen string `json:"proxyUnseen,omitempty"`
 	// PasswordedPeers is how many BGP sessions of the node are to have a password.
 	PasswordedPeers int `json:"passwordedPeers,omitempty"`
 }

@@ -37,11 +37,13 @@ type Facts struct {
 	// Pods are those in Namespace, and Refusals what the events there say of Pods that were refused, by the workload's kind and name.
 	Pods     []corev1.Pod
 	Refusals map[string]string
-	// Lacking are rights that Clarion's ServiceAccounts, or its BGP sessions, need and lack, in words.
-	Lacking           []string
+	// Lacking are rights that Clarion's ServiceAccounts, or its BGP sessions, need and lack.
+	Lacking           []Lack
 	L2Advertisements  []v1beta1.L2Advertisement
 	BGPAdvertisements []v1beta1.BGPAdvertisement
 	Peers             []v1beta1.BGPPeer
+	BFDProfiles       []v1beta1.BFDProfile
+	Communities       []v1beta1.Community
 	// MissingPolicies are the admission policies and bindings of Clarion's that are not there, in words; nil when they were not looked for.
 	MissingPolicies []string
 	// Hosts are the nodes' kernels as the speakers show them, and HostsUnseen why some did not.
@@ -53,6 +55,16 @@ type Facts struct {
 	KubeadmNetworking map[string]string
 	// Unseen are things that the caller may not read.
 	Unseen []string
+}
+
+// A Lack is a right that is missing, or what it is to be had on.
+type Lack struct {
+	// What it is, in words.
+	What string
+	// Secret is the name of the one with a password that it is about.
+	Secret string
+	// Minor is whether Clarion does without, as long as all is well besides.
+	Minor bool
 }
 
 // A Grade is how bad something is.

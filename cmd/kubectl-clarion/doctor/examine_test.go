@@ -167,7 +167,21 @@ func TestEachTroubleIsNamedWithItsRemedy(t *testing.T) {
 			d.Spec.Template.Spec.HostNetwork, d.Spec.Template.Spec.Containers[0].Ports = true, []corev1.ContainerPort{{ContainerPort: 7957}}
 			f.DaemonSets = append(f.DaemonSets, d)
 		}, Failure, "monitoring/exporter has port 7957", "another port"},
-		"a right is missing":   {func(f *Facts) { f.Lacking = []string{"ServiceAccount x may not watch services"} }, Failure, "may not watch services", "Apply the manifest"},
+		"a right is missing":                     {func(f *Facts) { f.Lacking = []Lack{{What: "ServiceAccount x may not watch services"}} }, Failure, "may not watch services", "Apply the manifest"},
+		"a right is missing that is seldom used": {func(f *Facts) { f.Lacking = []Lack{{What: "ServiceAccount x may not create events", Minor: true}} }, Warning, "may not create events", "Apply the manifest"},
+		"a password may not be read": {func(f *Facts) {
+			f.Lacking = []Lack{{What: "ServiceAccount x may not watch secrets a/tor", Secret: "tor"}}
+		}, Failure, "secrets a/tor", "Secret clarion-system/tor"},
+		"an image can't be had": {func(f *Facts) {
+			p := crashed("")
+			p.Status.ContainerStatuses = []corev1.ContainerStatus{{State: corev1.ContainerState{Waiting: &corev1.ContainerStateWaiting{Reason: "ImagePullBackOff", Message: "Back-off pulling image \"registry.example/clarion-speaker:v1\""}}}}
+			f.Pods = append(f.Pods, p)
+		}, Failure, "does not run: ImagePullBackOff: Back-off pulling image", "whether the registry can be reached"},
+		"a taint keeps Pods off": {func(f *Facts) {
+			p := speakerPod("")
+			p.Status.Conditions = []corev1.PodCondition{{Type: corev1.PodScheduled, Status: corev1.ConditionFalse, Message: "0/2 nodes are available: 2 node(s) had untolerated taint {dedicated: db}."}}
+			f.Pods = append(f.Pods, p)
+		}, Failure, "{dedicated: db}", "toleration"},
 		"a pool is on no link": {func(f *Facts) { f.Pools = []v1beta1.IPAddressPool{pool("203.0.113.0/28")} }, Failure, "203.0.113.0-203.0.113.15", "by BGP"},
 		"a pool on no link that is advertised by BGP, too": {func(f *Facts) {
 			f.Pools, f.BGPAdvertisements = []v1beta1.IPAddressPool{pool("203.0.113.0/28")}, []v1beta1.BGPAdvertisement{{}}
@@ -195,6 +209,16 @@ func TestEachTroubleIsNamedWithItsRemedy(t *testing.T) {
 		"the controller is scaled to none": {func(f *Facts) { none := int32(0); f.Deployments[0].Spec.Replicas = &none }, Failure, "scaled to none", "scale deployment clarion-controller --replicas=2"},
 		"interfaces that no node has":      {func(f *Facts) { f.L2Advertisements[0].Spec.Interfaces = []v1beta1.InterfaceGlob{"eth7"} }, Failure, "names interfaces that no node has: eth7", "the nodes have eth0, eth1"},
 		"kube-proxy is not healthy":        {func(f *Facts) { f.Hosts["b"] = host(func(h *inspect.Host) { h.ProxyFailing = true }) }, Warning, "b: kube-proxy answered", "kube-proxy-health"},
+		"kube-proxy's health check is elsewhere": {func(f *Facts) {
+			f.Hosts["b"] = host(func(h *inspect.Host) { h.ProxyUnseen = "127.0.0.1:10256" })
+			f.DaemonSets = append(f.DaemonSets, daemonSet("kube-system", "kube-proxy", "registry.example/kube-proxy:v1.34.1", 2, 2, 2))
+		}, Warning, "b: kube-proxy has not answered its health check at 127.0.0.1:10256", "--kube-proxy-health"},
+		"nothing carries traffic": {func(f *Facts) { f.Hosts["b"] = host(func(h *inspect.Host) { h.ProxyUnseen = "127.0.0.1:10256" }) },
+			Warning, "none is seen in the cluster", "is needed from the node on"},
+		"Calico in kube-proxy's place": {func(f *Facts) {
+			f.Hosts["b"] = host(func(h *inspect.Host) { h.ProxyUnseen = "127.0.0.1:10256" })
+			f.DaemonSets = append(f.DaemonSets, daemonSet("kube-system", "calico-node", "registry.example/calico/node:v3", 2, 2, 2))
+		}, OK, "Calico may carry Services' traffic in its place", ""},
 		"a speaker has not come yet": {func(f *Facts) {
 			f.Speakers = []v1beta1.Speaker{hears("a")}
 		}, Warning, "the speaker of node a hears 1 of 2", "Look again"},
@@ -218,13 +242,26 @@ func TestEachTroubleIsNamedWithItsRemedy(t *testing.T) {
 			s := hears("a")
 			s.Status.BGP = &v1beta1.SpeakerBGP{Sessions: []v1beta1.BGPSession{{Peer: "tor", State: v1beta1.BGPActive, LastError: "WrongPeerASN: the router is 65009"}, {Peer: "up", State: v1beta1.BGPEstablished}}}
 			f.Speakers = []v1beta1.Speaker{s}
-		}, Failure, "BGPPeer tor has no session with a: WrongPeerASN: the router is 65009", "Correct peerASN"},
+		}, Failure, "BGPPeer tor, no session with a: WrongPeerASN: the router is 65009", "Correct peerASN"},
 		"an advertisement has no effect": {func(f *Facts) {
 			f.L2Advertisements[0].Status.Conditions = []metav1.Condition{{Type: string(v1beta1.ConditionSelectsNothing), Status: metav1.ConditionTrue, Message: "has no effect"}}
 		}, Warning, "L2Advertisement all: SelectsNothing: has no effect", "Correct the selector"},
 		"an advertisement is not in force": {func(f *Facts) {
 			f.L2Advertisements[0].Status.Conditions = []metav1.Condition{{Type: string(v1beta1.ConditionReady), Status: metav1.ConditionFalse, Reason: string(v1beta1.ReasonPoolNotFound), Message: "announces nothing"}}
 		}, Failure, "announces nothing", "Create the IPAddressPool"},
+		"a Community contradicts an older one": {func(f *Facts) {
+			f.Communities = []v1beta1.Community{{ObjectMeta: metav1.ObjectMeta{Name: "young"}}}
+			f.Communities[0].Status.Conditions = []metav1.Condition{{Type: string(v1beta1.ConditionOverruled), Status: metav1.ConditionTrue, Message: "older objects hold"}}
+		}, Warning, "Community young: Overruled: older objects hold", "Make the values agree"},
+		"a pool has the gateway's address": {func(f *Facts) {
+			f.Pools[0].Status.Conditions = []metav1.Condition{{Type: string(v1beta1.ConditionAddressesSkipped), Status: metav1.ConditionTrue, Message: "192.0.2.129 is a gateway's"}}
+		}, OK, "IPAddressPool lan: AddressesSkipped: 192.0.2.129 is a gateway's", ""},
+		"a peer is a node itself": {func(f *Facts) {
+			f.Peers = []v1beta1.BGPPeer{{ObjectMeta: metav1.ObjectMeta{Name: "tor"}, Spec: v1beta1.BGPPeerSpec{PeerAddress: "192.0.2.2"}}}
+			s := hears("a")
+			s.Status.BGP = &v1beta1.SpeakerBGP{Sessions: []v1beta1.BGPSession{{Peer: "tor", State: v1beta1.BGPActive, LastError: "ConnectionRefused: nobody listens"}}}
+			f.Speakers = []v1beta1.Speaker{s}
+		}, Failure, "(192.0.2.2 is the address of node b itself)", "correct peerAddress"},
 		"two installations": {func(f *Facts) {
 			f.DaemonSets = append(f.DaemonSets, daemonSet("kube-system", "clarion-speaker", "localhost/clarion-speaker:v1", 2, 2, 2))
 		}, Failure, "DaemonSet kube-system/clarion-speaker", "Uninstall one"},

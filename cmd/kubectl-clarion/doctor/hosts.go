@@ -8,11 +8,13 @@ import (
 	"strings"
 
 	"go4.org/netipx"
+	appsv1 "k8s.io/api/apps/v1"
 	corev1 "k8s.io/api/core/v1"
 	"k8s.io/apimachinery/pkg/api/meta"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 
 	"github.com/clarion-lb/clarion/api/v1beta1"
+	"github.com/clarion-lb/clarion/cmd/kubectl-clarion/view"
 	"github.com/clarion-lb/clarion/speaker/inspect"
 )
 
@@ -58,6 +60,9 @@ func hosts(f Facts) []Result {
 			add(node, result(Warning, "sysctl net.core.optmem_max=131072.", "net.core.optmem_max is %d: the sockets that answer may not get the memory for their filters and groups", h.OptmemMax))
 		}
 	}
+	if r, unseen := proxyUnseen(f); unseen {
+		out = append(out, r)
+	}
 	for r, nodes := range troubles {
 		where := strings.Join(nodes[:min(len(nodes), 3)], ", ")
 		if len(nodes) > 3 {
@@ -71,6 +76,40 @@ func hosts(f Facts) []Result {
 		out = append(out, result(Unknown, "", "%v", f.HostsUnseen[node]))
 	}
 	return out
+}
+
+// replacements are programs that carry Services' traffic in kube-proxy's place, by their images.
+var replacements = []provider{{"Cilium", "cilium/cilium"}, {"Calico", "calico/node"}, {"kube-router", "kube-router"}, {"Antrea", "antrea"}, {"OVN-Kubernetes", "ovn-kube"}}
+
+// proxyUnseen tells that no kube-proxy was ever seen to be healthy: it is absent, or its health check is elsewhere.
+func proxyUnseen(f Facts) (Result, bool) {
+	var nodes []string
+	where := ""
+	for _, node := range slices.Sorted(maps.Keys(f.Hosts)) {
+		if at := f.Hosts[node].ProxyUnseen; at != "" {
+			nodes, where = append(nodes, node), at
+		}
+	}
+	if len(nodes) == 0 {
+		return Result{}, false
+	}
+	on := view.FirstFew(nodes)
+	runs := func(image string) bool {
+		return slices.ContainsFunc(f.DaemonSets, func(d appsv1.DaemonSet) bool {
+			return slices.ContainsFunc(d.Spec.Template.Spec.Containers, func(c corev1.Container) bool { return strings.Contains(c.Image, image) })
+		})
+	}
+	if runs("kube-proxy") {
+		return result(Warning, "See kube-proxy's --healthz-bind-address, and run the speakers with --kube-proxy-health=ADDRESS:PORT of it, or with 0 for none.",
+			"%s: kube-proxy has not answered its health check at %s since the speaker began: should it fail, the node goes on announcing", on, where), true
+	}
+	for _, r := range replacements {
+		if runs(r.image) {
+			return result(OK, "", "%s: no kube-proxy answers at %s; %s may carry Services' traffic in its place. If it does not, nothing does", on, where, r.name), true
+		}
+	}
+	return result(Warning, "See what carries Services' traffic on the nodes: kube-proxy, or something in its place, is needed from the node on. If kube-proxy runs, give the speakers --kube-proxy-health=ADDRESS:PORT of its health check.",
+		"%s: no kube-proxy answers at %s, and none is seen in the cluster", on, where), true
 }
 
 // strict is rp_filter's value for RFC 3704's strict mode.

@@ -22,7 +22,7 @@ func failing(f Facts) []Result {
 	for _, p := range f.Pods {
 		for _, c := range p.Status.Conditions {
 			if c.Type == corev1.PodScheduled && c.Status == corev1.ConditionFalse && c.Message != "" {
-				out = append(out, result(Failure, remedyFor(c.Message, f.Namespace, p.Name), "Pod %s is on no node: %s", p.Name, c.Message))
+				out = append(out, result(Failure, toSchedule(c.Message, f.Namespace, p.Name), "Pod %s is on no node: %s", p.Name, c.Message))
 			}
 		}
 		for _, s := range append(slices.Clone(p.Status.InitContainerStatuses), p.Status.ContainerStatuses...) {
@@ -54,6 +54,19 @@ func lastLine(text string) string {
 	return strings.TrimSpace(lines[len(lines)-1])
 }
 
+// toSchedule tells what to do about the words of the scheduler.
+func toSchedule(why, namespace, pod string) string {
+	switch {
+	case strings.Contains(why, "free ports"):
+		return "Another Pod has a port of the node that this one needs (7956 to 7958): see kubectl get pods -A -o wide, and give one of them another port (chart: speaker.gossipPort; --gossip-port, --metrics-bind-address, --health-bind-address)."
+	case strings.Contains(why, "untolerated taint"):
+		return "Give the Pods a toleration of the taint that the message names (chart: controller.tolerations, speaker.tolerations), or take the taint off a node."
+	case strings.Contains(why, "Insufficient"):
+		return "Make room on a node, or lower the Pods' requests (chart: controller.resources, speaker.resources)."
+	}
+	return fmt.Sprintf("kubectl -n %s describe pod %s", namespace, pod)
+}
+
 // remedyFor tells what to do about the words of a program that could not start.
 func remedyFor(why, namespace, pod string) string {
 	low := strings.ToLower(why)
@@ -63,8 +76,6 @@ func remedyFor(why, namespace, pod string) string {
 	switch {
 	case has("net_raw", "operation not permitted"):
 		return "Something takes NET_RAW away (a runtime's or a policy's list of capabilities, or an image copied without its file capabilities): allow it, or run the speaker as uid 0 with NET_RAW alone (chart: speaker.runAsRoot)."
-	case has("free ports"):
-		return "Another Pod has a port of the node that this one needs (7956 to 7958): see kubectl get pods -A -o wide, and give one of them another port (chart: speaker.gossipPort; --gossip-port, --metrics-bind-address, --health-bind-address)."
 	case has("address already in use"):
 		return "Another program on the node has the port: stop it, or give Clarion another (chart: speaker.gossipPort, …; --gossip-port, --metrics-bind-address, --health-bind-address)."
 	case has("imagepull", "errimage", "image"):
@@ -147,8 +158,15 @@ func ports(f Facts) []Result {
 // rights tells what the programs may not do that they need to.
 func rights(f Facts) []Result {
 	var out []Result
-	for _, r := range f.Lacking {
-		out = append(out, result(Failure, "Apply the manifest or chart of the version that runs; of a Secret that a BGPPeer names see docs/how-to/bgp.md.", "%s", r))
+	for _, l := range f.Lacking {
+		grade, do := Failure, "Apply the manifest or chart of the version that runs: its ClusterRoles and Roles, and what binds them."
+		if l.Minor {
+			grade = Warning
+		}
+		if l.Secret != "" {
+			do = fmt.Sprintf("See docs/how-to/bgp.md on passwords: a Secret %s/%s of type kubernetes.io/basic-auth, and the Role clarion-speaker-passwords that names it.", f.Namespace, l.Secret)
+		}
+		out = append(out, result(grade, do, "%s", l.What))
 	}
 	return out
 }

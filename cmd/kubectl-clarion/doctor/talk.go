@@ -4,14 +4,10 @@ import (
 	"fmt"
 	"maps"
 	"slices"
-	"strings"
 
 	corev1 "k8s.io/api/core/v1"
-	"k8s.io/apimachinery/pkg/api/meta"
-	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 
 	"github.com/clarion-lb/clarion/api/v1beta1"
-	"github.com/clarion-lb/clarion/cmd/kubectl-clarion/remedy"
 	"github.com/clarion-lb/clarion/cmd/kubectl-clarion/view"
 )
 
@@ -39,7 +35,7 @@ func hearing(f Facts) []Result {
 		slices.Sort(by[missing])
 		out = append(out, result(Failure,
 			"Let TCP and UDP 7956 (--gossip-port) pass between the nodes' InternalIPs, whatever filters there (a host firewall, a cloud's security group, a policy of the CNI for hosts). If it passes: the logs of both say whether their keys differ.",
-			"the speaker of node %s runs and is not heard by %s", missing, firstFew(by[missing])))
+			"the speaker of node %s runs and is not heard by %s", missing, view.FirstFew(by[missing])))
 	}
 	return out
 }
@@ -62,72 +58,50 @@ func readyOn(f Facts, node string) bool {
 
 // sessions finds sessions with routers that are not up: one line for each peer and reason.
 func sessions(f Facts) []Result {
-	type trouble struct{ peer, why string }
-	nodes := map[trouble][]string{}
-	for _, s := range f.Speakers {
-		if s.Status.BGP == nil {
-			continue
-		}
-		for _, session := range s.Status.BGP.Sessions {
-			if session.State == v1beta1.BGPEstablished && !view.Unwatched(session.LastError) {
-				continue
-			}
-			why := session.LastError
-			if why == "" {
-				why = string(session.State) + ", and no error was seen yet"
-			}
-			nodes[trouble{session.Peer, why}] = append(nodes[trouble{session.Peer, why}], s.Name)
-		}
-	}
 	var out []Result
-	for t, on := range nodes {
-		reason, _, _ := strings.Cut(t.why, ":")
-		do := remedy.Of(reason)
-		if do == "" {
-			do = "kubectl describe bgppeer " + t.peer
+	for _, t := range view.SessionTroubles(f.Speakers) {
+		grade := Failure
+		if t.Up {
+			grade = Warning
 		}
-		slices.Sort(on)
-		if view.Unwatched(t.why) {
-			out = append(out, result(Warning, do, "BGPPeer %s, session with %s: %s", t.peer, firstFew(on), t.why))
-			continue
-		}
-		out = append(out, result(Failure, do, "BGPPeer %s has no session with %s: %s", t.peer, firstFew(on), t.why))
+		out = append(out, result(grade, t.Do(), "BGPPeer %s, %s%s", t.Peer, t, ownAddress(f, t.Peer)))
 	}
-	slices.SortFunc(out, func(a, b Result) int { return strings.Compare(a.Found, b.Found) })
 	return out
+}
+
+// ownAddress says of a peer that its address is a node's own, which may be meant, and seldom is.
+func ownAddress(f Facts, peer string) string {
+	p := find(f.Peers, func(p *v1beta1.BGPPeer) bool { return p.Name == peer })
+	if p == nil {
+		return ""
+	}
+	for _, n := range f.Nodes {
+		if slices.ContainsFunc(n.Status.Addresses, func(a corev1.NodeAddress) bool { return a.Address == p.Spec.PeerAddress }) {
+			return fmt.Sprintf(" (%s is the address of node %s itself)", p.Spec.PeerAddress, n.Name)
+		}
+	}
+	return ""
 }
 
 // ownObjects tells what the conditions of Clarion's objects say is amiss.
 func ownObjects(f Facts) []Result {
 	var out []Result
-	look := func(kind, name string, conditions []metav1.Condition) {
-		for _, c := range conditions {
-			grade, about := Warning, c.Type
-			switch {
-			case c.Type == string(v1beta1.ConditionReady) && c.Status == metav1.ConditionFalse:
-				grade, about = Failure, c.Reason
-			case c.Type == string(v1beta1.ConditionReady), c.Status != metav1.ConditionTrue:
-				continue
-			case c.Type == string(v1beta1.ConditionSessionsDown), c.Type == string(v1beta1.ConditionBFDDown), c.Type == string(v1beta1.ConditionAddressesSkipped):
-				continue // told by another check; as it should be
-			}
-			out = append(out, result(grade, remedy.Of(about), "%s %s: %s: %s", kind, name, c.Type, c.Message))
-		}
-	}
-	for _, o := range f.Pools {
-		if c := meta.FindStatusCondition(o.Status.Conditions, string(v1beta1.ConditionReady)); c != nil && c.Reason == string(v1beta1.ReasonInvalid) {
+	for _, t := range view.Troubles(view.Cluster{Pools: f.Pools, L2Advertisements: f.L2Advertisements, BGPAdvertisements: f.BGPAdvertisements,
+		Peers: f.Peers, BFDProfiles: f.BFDProfiles, Communities: f.Communities, Speakers: f.Speakers}) {
+		grade := Warning
+		switch {
+		case t.Kind == "IPAddressPool" && t.Condition.Reason == string(v1beta1.ReasonInvalid):
 			continue // which is told where pools are read
+		case t.Condition.Type == string(v1beta1.ConditionAddressesSkipped):
+			grade = OK // as it should be
+		case t.Serious:
+			grade = Failure
 		}
-		look("IPAddressPool", o.Name, o.Status.Conditions)
-	}
-	for _, o := range f.L2Advertisements {
-		look("L2Advertisement", o.Name, o.Status.Conditions)
-	}
-	for _, o := range f.BGPAdvertisements {
-		look("BGPAdvertisement", o.Name, o.Status.Conditions)
-	}
-	for _, o := range f.Peers {
-		look("BGPPeer", o.Name, o.Status.Conditions)
+		do := t.Do()
+		if grade == OK {
+			do = ""
+		}
+		out = append(out, result(grade, do, "%s %s: %s: %s", t.Kind, t.Name, t.Condition.Type, t.Condition.Message))
 	}
 	return out
 }
@@ -146,12 +120,4 @@ func policies(f Facts) []Result {
 			"%s is not there: whoever gets hold of a speaker's token may write more than the speaker does (docs/security.md)", missing))
 	}
 	return out
-}
-
-func firstFew(names []string) string {
-	const most = 3
-	if len(names) > most {
-		return fmt.Sprintf("%s and %d more", strings.Join(names[:most], ", "), len(names)-most)
-	}
-	return strings.Join(names, ", ")
 }

@@ -15,7 +15,6 @@ import (
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 
 	"github.com/clarion-lb/clarion/api/v1beta1"
-	"github.com/clarion-lb/clarion/cmd/kubectl-clarion/remedy"
 )
 
 // A Cluster is what was seen of one. A nil pointer or list was not seen; Unseen says which those are, and why.
@@ -121,7 +120,12 @@ func (s *Summary) controller(now time.Time, c Cluster) {
 			now.Sub(l.Spec.RenewTime.Time) > time.Duration(*l.Spec.LeaseDurationSeconds)*time.Second:
 			text.Text += ", the leader has not been heard of in time"
 			text.Mood = Bad
-			s.find(true, "Lease/"+l.Namespace+"/"+l.Name, "%s has not renewed it: the controller does not run or can't reach the API server", *l.Spec.HolderIdentity)
+			since := ""
+			if l.Spec.RenewTime != nil {
+				since = " for " + Ago(now, l.Spec.RenewTime.Time)
+			}
+			s.find(true, "Lease/"+l.Namespace+"/"+l.Name, "%s has not renewed it%s: the controller does not run or can't reach the API server, or its clock is not that of this computer",
+				*l.Spec.HolderIdentity, since)
 		default:
 			text.Text += ", " + *l.Spec.HolderIdentity + " leads"
 			if l.Spec.AcquireTime != nil {
@@ -239,19 +243,10 @@ func (s *Summary) sessions(c Cluster) {
 	for _, sp := range c.Speakers {
 		if b := sp.Status.BGP; b != nil {
 			up, wanted = up+b.SessionsUp, wanted+b.SessionsWanted
-			for _, session := range b.Sessions {
-				if session.State != v1beta1.BGPEstablished {
-					why := session.LastError
-					if why == "" {
-						why = "no error seen yet"
-					}
-					if reason, _, _ := strings.Cut(why, ":"); remedy.Of(reason) != "" {
-						why += " → " + remedy.Of(reason)
-					}
-					s.find(true, "BGPPeer/"+session.Peer, "node %s: %s: %s", sp.Name, session.State, why)
-				}
-			}
 		}
+	}
+	for _, t := range SessionTroubles(c.Speakers) {
+		s.find(!t.Up, "BGPPeer/"+t.Peer, "%s → %s", t, t.Do())
 	}
 	if wanted == 0 && len(c.Peers) == 0 {
 		return
@@ -265,44 +260,24 @@ func (s *Summary) sessions(c Cluster) {
 
 // objects finds what conditions say of Clarion's own objects.
 func (s *Summary) objects(c Cluster) {
-	look := func(kind, name string, conditions []metav1.Condition) {
-		for _, condition := range conditions {
-			abnormal := condition.Type != conditionReady && condition.Status == metav1.ConditionTrue
-			unready := condition.Type == conditionReady && condition.Status != metav1.ConditionTrue
-			if abnormal || unready {
-				s.find(unready && condition.Status == metav1.ConditionFalse, kind+"/"+name, "%s: %s", condition.Reason, condition.Message)
-			}
-		}
-	}
-	for _, o := range c.Pools {
-		look("IPAddressPool", o.Name, o.Status.Conditions)
-	}
-	for _, o := range c.L2Advertisements {
-		look("L2Advertisement", o.Name, o.Status.Conditions)
-	}
-	for _, o := range c.BGPAdvertisements {
-		look("BGPAdvertisement", o.Name, o.Status.Conditions)
-	}
-	for _, o := range c.Peers {
-		look("BGPPeer", o.Name, o.Status.Conditions)
-	}
-	for _, o := range c.BFDProfiles {
-		look("BFDProfile", o.Name, o.Status.Conditions)
-	}
-	for _, o := range c.Communities {
-		look("Community", o.Name, o.Status.Conditions)
+	for _, t := range Troubles(c) {
+		s.find(t.Serious, t.Kind+"/"+t.Name, "%s: %s", t.Condition.Reason, t.Condition.Message)
 	}
 	running := map[string]bool{}
 	for _, o := range c.Speakers {
 		running[o.Name] = meta.IsStatusConditionTrue(o.Status.Conditions, conditionReady)
 	}
 	for _, o := range c.Speakers {
-		look("Speaker", o.Name, o.Status.Conditions)
+		for _, condition := range o.Status.Conditions {
+			if amiss, serious := isAmiss(condition); amiss {
+				s.find(serious, "Speaker/"+o.Name, "%s: %s", condition.Reason, condition.Message)
+			}
+		}
 		if m := o.Status.Membership; m != nil && running[o.Name] {
 			// Who is lost is not heard: that is as it should be.
 			if missing := slices.DeleteFunc(slices.Clone(m.Missing), func(name string) bool { return !running[name] }); len(missing) > 0 {
 				s.find(true, "Speaker/"+o.Name, "has not heard for long those of %s, which run: TCP and UDP 7956 must pass between the nodes; see kubectl clarion doctor",
-					strings.Join(missing[:min(len(missing), 3)], ", "))
+					FirstFew(missing))
 			}
 		}
 	}

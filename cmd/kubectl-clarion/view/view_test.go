@@ -152,7 +152,21 @@ func TestASummaryTellsWhatNeedsLookingAt(t *testing.T) {
 		}, "no replica is ready", true},
 		"a session is down": {func(c *Cluster) {
 			c.Speakers = []v1beta1.Speaker{speaker("a", 0, 1, v1beta1.BGPSession{Peer: "tor", State: v1beta1.BGPActive, LastError: "wrong password"})}
-		}, "BGPPeer/tor node a: Active: wrong password", true},
+		}, "BGPPeer/tor no session with a: wrong password → kubectl describe bgppeer tor", true},
+		"sessions are down for one cause": {func(c *Cluster) {
+			for _, node := range []string{"e", "d", "c", "b"} {
+				c.Speakers = append(c.Speakers, speaker(node, 0, 1, v1beta1.BGPSession{Peer: "tor", State: v1beta1.BGPActive, LastError: "WrongPeerASN: the router is 65009"}))
+			}
+			c.Peers = []v1beta1.BGPPeer{{ObjectMeta: metav1.ObjectMeta{Name: "tor"}, Status: v1beta1.BGPPeerStatus{Conditions: []metav1.Condition{
+				condition(string(v1beta1.ConditionSessionsDown), metav1.ConditionTrue, "NotEstablished", "said twice")}}}}
+		}, "BGPPeer/tor no session with b, c, d and 1 more: WrongPeerASN: the router is 65009 → Correct peerASN, or the router.", true},
+		"BFD is not up": {func(c *Cluster) {
+			c.Speakers = []v1beta1.Speaker{speaker("a", 1, 1, v1beta1.BGPSession{Peer: "tor", State: v1beta1.BGPEstablished, LastError: "BFDNotUp: no packet came"})}
+		}, "BGPPeer/tor session with a: BFDNotUp: no packet came → Have the router run BFD", false},
+		"a name has two meanings": {func(c *Cluster) {
+			c.Communities = []v1beta1.Community{{ObjectMeta: metav1.ObjectMeta{Name: "young"}, Status: v1beta1.CommunityStatus{Conditions: []metav1.Condition{
+				condition("Overruled", metav1.ConditionTrue, "OlderObjectHolds", "older objects hold")}}}}
+		}, "Community/young OlderObjectHolds: older objects hold", false},
 		"a pool is nearly full": {func(c *Cluster) {
 			p := pool("lan", "10", "1", 9)
 			p.Status.Conditions = append(p.Status.Conditions, condition("NearlyFull", metav1.ConditionTrue, "NearlyFull", "9 of 10"))
@@ -200,7 +214,7 @@ func TestASummaryTellsWhatNeedsLookingAt(t *testing.T) {
 			for _, f := range s.Findings {
 				found = append(found, f.Object+" "+f.Text)
 			}
-			if !strings.Contains(strings.Join(found, "\n"), test.finds) {
+			if all := strings.Join(found, "\n"); !strings.Contains(all, test.finds) || strings.Contains(all, "said twice") {
 				t.Errorf("no %q in %q", test.finds, found)
 			}
 		})
