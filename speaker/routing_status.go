@@ -142,7 +142,7 @@ func notRouted(a netip.Addr, why v1beta1.Reason) (v1beta1.Reason, string) {
 	case v1beta1.ReasonNoAdvertisement:
 		return "", ""
 	case v1beta1.ReasonNoEndpoint:
-		return why, "the Service has no endpoint that is ready: see that its selector matches Pods, and that these are ready"
+		return why, "the Service has no endpoint that is ready: see that it has a selector that matches Pods, and that these are ready"
 	case v1beta1.ReasonNoPeer:
 		return v1beta1.ReasonNoEligibleNode, fmt.Sprintf("no node can advertise %s by BGP: no BGPPeer that its BGPAdvertisement goes to selects one that might", a)
 	}

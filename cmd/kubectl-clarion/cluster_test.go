@@ -14,6 +14,7 @@ import (
 	"github.com/spf13/cobra"
 	corev1 "k8s.io/api/core/v1"
 	eventsv1 "k8s.io/api/events/v1"
+	rbacv1 "k8s.io/api/rbac/v1"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/apimachinery/pkg/types"
 	"k8s.io/cli-runtime/pkg/genericiooptions"
@@ -193,6 +194,26 @@ func TestOnARealAPIServer(t *testing.T) {
 		}
 		if out, _, err := run(t, "", "move", "192.0.2.9", "--release", "--kubeconfig", admin); err != nil || asks() != "" || !strings.Contains(out, "stays where it is") {
 			t.Errorf("%v, %q: %s", err, asks(), out)
+		}
+		if out, _, err := run(t, "", "move", "192.0.2.9", "--release", "--kubeconfig", admin); err != nil || !strings.Contains(out, "nothing to take back") {
+			t.Errorf("taken back twice: %v: %s", err, out)
+		}
+		// A namespace's own people see its Services, and nothing else.
+		role := &rbacv1.Role{ObjectMeta: metav1.ObjectMeta{Namespace: "default", Name: "owner"},
+			Rules: []rbacv1.PolicyRule{{APIGroups: []string{""}, Resources: []string{"services"}, Verbs: []string{"list", "patch"}}}}
+		binding := &rbacv1.RoleBinding{ObjectMeta: role.ObjectMeta, RoleRef: rbacv1.RoleRef{APIGroup: "rbac.authorization.k8s.io", Kind: "Role", Name: "owner"},
+			Subjects: []rbacv1.Subject{{APIGroup: "rbac.authorization.k8s.io", Kind: "User", Name: "owner"}}}
+		for _, o := range []client.Object{role, binding} {
+			if err := c.Create(t.Context(), o); err != nil {
+				t.Fatal(err)
+			}
+		}
+		owner := as(envtest.User{Name: "owner"})
+		if out, _, err := run(t, "", "move", "192.0.2.9", "worker", "--kubeconfig", owner); err != nil || asks() != "worker" || !strings.Contains(out, "you may not list Pods") {
+			t.Errorf("by the namespace's owner: %v, %q: %s", err, asks(), out)
+		}
+		if _, _, err := run(t, "", "move", "192.0.2.77", "worker", "--kubeconfig", owner); err == nil || !strings.Contains(err.Error(), "no Service in namespace default has the address") {
+			t.Errorf("an address that the owner can't see: %v", err)
 		}
 		for _, args := range []string{"192.0.2.77 worker", "192.0.2.9 nobody", "web worker", "192.0.2.9"} {
 			if out, _, err := run(t, "", append(append([]string{"move"}, strings.Fields(args)...), "--kubeconfig", admin)...); err == nil {

@@ -1,12 +1,10 @@
 package main
 
 import (
-	"bytes"
 	"context"
 	"errors"
 	"fmt"
 	"io"
-	"os"
 	"slices"
 	"strings"
 	"time"
@@ -18,7 +16,6 @@ import (
 	"k8s.io/apimachinery/pkg/apis/meta/v1/unstructured"
 	"k8s.io/apimachinery/pkg/runtime"
 	"k8s.io/apimachinery/pkg/runtime/schema"
-	utilyaml "k8s.io/apimachinery/pkg/util/yaml"
 	"k8s.io/client-go/discovery"
 	"k8s.io/client-go/dynamic"
 	"sigs.k8s.io/yaml"
@@ -88,36 +85,6 @@ Then look at the result with Clarion in observe mode before it serves anything.`
 	c.Flags().BoolVar(&check, "check", false, "Print no objects, but whether each Service of the cluster would keep its addresses with them; the exit code tells.")
 	c.Flags().StringArrayVarP(&files, "from-file", "f", nil, "File with MetalLB's objects, instead of the cluster's; - for standard input. May be repeated.")
 	return c
-}
-
-func (p *program) readFiles(files []string) ([]unstructured.Unstructured, error) {
-	var all []unstructured.Unstructured
-	for _, file := range files {
-		var content []byte
-		var err error
-		if file == "-" {
-			content, err = io.ReadAll(p.In)
-		} else {
-			content, err = os.ReadFile(file)
-		}
-		if err != nil {
-			return nil, err
-		}
-		for decoder := utilyaml.NewYAMLOrJSONDecoder(bytes.NewReader(content), 4096); ; {
-			var object unstructured.Unstructured
-			err := decoder.Decode(&object)
-			if errors.Is(err, io.EOF) {
-				break
-			}
-			if err != nil {
-				return nil, fmt.Errorf("%s: %w", file, err)
-			}
-			if len(object.Object) > 0 {
-				all = append(all, object)
-			}
-		}
-	}
-	return all, nil
 }
 
 // readCluster reads all that is MetalLB's, and says what could not be seen.

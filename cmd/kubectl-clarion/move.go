@@ -11,6 +11,7 @@ import (
 
 	"github.com/spf13/cobra"
 	corev1 "k8s.io/api/core/v1"
+	apierrors "k8s.io/apimachinery/pkg/api/errors"
 	"k8s.io/apimachinery/pkg/types"
 	"sigs.k8s.io/controller-runtime/pkg/client"
 
@@ -25,8 +26,8 @@ func (p *program) move() *cobra.Command {
 		Use:   "move ADDRESS NODE",
 		Short: "Have another node answer for an address",
 		Long: `Have another node answer for an address at layer 2. It writes the annotation ` + v1beta1.AnnotationAnnounceFrom + ` on the Service that has the address, for
-which you need to patch that Service; the node that answers now hands over, without a connection attempt lost, if the other may have the address and is no worse
-placed than any.
+which you need to patch that Service; it holds for all addresses that the Service has. The node that answers now hands over, without a connection attempt
+lost, if the other may have the address and is no worse placed than any.
 
 The annotation stays, and the node is preferred to its equals: lost and back, it is given the address again as failback has it. --release takes it
 away; the address stays where it is.
@@ -57,23 +58,23 @@ The exit code is 1 where the address has not moved in time.`,
 			if err != nil {
 				return err
 			}
-			service, err := holderOf(c.Context(), objects, address.Unmap())
+			holders, err := p.holdersOf(c.Context(), objects, address.Unmap())
 			if err != nil {
 				return err
 			}
+			if release {
+				return p.releaseMove(c.Context(), objects, holders, address)
+			}
+			service := &holders[0]
 			if err := announceFrom(c.Context(), objects, service, to); err != nil {
 				return err
-			}
-			if release {
-				fmt.Fprintf(p.Out, "Service %s/%s asks for no node any more; %s stays where it is\n", service.Namespace, service.Name, address)
-				return nil
 			}
 			fmt.Fprintf(p.Out, "Service %s/%s asks for node %s\n", service.Namespace, service.Name, to)
 			ctx, cancel := context.WithTimeout(c.Context(), wait)
 			defer cancel()
 			speakers, err := p.liveSpeakers(ctx, objects)
 			if err != nil {
-				fmt.Fprintf(p.Out, "Whether it has moved can't be seen: %v\n", err)
+				fmt.Fprintf(p.Out, "Whether it has moved can't be seen: %s\n", p.unseenLive(err))
 				return nil
 			}
 			return p.awaitMove(ctx, speakers, address.Unmap(), to)
@@ -84,25 +85,33 @@ The exit code is 1 where the address has not moved in time.`,
 	return c
 }
 
-// holderOf returns the Service that has an address; of several that share it the one that names a node, else the oldest.
-func holderOf(ctx context.Context, c client.Client, address netip.Addr) (*corev1.Service, error) {
+// holdersOf returns the Services that have an address, of which there are several where it is shared: those that name a node first, then
+// the oldest. Who may not list all Services has those of the context's namespace looked at.
+func (p *program) holdersOf(ctx context.Context, c client.Client, address netip.Addr) ([]corev1.Service, error) {
 	var l corev1.ServiceList
-	if err := c.List(ctx, &l); err != nil {
-		return nil, err
-	}
-	var holders []corev1.Service
-	for _, s := range l.Items {
-		if slices.ContainsFunc(s.Status.LoadBalancer.Ingress, func(in corev1.LoadBalancerIngress) bool {
-			a, err := netip.ParseAddr(in.IP)
-			return err == nil && a.Unmap() == address
-		}) {
-			holders = append(holders, s)
+	where := ""
+	err := c.List(ctx, &l)
+	if apierrors.IsForbidden(err) {
+		if where, _, err = p.config.ToRawKubeConfigLoader().Namespace(); err == nil {
+			err = c.List(ctx, &l, client.InNamespace(where))
 		}
 	}
-	if len(holders) == 0 {
-		return nil, fmt.Errorf("no Service that you may see has the address %s", address)
+	if err != nil {
+		return nil, err
 	}
-	best := slices.MinFunc(holders, func(a, b corev1.Service) int {
+	holders := slices.DeleteFunc(l.Items, func(s corev1.Service) bool {
+		return !slices.ContainsFunc(s.Status.LoadBalancer.Ingress, func(in corev1.LoadBalancerIngress) bool {
+			a, err := netip.ParseAddr(in.IP)
+			return err == nil && a.Unmap() == address
+		})
+	})
+	switch {
+	case len(holders) == 0 && where != "":
+		return nil, fmt.Errorf("no Service in namespace %s has the address %s, and you may not list those of other namespaces (another one: --namespace)", where, address)
+	case len(holders) == 0:
+		return nil, fmt.Errorf("no Service has the address %s", address)
+	}
+	slices.SortStableFunc(holders, func(a, b corev1.Service) int {
 		switch named := func(s corev1.Service) bool { return s.Annotations[v1beta1.AnnotationAnnounceFrom] != "" }; {
 		case named(a) != named(b) && named(a):
 			return -1
@@ -111,7 +120,27 @@ func holderOf(ctx context.Context, c client.Client, address netip.Addr) (*corev1
 		}
 		return a.CreationTimestamp.Compare(b.CreationTimestamp.Time)
 	})
-	return &best, nil
+	return holders, nil
+}
+
+// releaseMove takes away what the Services that have an address ask for.
+func (p *program) releaseMove(ctx context.Context, c client.Client, holders []corev1.Service, address netip.Addr) error {
+	asked := false
+	for i := range holders {
+		s := &holders[i]
+		if s.Annotations[v1beta1.AnnotationAnnounceFrom] == "" {
+			continue
+		}
+		if err := announceFrom(ctx, c, s, ""); err != nil {
+			return err
+		}
+		asked = true
+		fmt.Fprintf(p.Out, "Service %s/%s asks for no node any more; %s stays where it is\n", s.Namespace, s.Name, address)
+	}
+	if !asked {
+		fmt.Fprintf(p.Out, "Service %s/%s asks for no node: nothing to take back\n", holders[0].Namespace, holders[0].Name)
+	}
+	return nil
 }
 
 // announceFrom sets the annotation, or with "" takes it away.
@@ -133,9 +162,9 @@ func announceFrom(ctx context.Context, c client.Client, s *corev1.Service, node 
 
 // awaitMove asks the node's speaker until the address is there.
 func (p *program) awaitMove(ctx context.Context, speakers inspector, address netip.Addr, to string) error {
-	by := to
+	by, silent := to, ""
 	if !slices.Contains(speakers.Nodes(), by) {
-		by = speakers.Nodes()[0]
+		by, silent = speakers.Nodes()[0], fmt.Sprintf("; no speaker runs on node %s", to)
 	}
 	why := "it is not known who answers for it"
 	for {
@@ -158,7 +187,7 @@ func (p *program) awaitMove(ctx context.Context, speakers inspector, address net
 		}
 		select {
 		case <-ctx.Done():
-			fmt.Fprintf(p.Out, "%s has not moved: %s\n", address, why)
+			fmt.Fprintf(p.Out, "%s has not moved: %s%s\n", address, why, silent)
 			return errUnhealthy
 		case <-time.After(300 * time.Millisecond):
 		}

@@ -1,6 +1,7 @@
 package main
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -47,8 +48,11 @@ The exit code is 1 where a Service would be announced nowhere.`,
 					return nil, nil, errors.New(p.unseenLive(err))
 				}
 				s, err := simulated(ctx, speakers, e, args[0])
-				if errors.Is(err, inspect.ErrUnknown) {
+				switch {
+				case errors.Is(err, inspect.ErrUnknown):
 					err = fmt.Errorf("the speakers know of no node %s: see kubectl get nodes", args[0])
+				case err != nil:
+					err = errors.New(p.unseenLive(err))
 				}
 				well = !slices.ContainsFunc(s.Moves, func(m inspect.Move) bool { return len(m.Unserved) > 0 })
 				return prediction(s), s, err
@@ -63,15 +67,22 @@ The exit code is 1 where a Service would be announced nowhere.`,
 	return c
 }
 
-// simulated asks speakers until one answers, and not the one of the node that would be lost if another can.
-func simulated(ctx context.Context, speakers inspector, e inspect.Event, node string) (out inspect.Simulation, err error) {
-	all := slices.DeleteFunc(speakers.Nodes(), func(n string) bool { return n == node })
-	for _, by := range append(all[:min(mostAsked, len(all))], node) {
-		if out, err = speakers.Simulate(ctx, by, e, node); err == nil || errors.Is(err, inspect.ErrUnknown) {
+// simulated asks speakers until one answers, and not the one of the node that would be lost if another can. The error is the first one's.
+func simulated(ctx context.Context, speakers inspector, e inspect.Event, node string) (inspect.Simulation, error) {
+	by := slices.DeleteFunc(speakers.Nodes(), func(n string) bool { return n == node })
+	by = by[:min(mostAsked, len(by))]
+	if slices.Contains(speakers.Nodes(), node) {
+		by = append(by, node)
+	}
+	var first error
+	for _, n := range by {
+		out, err := speakers.Simulate(ctx, n, e, node)
+		if err == nil || errors.Is(err, inspect.ErrUnknown) {
 			return out, err
 		}
+		first = cmp.Or(first, err)
 	}
-	return out, err
+	return inspect.Simulation{}, first
 }
 
 // prediction prints what a simulation came to.

@@ -139,7 +139,7 @@ func (v *View) say(r Reason, address netip.Addr, ads []int, node int) string {
 		}
 		return "the link is down: " + strings.Join(names, ", ")
 	case v1beta1.ReasonNoEndpoint:
-		return "the Service has no endpoint that is ready: see that its selector matches Pods, and that these are ready"
+		return "the Service has no endpoint that is ready: see that it has a selector that matches Pods, and that these are ready"
 	case v1beta1.ReasonNoLocalEndpoint:
 		return "externalTrafficPolicy is Local and the node runs no endpoint that is ready: have one run there, or say Cluster"
 	}

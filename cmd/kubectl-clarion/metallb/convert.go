@@ -3,11 +3,14 @@ package metallb
 import (
 	"maps"
 	"net/netip"
+	"reflect"
 	"slices"
 	"strings"
 	"time"
 
 	"k8s.io/apimachinery/pkg/apis/meta/v1/unstructured"
+
+	"github.com/clarion-lb/clarion/api/v1beta1"
 )
 
 // Options say where things go.
@@ -35,7 +38,14 @@ func Convert(objects []unstructured.Unstructured, o Options) Result {
 	}
 	for _, object := range all {
 		apiGroup, _, _ := strings.Cut(object.GetAPIVersion(), "/")
-		switch kind := object.GetKind(); {
+		kind := object.GetKind()
+		if apiGroup == group {
+			if strings.HasSuffix(kind, "Status") || strings.HasSuffix(kind, "State") {
+				continue // they say what is, not what is wanted
+			}
+			c.shape(object)
+		}
+		switch {
 		case apiGroup == group && kind == "IPAddressPool":
 			c.pool(object)
 		case apiGroup == group && kind == "AddressPool":
@@ -52,6 +62,8 @@ func Convert(objects []unstructured.Unstructured, o Options) Result {
 			c.community(object)
 		case apiGroup == group && kind == "MetalLB":
 			c.note(Todo, nameOf(object), "", "settings of MetalLB's operator: what they set on the Pods is read from its Deployment and DaemonSet; set the like in the chart's values")
+		case apiGroup == group:
+			c.note(Unsupported, nameOf(object), "", "not a kind of MetalLB's that this version of Clarion knows; it was left out")
 		case apiGroup == "frrk8s.metallb.io" && kind == "FRRConfiguration":
 			if !strings.HasPrefix(object.GetName(), "metallb-") { // those MetalLB writes itself
 				c.note(Unsupported, nameOf(object), "", "Clarion speaks BGP itself and runs no FRR: write its neighbours as BGPPeers; routes that it receives or injects need an FRR of your own beside Clarion")
@@ -63,6 +75,7 @@ func Convert(objects []unstructured.Unstructured, o Options) Result {
 	c.services(all)
 	c.unannounced()
 	c.grant()
+	c.twice()
 	c.sort()
 	return c.Result
 }
@@ -88,6 +101,13 @@ func flatten(objects []unstructured.Unstructured) []unstructured.Unstructured {
 		if err != nil {
 			continue // a list without items
 		}
+		for i := range list.Items {
+			// Items of a kind's own list need not say what they are.
+			if kind, typed := strings.CutSuffix(object.GetKind(), "List"); list.Items[i].GetKind() == "" && typed && kind != "" {
+				list.Items[i].SetKind(kind)
+				list.Items[i].SetAPIVersion(object.GetAPIVersion())
+			}
+		}
 		all = append(all, flatten(list.Items)...)
 	}
 	return all
@@ -95,6 +115,35 @@ func flatten(objects []unstructured.Unstructured) []unstructured.Unstructured {
 
 func nameOf(object unstructured.Unstructured) string {
 	return object.GetKind() + "/" + object.GetName()
+}
+
+// shape notes what no API server would have taken, for files are written by hand.
+func (c *converter) shape(object unstructured.Unstructured) {
+	if object.GetName() == "" {
+		c.note(Todo, nameOf(object), "metadata.name", "it has none: give it one")
+	}
+	if spec := object.Object["spec"]; spec != nil {
+		if _, is := spec.(map[string]any); !is {
+			c.note(Unsupported, nameOf(object), "spec", "it is no object: nothing of it was taken")
+		}
+	}
+}
+
+// twice leaves out what was given twice, and notes different objects of one name, which were in two namespaces or files: of those kubectl
+// apply would keep the last.
+func (c *converter) twice() {
+	var once []unstructured.Unstructured
+	for _, object := range c.Objects {
+		i := slices.IndexFunc(once, func(o unstructured.Unstructured) bool { return nameOf(o) == nameOf(object) })
+		switch {
+		case i < 0:
+			once = append(once, object)
+		case !reflect.DeepEqual(once[i].Object, object.Object):
+			once = append(once, object)
+			c.note(Todo, nameOf(object), "metadata.name", "there are several of that name, of which the last would hold: Clarion's objects are in no namespace; give each a name of its own, here and where it is named")
+		}
+	}
+	c.Objects = once
 }
 
 // same returns what of an object's spec stays as it is, and notes what of the rest is dropped or unknown. Fields whose fate is Renamed,
@@ -151,17 +200,24 @@ func (c *converter) pool(object unstructured.Unstructured) {
 
 // addresses writes networks as Clarion wants them.
 func (c *converter) addresses(object string, value any) []any {
-	list, _ := value.([]any)
+	list, is := value.([]any)
+	if !is && value != nil {
+		c.note(Unsupported, object, "addresses", "%v is no list, and was left out: write a list", value)
+	}
 	out := []any{}
 	for _, entry := range list {
 		s, ok := entry.(string)
 		if !ok {
+			c.note(Unsupported, object, "addresses", "%v is no text, and was left out", entry)
 			continue
 		}
 		s = strings.TrimSpace(s)
 		if prefix, err := netip.ParsePrefix(s); err == nil && prefix != prefix.Masked() {
 			c.note(Differs, object, "addresses", "%s is written as the network that MetalLB took it for, %s", s, prefix.Masked())
 			s = prefix.Masked().String()
+		}
+		if _, err := v1beta1.ParseAddressRange(s); err != nil {
+			c.note(Todo, object, "addresses", "%s: correct it, or the pool can't be used", err)
 		}
 		if !slices.Contains(out, any(s)) {
 			out = append(out, s)
