@@ -216,9 +216,10 @@ func passwordOf(s *corev1.Secret) password {
 	value := string(s.Data[corev1.BasicAuthPasswordKey])
 	switch {
 	case s.Type != corev1.SecretTypeBasicAuth:
-		return password{problem: "the Secret " + s.Name + " is not of type " + string(corev1.SecretTypeBasicAuth)}
+		return password{problem: fmt.Sprintf("the Secret %s is not of type %s, which can't be changed: delete it and create it anew with --type=%[2]s",
+			s.Name, corev1.SecretTypeBasicAuth)}
 	case value == "":
-		return password{problem: "the Secret " + s.Name + " has nothing under the key " + corev1.BasicAuthPasswordKey}
+		return password{problem: "the Secret " + s.Name + " has nothing under the key " + corev1.BasicAuthPasswordKey + ": write the password there"}
 	case len(value) > bgp.MaxPassword:
 		return password{problem: fmt.Sprintf("the password in Secret %s is longer than %d bytes, which TCP-MD5 does not allow", s.Name, bgp.MaxPassword)}
 	}

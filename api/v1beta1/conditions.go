@@ -51,8 +51,8 @@ const (
 	// ReasonNoPool (False): pools exist, but none may serve this Service; the message says of each pool
 	// why not.
 	//
-	// To do: change what the message names: the pools' serviceAllocation or autoAssign, or ask for a pool
-	// by the annotation clarion.dev/address-pool.
+	// To do: change what the message names of a pool (addresses that can't be read, serviceAllocation,
+	// autoAssign), or ask for a pool by the annotation clarion.dev/address-pool.
 	ReasonNoPool Reason = "NoPool"
 
 	// ReasonPoolNotFound (False): the Service asks for a pool that does not exist. Also on UnknownName.

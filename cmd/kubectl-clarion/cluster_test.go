@@ -129,7 +129,8 @@ func TestOnARealAPIServer(t *testing.T) {
 	t.Run("status and doctor tell what they could not see", func(t *testing.T) {
 		for _, command := range []string{"status", "doctor"} {
 			out, _, err := run(t, "", command, "--kubeconfig", admin)
-			if !errors.Is(err, errUnhealthy) {
+			if !errors.Is(err, errUnhealthy) || strings.Contains(out, "older version") ||
+				command == "doctor" && !strings.Contains(out, "clarion-system/clarion-controller may not get, list, watch services") {
 				t.Errorf("%s of a cluster without Clarion: %v\n%s", command, err, out)
 			}
 			out, _, err = run(t, "", command, "--kubeconfig", nobody)

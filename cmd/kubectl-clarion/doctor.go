@@ -100,6 +100,11 @@ func (p *program) facts(ctx context.Context) (doctor.Facts, error) {
 			}
 		}
 	}
+	if len(f.Resources) > 0 {
+		if f.UnknownFields, err = unknownFields(found); err != nil {
+			f.Unseen = append(f.Unseen, "the schemas of Clarion's kinds can't be read: "+err.Error())
+		}
+	}
 	c, err := client.New(config, client.Options{Scheme: scheme})
 	if err != nil {
 		return f, err

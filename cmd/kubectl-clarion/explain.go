@@ -147,8 +147,9 @@ type explanation struct {
 	Unseen     []string        `json:"unseen,omitempty"`
 	Next       string          `json:"next,omitempty"`
 	Well       bool            `json:"well"`
-	// noPool is whether there is none in the cluster, so that the controller leaves all Services to others.
-	noPool bool
+	// noPool is whether there is none in the cluster, so that the controller leaves all Services to others; else thereAre those.
+	noPool   bool
+	thereAre []string
 }
 
 func explanationOf(ctx context.Context, c client.Client, key client.ObjectKey, served v1beta1.ServiceClasses) (explanation, error) {
@@ -221,6 +222,7 @@ func (e *explanation) fill(service *corev1.Service, seen controller.Seen) {
 		switch {
 		case service.Spec.Type != corev1.ServiceTypeLoadBalancer:
 			e.Decision = fmt.Sprintf("not a LoadBalancer: its type is %s", service.Spec.Type)
+			e.Next = "If it is to have an address: spec.type: LoadBalancer."
 		case service.Spec.LoadBalancerClass != nil:
 			e.Decision = fmt.Sprintf("another provider's: its loadBalancerClass is %s, and Clarion serves %s", *service.Spec.LoadBalancerClass, strings.Join(seen.Classes.Classes, ", "))
 			e.Next = "If Clarion is to serve it: make it anew with another spec.loadBalancerClass, which can't be changed, or add this one to the controller's and the speakers' --load-balancer-classes."
@@ -243,6 +245,9 @@ func (e *explanation) fill(service *corev1.Service, seen controller.Seen) {
 		e.Decision = "not worked out here, as you may not read all that it depends on; the controller's own words follow"
 	} else {
 		e.noPool = len(seen.Pools) == 0
+		for _, p := range seen.Pools {
+			e.thereAre = append(e.thereAre, p.Name)
+		}
 		d := seen.Explain(service)
 		e.Decision = d.Message
 		if d.Reason != "" {
@@ -278,7 +283,11 @@ func (e *explanation) conclude() {
 	case e.Assigned == nil:
 		e.Next = "The controller has not looked at it, or can't write to it: see kubectl clarion doctor, and the log of the controller that leads."
 	case e.Assigned.Status == metav1.ConditionFalse:
-		e.Next = doAbout(e.Assigned.Reason) + " The Service is tried again by itself as soon as that has changed."
+		e.Next = doAbout(e.Assigned.Reason)
+		if e.Assigned.Reason == string(v1beta1.ReasonPoolNotFound) && len(e.thereAre) > 0 {
+			e.Next += " There are: " + view.FirstFew(e.thereAre) + "."
+		}
+		e.Next += " The Service is tried again by itself as soon as that has changed."
 	case !is(e.Assigned):
 		e.Next = doAbout(e.Assigned.Reason)
 	case !is(e.Announced):

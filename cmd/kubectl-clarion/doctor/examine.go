@@ -19,10 +19,12 @@ type Facts struct {
 	Server    *version.Info
 	// Resources are the names of clarion.dev's resources that the API server knows; nil when it was not asked.
 	Resources []string
-	Nodes     []corev1.Node
-	Services  []corev1.Service
-	Pools     []v1beta1.IPAddressPool
-	Speakers  []v1beta1.Speaker
+	// UnknownFields are those that the plugin knows and the CRDs do not.
+	UnknownFields []string
+	Nodes         []corev1.Node
+	Services      []corev1.Service
+	Pools         []v1beta1.IPAddressPool
+	Speakers      []v1beta1.Speaker
 	// Deployments and DaemonSets of all namespaces.
 	Deployments []appsv1.Deployment
 	DaemonSets  []appsv1.DaemonSet
@@ -114,6 +116,7 @@ func Examine(f Facts) []Result {
 		{"Pods", func(f Facts) []Result { return append(refused(f), failing(f)...) }},
 		{"ports of the nodes", ports},
 		{"gossip keys", gossipKeys},
+		{"nodes' addresses", nodeAddresses},
 		{"between speakers", hearing},
 		{"BGP sessions", sessions},
 		{"nodes that may announce", excluded},

@@ -119,6 +119,9 @@ func TestEachTroubleIsNamedWithItsRemedy(t *testing.T) {
 		"Kubernetes is too old":         {func(f *Facts) { f.Server = &version.Info{Major: "1", Minor: "30+", GitVersion: "v1.30.2"} }, Failure, "v1.30.2", "Upgrade"},
 		"no CRDs":                       {func(f *Facts) { f.Resources = []string{} }, Failure, "none of Clarion's CRDs", "deploy/clarion.yaml"},
 		"a CRD is missing":              {func(f *Facts) { f.Resources = kinds[1:] }, Failure, "ipaddresspools", "version that runs"},
+		"nodes have one address":        {func(f *Facts) { f.Nodes = append(f.Nodes, node("c", "192.0.2.2", nil)) }, Failure, "nodes b, c have one InternalIP, 192.0.2.2", "--node-ip"},
+		"a node has no address":         {func(f *Facts) { f.Nodes[1].Status.Addresses[0].Type = corev1.NodeHostName }, Failure, "node b has no InternalIP", "--node-ip"},
+		"CRDs of an older version":      {func(f *Facts) { f.UnknownFields = []string{"IPAddressPool.spec.quota"} }, Warning, "do not know IPAddressPool.spec.quota", "Apply the CRDs"},
 		"Pod Security refuses the Pods": {func(f *Facts) { f.InstalledIn.Labels["pod-security.kubernetes.io/enforce"] = "baseline" }, Failure, "baseline", "kubectl label"},
 		"Pod Security says nothing":     {func(f *Facts) { f.InstalledIn.Labels, f.DaemonSets = nil, []appsv1.DaemonSet{} }, Warning, "no Pod Security label", "kubectl label"},
 		"MetalLB runs, too": {func(f *Facts) {

@@ -12,6 +12,7 @@ import (
 	"k8s.io/apimachinery/pkg/api/meta"
 
 	"github.com/clarion-lb/clarion/api/v1beta1"
+	"github.com/clarion-lb/clarion/cmd/kubectl-clarion/view"
 )
 
 const leastMinor = 31
@@ -38,6 +39,10 @@ func resources(f Facts) []Result {
 		if !slices.Contains(f.Resources, k) {
 			missing = append(missing, k)
 		}
+	}
+	if len(missing) == 0 && len(f.UnknownFields) > 0 {
+		return []Result{result(Warning, "Apply the CRDs of the version that runs, which are in its manifest and chart; kubectl clarion version tells the programs' versions, and the plugin's.",
+			"the CRDs are of an older version than this plugin, and do not know %s: what is written there is lost", view.FirstFew(f.UnknownFields))}
 	}
 	if len(missing) == 0 {
 		return nil

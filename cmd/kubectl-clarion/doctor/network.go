@@ -159,7 +159,7 @@ func overlaps(f Facts) []Result {
 	for _, pool := range f.Pools {
 		parsed, err := v1beta1.ParsePool(&pool.Spec)
 		if err != nil {
-			out = append(out, result(Failure, "kubectl describe ipaddresspool "+pool.Name, "pool %s can't be used: %v", pool.Name, err))
+			out = append(out, result(Failure, "kubectl describe ipap "+pool.Name, "pool %s can't be used: %v", pool.Name, err))
 			continue
 		}
 		var told []string

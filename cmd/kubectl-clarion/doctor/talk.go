@@ -40,6 +40,35 @@ func hearing(f Facts) []Result {
 	return out
 }
 
+// nodeAddresses finds nodes that speakers can't reach each other at: the kubelet took the address of a wrong interface, such as the one that
+// all virtual machines of a kind have, or none.
+func nodeAddresses(f Facts) []Result {
+	if len(f.Nodes) == 0 {
+		return notSeen("nodes")
+	}
+	const do = "Give the kubelet the address by which the other nodes reach this one (--node-ip), and restart it: speakers meet each other at the nodes' InternalIPs."
+	at := map[string][]string{}
+	var out []Result
+	for _, n := range f.Nodes {
+		has := false
+		for _, a := range n.Status.Addresses {
+			if a.Type == corev1.NodeInternalIP {
+				has = true
+				at[a.Address] = append(at[a.Address], n.Name)
+			}
+		}
+		if !has {
+			out = append(out, result(Failure, do, "node %s has no InternalIP: its speaker hears nobody, and nobody hears it", n.Name))
+		}
+	}
+	for _, address := range slices.Sorted(maps.Keys(at)) {
+		if nodes := at[address]; len(nodes) > 1 {
+			out = append(out, result(Failure, do, "nodes %s have one InternalIP, %s: their speakers can't hear each other", view.FirstFew(nodes), address))
+		}
+	}
+	return out
+}
+
 // everyPodReady reports whether each node has a speaker that is ready, so that others must be heard.
 func everyPodReady(f Facts) bool {
 	return !slices.ContainsFunc(f.Nodes, func(n corev1.Node) bool { return !readyOn(f, n.Name) })
