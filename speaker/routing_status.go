@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"net/netip"
 	"slices"
+	"strings"
 	"time"
 
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
@@ -136,15 +137,42 @@ func (d *decider) routed(a netip.Addr, key types.NamespacedName) (nodes []string
 	return nodes, why
 }
 
-// notRouted says why an address is not advertised by BGP, by a node's reason; "" where it is not to be.
-func notRouted(a netip.Addr, why v1beta1.Reason) (v1beta1.Reason, string) {
-	switch why {
-	case v1beta1.ReasonNoAdvertisement:
+// barred returns the reasons why no node would advertise an address by BGP for a Service, whatever sessions it had.
+func (d *decider) barred(a netip.Addr, key types.NamespacedName) []v1beta1.Reason {
+	_, sharers := d.sharersOf(a)
+	i := slices.IndexFunc(sharers, func(s plan.Sharer) bool { return s.Service.Name == key.String() })
+	if i < 0 {
+		return nil
+	}
+	return d.routing.table.Barred(a, i)
+}
+
+// bars are the reasons that bar nodes from advertising, in words.
+var bars = map[v1beta1.Reason]string{
+	v1beta1.ReasonNoLocalEndpoint:        "externalTrafficPolicy is Local and the node runs no endpoint that is ready: have one run there, or say Cluster",
+	v1beta1.ReasonNoPeer:                 "no BGPPeer that its BGPAdvertisement goes to selects the node: see the nodeSelectors of the BGPPeers",
+	v1beta1.ReasonNodeNetworkUnavailable: "the Node's condition NetworkUnavailable is True: the node's network plug-in has not set it up",
+	v1beta1.ReasonNodeExcluded:           "the node has the label " + v1beta1.LabelExcludeNode + ": remove it, or let the speakers run with --ignore-exclude-label",
+	v1beta1.ReasonNotSelected:            "the nodeSelectors of its BGPAdvertisements do not select the node: correct them, or label the node",
+}
+
+// notRouted says why an address is not advertised by BGP, by a node's reason and by those that bar all nodes; "" where it is not to be.
+func notRouted(a netip.Addr, why v1beta1.Reason, barred []v1beta1.Reason) (v1beta1.Reason, string) {
+	switch {
+	case why == v1beta1.ReasonNoAdvertisement:
 		return "", ""
-	case v1beta1.ReasonNoEndpoint:
+	case why == v1beta1.ReasonNoEndpoint:
 		return why, "the Service has no endpoint that is ready: see that it has a selector that matches Pods, and that these are ready"
-	case v1beta1.ReasonNoPeer:
-		return v1beta1.ReasonNoEligibleNode, fmt.Sprintf("no node can advertise %s by BGP: no BGPPeer that its BGPAdvertisement goes to selects one that might", a)
+	case len(barred) > 0:
+		said := make([]string, len(barred))
+		for i, r := range barred {
+			said[i] = fmt.Sprintf("%s (%s)", r, bars[r])
+		}
+		reason := v1beta1.ReasonNoEligibleNode
+		if barred[0] == v1beta1.ReasonNoLocalEndpoint {
+			reason = v1beta1.ReasonNoEndpoint
+		}
+		return reason, fmt.Sprintf("no node can advertise %s by BGP: %s", a, strings.Join(said, "; "))
 	}
 	return v1beta1.ReasonNoSession, fmt.Sprintf("no node that may advertise %s by BGP has a session with a router: see kubectl get bgppeers", a)
 }

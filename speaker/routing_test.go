@@ -485,3 +485,46 @@ func TestAddressesAreCountedByWhatThisNodeDoesWithThemByBGP(t *testing.T) {
 		})
 	}
 }
+
+func TestWhyAnAddressIsNotAdvertisedIsToldWithWhatToDo(t *testing.T) {
+	a := netip.MustParseAddr("198.51.100.1")
+	for _, row := range []struct {
+		why    v1beta1.Reason
+		barred []v1beta1.Reason
+		reason v1beta1.Reason
+		says   string
+	}{
+		{v1beta1.ReasonNoAdvertisement, nil, "", ""},
+		{v1beta1.ReasonNoEndpoint, nil, v1beta1.ReasonNoEndpoint, "has a selector that matches Pods"},
+		{v1beta1.ReasonAnnounced, nil, v1beta1.ReasonNoSession, "has a session with a router"},
+		{v1beta1.ReasonNotSelected, nil, v1beta1.ReasonNoSession, "has a session with a router"},
+		{v1beta1.ReasonNodeExcluded, []v1beta1.Reason{v1beta1.ReasonNodeExcluded, v1beta1.ReasonNotSelected}, v1beta1.ReasonNoEligibleNode, "--ignore-exclude-label); NotSelected (the nodeSelectors"},
+		{v1beta1.ReasonNoPeer, []v1beta1.Reason{v1beta1.ReasonNoPeer}, v1beta1.ReasonNoEligibleNode, "see the nodeSelectors of the BGPPeers"},
+		{v1beta1.ReasonNodeNetworkUnavailable, []v1beta1.Reason{v1beta1.ReasonNodeNetworkUnavailable}, v1beta1.ReasonNoEligibleNode, "network plug-in"},
+		{v1beta1.ReasonNodeExcluded, []v1beta1.Reason{v1beta1.ReasonNoLocalEndpoint, v1beta1.ReasonNodeExcluded}, v1beta1.ReasonNoEndpoint, "have one run there, or say Cluster"},
+	} {
+		if reason, says := notRouted(a, row.why, row.barred); reason != row.reason || !strings.Contains(says, row.says) || strings.Contains(says, "()") {
+			t.Errorf("%s, %v: %s %q", row.why, row.barred, reason, says)
+		}
+	}
+}
+
+// TestNodesThatAreAllExcludedAreNoMatterOfSessions: what a decider says of a Service's address.
+func TestNodesThatAreAllExcludedAreNoMatterOfSessions(t *testing.T) {
+	w := newRoutingWorld(t)
+	a, key := netip.MustParseAddr("198.51.100.1"), types.NamespacedName{Namespace: "default", Name: "web"}
+	d := &decider{cluster: w.c, routing: w.r, self: "a"}
+	if got := d.barred(a, key); got != nil {
+		t.Errorf("of nodes that advertise: %v", got)
+	}
+	for _, n := range w.nodes {
+		n.Labels = map[string]string{v1beta1.LabelExcludeNode: ""}
+	}
+	w.step(0)
+	if got := d.barred(a, key); !slices.Equal(got, []v1beta1.Reason{v1beta1.ReasonNodeExcluded}) {
+		t.Errorf("%v", got)
+	}
+	if got := d.barred(a, types.NamespacedName{Name: "another"}); got != nil {
+		t.Errorf("of a Service that has it not: %v", got)
+	}
+}

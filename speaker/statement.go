@@ -63,7 +63,7 @@ func (d *decider) verdictOn(key types.NamespacedName, state layer2.State) verdic
 		switch {
 		case !outcome.Served():
 			reason, message := outcome.Reason, outcome.Message
-			if r, more := notRouted(assigned.address, why); r != "" && reason == v1beta1.ReasonNoAdvertisement {
+			if r, more := notRouted(assigned.address, why, d.barred(assigned.address, key)); r != "" && reason == v1beta1.ReasonNoAdvertisement {
 				reason, message = r, more
 			} else if r != "" && r != reason {
 				message += "; " + more

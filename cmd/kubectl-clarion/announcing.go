@@ -329,9 +329,9 @@ func (e explanation) nextOf() string {
 	default:
 		return doAbout(e.Announced.Reason)
 	}
-	routed := e.Announced.Reason == string(v1beta1.ReasonNoSession) || e.Announced.Reason == string(v1beta1.ReasonNoEligibleNode)
+	noSession := e.Announced.Reason == string(v1beta1.ReasonNoSession)
 	for _, r := range e.Routers {
-		if reason, _, _ := strings.Cut(r.LastError, ":"); routed && r.State != v1beta1.BGPEstablished && remedy.Of(reason) != "" {
+		if reason, _, _ := strings.Cut(r.LastError, ":"); noSession && r.State != v1beta1.BGPEstablished && remedy.Of(reason) != "" {
 			return remedy.Of(reason) + " (" + r.Peer + ": " + r.LastError + ")"
 		}
 	}

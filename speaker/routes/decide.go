@@ -26,6 +26,7 @@ type verdict struct {
 type place struct {
 	ads      []int
 	refusals []Reason // by node, "" where none refuses
+	bars     []Reason // by node, those of refusals that no session would lift
 	// nodes advertise what an endpoint anywhere is enough for.
 	nodes []string
 	here  Reason // this node's reason then
@@ -37,9 +38,12 @@ func (v *view) placeFor(ads []int) *place {
 	if p := v.places[k]; p != nil {
 		return p
 	}
-	p := &place{ads: slices.Clone(ads), refusals: make([]Reason, len(v.nodes))}
+	p := &place{ads: slices.Clone(ads), refusals: make([]Reason, len(v.nodes)), bars: make([]Reason, len(v.nodes))}
 	for i := range v.nodes {
-		p.refusals[i] = v.check(ads, i)
+		p.bars[i] = v.check(ads, i)
+		if p.refusals[i] = p.bars[i]; p.bars[i] == "" && i != v.self && !v.nodes[i].Speaker.Alive {
+			p.refusals[i] = v1beta1.ReasonNoSpeaker
+		}
 	}
 	advertise := v.best(func(node int) (bool, plan.Signals) { return p.refusals[node] == "", 0 })
 	p.nodes = v.namesOf(advertise)
@@ -48,6 +52,7 @@ func (v *view) placeFor(ads []int) *place {
 	return p
 }
 
+// check asks the checks that need neither endpoints nor sessions.
 func (v *view) check(ads []int, node int) Reason {
 	n, selected, reached := v.nodes[node], false, false
 	for _, i := range ads {
@@ -63,8 +68,6 @@ func (v *view) check(ads []int, node int) Reason {
 		return v1beta1.ReasonNodeExcluded
 	case n.NetworkUnavailable:
 		return v1beta1.ReasonNodeNetworkUnavailable
-	case node != v.self && !n.Speaker.Alive:
-		return v1beta1.ReasonNoSpeaker
 	case !reached:
 		return v1beta1.ReasonNoPeer
 	}
@@ -290,4 +293,26 @@ func terminating(s plan.Sharer, node string) plan.Signals {
 		return plan.Terminating
 	}
 	return 0
+}
+
+// furthest are the reasons that bar nodes, those of the nodes that came furthest first.
+var furthest = []Reason{v1beta1.ReasonNoLocalEndpoint, v1beta1.ReasonNoPeer, v1beta1.ReasonNodeNetworkUnavailable, v1beta1.ReasonNodeExcluded, v1beta1.ReasonNotSelected}
+
+// barred returns the reasons why no node would advertise an address for the sake of s whatever sessions it had; nil where one would.
+func (v *view) barred(s plan.Sharer) []Reason {
+	ads := v.covering(s)
+	if len(ads) == 0 || !anywhere(s.Endpoints) {
+		return nil // which are reasons of their own
+	}
+	p, found := v.placeFor(ads), map[Reason]bool{}
+	for i, r := range p.bars {
+		if r == "" && s.Service.Local && !s.Endpoints[v.names[i]].CanServe() {
+			r = v1beta1.ReasonNoLocalEndpoint
+		}
+		if r == "" {
+			return nil
+		}
+		found[r] = true
+	}
+	return slices.DeleteFunc(slices.Clone(furthest), func(r Reason) bool { return !found[r] })
 }

@@ -208,3 +208,13 @@ func (t *Table) Decision(a netip.Addr) (Decision, bool) {
 	}
 	return e.Decision, true
 }
+
+// Barred returns the reasons why no node would advertise an address for the sake of one of its sharers, whatever sessions it had, those of
+// the nodes that came furthest first; nil where one would.
+func (t *Table) Barred(a netip.Addr, sharer int) []Reason {
+	e := t.addresses[a]
+	if e == nil || sharer >= len(e.address.Sharers) {
+		return nil
+	}
+	return t.view.barred(e.address.Sharers[sharer])
+}

@@ -249,6 +249,46 @@ func TestWhoAdvertises(t *testing.T) {
 	}
 }
 
+func TestWhatBarsAllNodesIsToldApartFromMissingSessions(t *testing.T) {
+	excluded := node("a", func(n *plan.Node) { n.Labels[v1beta1.LabelExcludeNode] = "" })
+	silent := func(n *plan.Node) { n.Speaker.Alive = false }
+	for _, row := range []struct {
+		name    string
+		cluster Cluster
+		sharer  plan.Sharer
+		want    []Reason
+	}{
+		{"nothing", three(), sharer("web"), nil},
+		{"sessions alone", three(func(c *Cluster) { c.Nodes = []plan.Node{excluded, node("b", silent)} }), sharer("web"), nil},
+		{"the label", three(func(c *Cluster) { c.Nodes = []plan.Node{excluded} }), sharer("web"), []Reason{v1beta1.ReasonNodeExcluded}},
+		{"the label, and peers that select nobody", three(func(c *Cluster) {
+			c.Nodes, c.Peers = []plan.Node{excluded, node("b", silent)}, []Peer{{Name: "tor", Nodes: label("none")}}
+		}), sharer("web"), []Reason{v1beta1.ReasonNoPeer, v1beta1.ReasonNodeExcluded}},
+		{"selectors", three(advertise(Advertisement{Name: "x", Nodes: label("none")})), sharer("web"), []Reason{v1beta1.ReasonNotSelected}},
+		{"endpoints on an excluded node only", three(func(c *Cluster) { c.Nodes = []plan.Node{excluded, node("b")} }), sharer("web", local("a")),
+			[]Reason{v1beta1.ReasonNoLocalEndpoint, v1beta1.ReasonNodeExcluded}},
+		{"no endpoint anywhere, which is a reason of its own", three(), sharer("web", func(s *plan.Sharer) { s.Endpoints = nil }), nil},
+		{"no advertisement, which is one, too", three(advertise()), sharer("web"), nil},
+	} {
+		t.Run(row.name, func(t *testing.T) {
+			table := New()
+			table.Configure(row.cluster)
+			table.Set(has(web, row.sharer))
+			if got := table.Barred(web, 0); !slices.Equal(got, row.want) {
+				t.Errorf("%v, want %v", got, row.want)
+			}
+			for _, r := range row.want {
+				if !slices.Contains(furthest, r) {
+					t.Errorf("%s has no place", r)
+				}
+			}
+		})
+	}
+	if table := New(); table.Barred(web, 0) != nil {
+		t.Error("nobody has it")
+	}
+}
+
 func TestWhatDoesNotChangeIsTheSame(t *testing.T) {
 	table := New()
 	cluster := three(advertise(Advertisement{Name: "x", Communities: []string{"1:1"}}))
