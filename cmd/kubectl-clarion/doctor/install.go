@@ -72,7 +72,7 @@ func podSecurity(f Facts) []Result {
 }
 
 func enforce(f Facts) string {
-	return fmt.Sprintf("kubectl label --overwrite namespace %s pod-security.kubernetes.io/enforce=privileged", f.Namespace)
+	return fmt.Sprintf("kubectl label --overwrite namespace %[1]s pod-security.kubernetes.io/enforce=privileged. Pods that were refused come back later and later: kubectl -n %[1]s rollout restart daemonset/clarion-speaker has them come at once.", f.Namespace)
 }
 
 func find[T any](list []T, which func(*T) bool) *T {
