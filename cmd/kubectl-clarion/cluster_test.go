@@ -229,11 +229,14 @@ func TestOnARealAPIServer(t *testing.T) {
 			ago                time.Duration
 		}{
 			{"Announced", "clarion.dev/speaker", service.UID, time.Minute}, {"Assigned", "clarion.dev/controller", service.UID, time.Hour},
-			{"Released", "clarion.dev/controller", "another", time.Minute}, {"Foreign", "example.com/x", service.UID, time.Minute},
+			{"Released", "clarion.dev/controller", "another", time.Minute}, {"Assigned", "clarion.dev/controller", "deleted", 2 * time.Hour}, {"Foreign", "example.com/x", service.UID, time.Minute},
 		} {
 			event := &eventsv1.Event{ObjectMeta: metav1.ObjectMeta{Namespace: "default", GenerateName: "e"}, Reason: e.reason, Type: "Normal", Action: "Assign",
 				ReportingController: e.controller, ReportingInstance: "x", EventTime: metav1.NewMicroTime(time.Now().Add(-e.ago)),
 				Regarding: corev1.ObjectReference{Kind: "Service", Namespace: "default", Name: "web", UID: e.uid}}
+			if e.uid == "deleted" {
+				event.Regarding.Name = "deleted"
+			}
 			if err := c.Create(t.Context(), event); err != nil {
 				t.Fatal(err)
 			}
@@ -242,6 +245,9 @@ func TestOnARealAPIServer(t *testing.T) {
 		want := regexp.MustCompile(`^AGO WHAT MESSAGE 60m Assigned \d+m?\d*s Announced$`) // a minute ago, or more on a busy machine
 		if err != nil || !want.MatchString(strings.Join(strings.Fields(out), " ")) {
 			t.Errorf("%v\n%s", err, out)
+		}
+		if out, _, err := run(t, "", "history", "default/deleted", "--kubeconfig", admin); err != nil || !strings.Contains(out, "Assigned") || strings.Contains(out, "Released") {
+			t.Errorf("of a Service that was deleted: %v\n%s", err, out)
 		}
 		for _, arg := range []string{"default/none", "/web", "default/", "a/b/c"} {
 			if _, _, err := run(t, "", "history", arg, "--kubeconfig", admin); err == nil {

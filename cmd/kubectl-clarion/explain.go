@@ -315,10 +315,14 @@ func asks(r v1beta1.Request) string {
 	return strings.Join(out, ", ")
 }
 
-// ofService picks out what Clarion told of a Service.
+// ofService picks out what Clarion told of a Service; of one that is gone, and so has no UID, by its name.
 func ofService(events []eventsv1.Event, service *corev1.Service) []eventsv1.Event {
 	return slices.DeleteFunc(events, func(e eventsv1.Event) bool {
-		return e.Regarding.UID != service.UID || !strings.HasPrefix(e.ReportingController, v1beta1.AnnotationPrefix)
+		its := e.Regarding.UID == service.UID
+		if service.UID == "" {
+			its = e.Regarding.Kind == "Service" && e.Regarding.Name == service.Name
+		}
+		return !its || !strings.HasPrefix(e.ReportingController, v1beta1.AnnotationPrefix)
 	})
 }
 

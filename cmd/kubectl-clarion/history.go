@@ -11,6 +11,7 @@ import (
 	"github.com/spf13/cobra"
 	corev1 "k8s.io/api/core/v1"
 	eventsv1 "k8s.io/api/events/v1"
+	apierrors "k8s.io/apimachinery/pkg/api/errors"
 	"sigs.k8s.io/controller-runtime/pkg/client"
 
 	"github.com/clarion-lb/clarion/cmd/kubectl-clarion/view"
@@ -22,7 +23,7 @@ func (p *program) history() *cobra.Command {
 		Use:   "history NAMESPACE/NAME",
 		Short: "Show what happened to a Service's addresses, and why",
 		Long: `Show what happened to a Service's addresses, and why: given, moved, refused, announced from where. It is told by events, which the API server keeps for an hour
-by default.`,
+by default; of a Service that was deleted, too.`,
 		Args: cobra.ExactArgs(1), ValidArgsFunction: p.services,
 		RunE: func(c *cobra.Command, args []string) error {
 			namespace, name, err := p.service(args[0])
@@ -35,13 +36,20 @@ by default.`,
 			}
 			return p.show(c.Context(), o, func(ctx context.Context) (printer, any, error) {
 				var service corev1.Service
-				if err := objects.Get(ctx, client.ObjectKey{Namespace: namespace, Name: name}, &service); err != nil {
+				missing := objects.Get(ctx, client.ObjectKey{Namespace: namespace, Name: name}, &service)
+				if missing != nil && !apierrors.IsNotFound(missing) {
+					return nil, nil, missing
+				}
+				service.Name = name
+				var l eventsv1.EventList
+				if err := objects.List(ctx, &l, client.InNamespace(namespace)); err != nil {
 					return nil, nil, err
 				}
-				var l eventsv1.EventList
-				err := objects.List(ctx, &l, client.InNamespace(namespace))
 				ours := ofService(l.Items, &service)
-				return historyOf(time.Now(), ours), ours, err
+				if len(ours) == 0 && missing != nil {
+					return nil, nil, missing
+				}
+				return historyOf(time.Now(), ours), ours, nil
 			})
 		},
 	}
