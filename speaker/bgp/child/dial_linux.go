@@ -7,6 +7,7 @@ import (
 	"net"
 	"net/netip"
 	"os"
+	"slices"
 	"strconv"
 	"strings"
 	"syscall"
@@ -251,10 +252,16 @@ func noConnection(err error, p *bgp.Peer, router netip.Addr, tooFar bool) (bgp.R
 		return lowTTL(p, router)
 	case errors.As(err, &source):
 		return bgp.SourceUnavailable, source.Error()
+	case errors.Is(err, unix.EADDRNOTAVAIL) && !p.SourceAddress.IsValid():
+		return bgp.SourceUnavailable, fmt.Sprintf("this node has no address to reach %s from: see whether %s is on, and has an address, on the interface", router, family(router))
 	case errors.Is(err, unix.EADDRNOTAVAIL):
 		return bgp.SourceUnavailable, fmt.Sprintf("this node does not have the source address %s", p.SourceAddress)
 	case errors.Is(err, unix.ECONNREFUSED):
-		return bgp.ConnectionRefused, fmt.Sprintf("nobody takes BGP connections at %s", at)
+		said := fmt.Sprintf("nobody takes BGP connections at %s", at)
+		if isOwn(router) {
+			said += ", which is this node itself"
+		}
+		return bgp.ConnectionRefused, said
 	case errors.Is(err, unix.ENETUNREACH):
 		return bgp.Unreachable, fmt.Sprintf("this node has no route to %s", router)
 	case errors.Is(err, unix.EHOSTUNREACH):
@@ -267,6 +274,27 @@ func noConnection(err error, p *bgp.Peer, router netip.Addr, tooFar bool) (bgp.R
 		return bgp.ConnectTimeout, fmt.Sprintf("no answer from %s: %s", at, silence(p))
 	}
 	return bgp.Unreachable, fmt.Sprintf("no connection with %s: %s", at, err)
+}
+
+// family is an address family in words.
+func family(a netip.Addr) string {
+	if a.Is4() {
+		return "IPv4"
+	}
+	return "IPv6"
+}
+
+// isOwn reports whether an address is one of this node's.
+func isOwn(a netip.Addr) bool {
+	own, err := net.InterfaceAddrs()
+	return err == nil && slices.ContainsFunc(own, func(one net.Addr) bool {
+		n, is := one.(*net.IPNet)
+		if !is {
+			return false
+		}
+		ip, ok := netip.AddrFromSlice(n.IP)
+		return ok && ip.Unmap() == a.WithZone("")
+	})
 }
 
 // lowTTL is what it means that the kernel drops a router's packets because of their TTL.
