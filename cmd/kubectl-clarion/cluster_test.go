@@ -266,6 +266,9 @@ func TestOnARealAPIServer(t *testing.T) {
 			}
 			return strings.Join(strings.Fields(string(s.Data[gossipKeys])), " ")
 		}
+		if err := (&program{IOStreams: streams, installedIn: "elsewhere"}).rotate(t.Context(), c, "new", nil); err == nil || !strings.Contains(err.Error(), "--clarion-namespace") {
+			t.Errorf("where Clarion is not: %v", err)
+		}
 		if err := p.rotate(t.Context(), c, "new", nil); !errors.Is(err, errNoKeys) {
 			t.Errorf("without keys: %v", err)
 		}

@@ -156,7 +156,7 @@ func explanationOf(ctx context.Context, c client.Client, key client.ObjectKey, s
 	e := explanation{Service: key.String()}
 	var service corev1.Service
 	if err := c.Get(ctx, key, &service); err != nil {
-		return e, err
+		return e, noService(key, err)
 	}
 	seen := controller.Seen{Classes: served, Now: time.Now()}
 	var failed error
@@ -208,6 +208,14 @@ func explanationOf(ctx context.Context, c client.Client, key client.ObjectKey, s
 	}
 	e.fill(&service, seen)
 	return e, nil
+}
+
+// noService says in which namespace a Service was looked for.
+func noService(key client.ObjectKey, err error) error {
+	if apierrors.IsNotFound(err) {
+		return fmt.Errorf("there is no Service %s in namespace %s", key.Name, key.Namespace)
+	}
+	return err
 }
 
 // fill says of a Service what follows from what is seen.

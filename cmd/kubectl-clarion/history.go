@@ -36,7 +36,8 @@ by default; of a Service that was deleted, too.`,
 			}
 			return p.show(c.Context(), o, func(ctx context.Context) (printer, any, error) {
 				var service corev1.Service
-				missing := objects.Get(ctx, client.ObjectKey{Namespace: namespace, Name: name}, &service)
+				key := client.ObjectKey{Namespace: namespace, Name: name}
+				missing := objects.Get(ctx, key, &service)
 				if missing != nil && !apierrors.IsNotFound(missing) {
 					return nil, nil, missing
 				}
@@ -47,7 +48,7 @@ by default; of a Service that was deleted, too.`,
 				}
 				ours := ofService(l.Items, &service)
 				if len(ours) == 0 && missing != nil {
-					return nil, nil, missing
+					return nil, nil, noService(key, missing)
 				}
 				return historyOf(time.Now(), ours), ours, nil
 			})

@@ -11,6 +11,7 @@ import (
 
 	"github.com/spf13/cobra"
 	corev1 "k8s.io/api/core/v1"
+	apierrors "k8s.io/apimachinery/pkg/api/errors"
 	"sigs.k8s.io/controller-runtime/pkg/client"
 )
 
@@ -84,7 +85,9 @@ func (p *program) rotate(ctx context.Context, c client.Client, key string, wait 
 			}
 		}
 		var secret corev1.Secret
-		if err := c.Get(ctx, client.ObjectKey{Namespace: p.installedIn, Name: gossipSecret}, &secret); err != nil {
+		if err := c.Get(ctx, client.ObjectKey{Namespace: p.installedIn, Name: gossipSecret}, &secret); apierrors.IsNotFound(err) {
+			return fmt.Errorf("there is no Secret %s in namespace %s: Clarion is in another one (--clarion-namespace), or its controller, which makes it, does not run", gossipSecret, p.installedIn)
+		} else if err != nil {
 			return err
 		}
 		old := strings.Fields(string(secret.Data[gossipKeys]))
@@ -93,7 +96,9 @@ func (p *program) rotate(ctx context.Context, c client.Client, key string, wait 
 		}
 		secret.Data[gossipKeys] = []byte(strings.Join(step.keys(old), "\n") + "\n")
 		// Update, so that two who rotate at once don't mix their steps: the second is refused.
-		if err := c.Update(ctx, &secret); err != nil {
+		if err := c.Update(ctx, &secret); apierrors.IsConflict(err) {
+			return fmt.Errorf("somebody else changes the keys: run it again when he has finished (%w)", err)
+		} else if err != nil {
 			return err
 		}
 		fmt.Fprintf(p.Out, "%d of %d: %s\n", i+1, len(steps), step.say)
