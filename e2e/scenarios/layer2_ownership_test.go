@@ -161,14 +161,7 @@ func TestLayer2Ownership(t *testing.T) {
 		watch := stage.StartWatch(s.ctx, l, oneOfEach(node, owners, held)...)
 		time.Sleep(300 * time.Millisecond)
 		s.kubectl("label", "node", node.Name, "clarion.dev/drain=")
-		s.eventually(10*time.Second, func() error {
-			for a, owner := range s.owners(all) {
-				if owner == node.Name {
-					return fmt.Errorf("%s is still on %s", a, node.Name)
-				}
-			}
-			return nil
-		})
+		s.movedAway(all, node)
 		time.Sleep(500 * time.Millisecond)
 		seen, err := watch.Stop()
 		s.must(err)
@@ -189,14 +182,7 @@ func TestLayer2Ownership(t *testing.T) {
 		owners := s.owners(all)
 		node, _ := s.victim(owners, true)
 		s.kubectl("cordon", node.Name)
-		s.eventually(10*time.Second, func() error {
-			for a, owner := range s.owners(all) {
-				if owner == node.Name {
-					return fmt.Errorf("%s is still on %s", a, node.Name)
-				}
-			}
-			return nil
-		})
+		s.movedAway(all, node)
 		s.kubectl("uncordon", node.Name)
 		moved := s.owners(all)
 		s.kubectl("cordon", "--selector=kubernetes.io/os=linux")
@@ -212,14 +198,7 @@ func TestLayer2Ownership(t *testing.T) {
 			watch := stage.StartWatch(s.ctx, l, oneOfEach(node, owners, held)...)
 			time.Sleep(300 * time.Millisecond)
 			s.kubectl("taint", "node", node.Name, taint+"=:NoSchedule")
-			s.eventually(10*time.Second, func() error {
-				for a, owner := range s.owners(all) {
-					if owner == node.Name {
-						return fmt.Errorf("%s is still on %s", a, node.Name)
-					}
-				}
-				return nil
-			})
+			s.movedAway(all, node)
 			seen, err := watch.Stop()
 			s.must(err)
 			for _, summary := range seen {
@@ -230,6 +209,31 @@ func TestLayer2Ownership(t *testing.T) {
 			s.kubectl("taint", "node", node.Name, taint+"-")
 		})
 	}
+
+	s.chapter("the API server is away: who is cut off is replaced, and under failback Immediate given back its share when it is back", func(s *story) {
+		s.apply(advertisement("spec: {ipAddressPools: [lan], failback: {policy: Immediate}}"))
+		node, held := s.victim(s.even(all), true)
+		s.must(l.ControlPlane().Cut())
+		s.must(node.Cut())
+		s.movedAway(all, node)
+		s.must(node.Heal())
+		time.Sleep(time.Second)
+		watch := stage.StartWatch(s.ctx, l, held...)
+		s.even(all)
+		seen, err := watch.Stop()
+		s.must(err)
+		s.must(l.ControlPlane().Heal())
+		for _, summary := range seen {
+			if summary.Failures > openAtTheFlip || summary.Retransmitted > 0 {
+				s.Errorf("%s: %d of %d connections failed, %d SYNs were sent again", summary.Target, summary.Failures, summary.Attempts, summary.Retransmitted)
+			}
+		}
+		s.eventually(30*time.Second, func() error {
+			_, err := l.Kubectl(s.ctx, "get", "nodes")
+			return err
+		})
+		s.apply(advertisement("spec: {ipAddressPools: [lan]}"))
+	})
 
 	s.chapter("ten per cent of all frames are lost for a minute: nothing moves", func(s *story) {
 		owners := s.owners(all)
@@ -269,6 +273,37 @@ func TestLayer2Ownership(t *testing.T) {
 		for name := range taken {
 			s.becomes(name, "True")
 		}
+	})
+
+	s.chapter("a speaker stays silent for longer than it may: what its node has moves, and stays away", func(s *story) {
+		node, _ := s.victim(s.owners(all), true)
+		for _, n := range l.Nodes() {
+			if n.Name != node.Name {
+				s.must(n.Stop(s.ctx, stage.Speaker, 30*time.Second))
+				s.must(stage.StartSpeaker(s.ctx, l, n, "--take-over-after=3s"))
+				s.speakerReady(n)
+			}
+		}
+		owners := s.owners(all)
+		node, held := s.victim(owners, true)
+		watch := stage.StartWatch(s.ctx, l, oneOfEach(node, owners, held)...)
+		time.Sleep(300 * time.Millisecond)
+		s.must(node.Signal(s.ctx, stage.Speaker, unix.SIGSTOP))
+		s.movedAway(all, node)
+		time.Sleep(500 * time.Millisecond)
+		seen, err := watch.Stop()
+		s.must(err)
+		for _, summary := range seen {
+			s.Log(summary)
+			if summary.Failures > openAtTheFlip {
+				s.Errorf("%s: %d of %d connections failed, over %v", summary.Target, summary.Failures, summary.Attempts, summary.Gap)
+			}
+		}
+		moved := s.owners(all)
+		s.must(node.Signal(s.ctx, stage.Speaker, unix.SIGCONT))
+		time.Sleep(2 * time.Second)
+		s.onlyOne(all)
+		s.sameOwners(all, moved)
 	})
 }
 
@@ -313,6 +348,40 @@ func (s *story) owners(addresses []netip.Addr) map[netip.Addr]string {
 			return nil
 		})
 	}
+	return owners
+}
+
+// movedAway waits until a node answers for no address any more, and others do.
+func (s *story) movedAway(addresses []netip.Addr, node *lab.Node) {
+	s.Helper()
+	s.eventually(20*time.Second, func() error {
+		for a, owner := range s.owners(addresses) {
+			if owner == node.Name {
+				return fmt.Errorf("%s is still on %s", a, node.Name)
+			}
+		}
+		return nil
+	})
+}
+
+// even waits until all nodes have as many addresses, but for one.
+func (s *story) even(addresses []netip.Addr) (owners map[netip.Addr]string) {
+	s.Helper()
+	s.eventually(30*time.Second, func() error {
+		owners = s.owners(addresses)
+		loads := map[string]int{}
+		for _, owner := range owners {
+			loads[owner]++
+		}
+		least, most := len(addresses), 0
+		for _, n := range s.lab.Nodes() {
+			least, most = min(least, loads[n.Name]), max(most, loads[n.Name])
+		}
+		if most-least > 1 {
+			return fmt.Errorf("the nodes have %v addresses", loads)
+		}
+		return nil
+	})
 	return owners
 }
 

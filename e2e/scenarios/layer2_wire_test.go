@@ -108,26 +108,34 @@ func TestLayer2OnTheWire(t *testing.T) {
 	})
 
 	s.chapter("Local: an endpoint that begins to terminate has the address moved before it is gone, and nobody is refused", func(s *story) {
-		address := addressFor(203)
+		addresses := []netip.Addr{addressFor(203), addressFor6(203)}
 		pods := s.pods()
-		s.wantsLocal("local", address, endpoint{pods, "node1", true}, endpoint{pods, "node2", true})
-		s.becomes("local", "True Announced")
-		s.reach(address)
-		first := s.owner(address).Name
-		second := map[string]string{"node1": "node2", "node2": "node1"}[first]
-		if second == "" {
-			s.Fatalf("%s has no endpoint and answers for %s", first, address)
+		for _, a := range addresses {
+			s.wantsLocal(localTo(a), a, endpoint{pods, "node1", true}, endpoint{pods, "node2", true})
 		}
-		watch := stage.StartWatch(s.ctx, l, address)
-		time.Sleep(300 * time.Millisecond)
-		s.wantsLocal("local", address, endpoint{pods, first, false}, endpoint{pods, second, true})
-		s.eventually(20*time.Second, func() error {
-			answers, err := l.AskLAN(s.ctx, address, 200*time.Millisecond)
-			if err == nil && (len(answers) != 1 || answers[0].Node == nil || answers[0].Node.Name != second) {
-				err = fmt.Errorf("%v answer for %s", answers, address)
+		first, second := map[netip.Addr]string{}, map[netip.Addr]string{}
+		for _, a := range addresses {
+			s.becomes(localTo(a), "True Announced")
+			s.reach(a)
+			first[a] = s.owner(a).Name
+			if second[a] = map[string]string{"node1": "node2", "node2": "node1"}[first[a]]; second[a] == "" {
+				s.Fatalf("%s has no endpoint and answers for %s", first[a], a)
 			}
-			return err
-		})
+		}
+		watch := stage.StartWatch(s.ctx, l, addresses...)
+		time.Sleep(300 * time.Millisecond)
+		for _, a := range addresses {
+			s.wantsLocal(localTo(a), a, endpoint{pods, first[a], false}, endpoint{pods, second[a], true})
+		}
+		for _, a := range addresses {
+			s.eventually(20*time.Second, func() error {
+				answers, err := l.AskLAN(s.ctx, a, 200*time.Millisecond)
+				if err == nil && (len(answers) != 1 || answers[0].Node == nil || answers[0].Node.Name != second[a]) {
+					err = fmt.Errorf("%v answer for %s", answers, a)
+				}
+				return err
+			})
+		}
 		time.Sleep(time.Second)
 		seen, err := watch.Stop()
 		s.must(err)
@@ -139,27 +147,35 @@ func TestLayer2OnTheWire(t *testing.T) {
 	})
 
 	s.chapter("Local: a node that gains an endpoint waits for its kube-proxy, but not for ever", func(s *story) {
-		address := addressFor(204)
+		addresses := []netip.Addr{addressFor(204), addressFor6(204)}
 		pods := s.pods()
-		s.wantsLocal("gained", address, endpoint{pods, "node1", true})
-		s.becomes("gained", "True Announced")
-		s.wantsLocal("gained", address)
-		s.becomes("gained", "False NoEndpoint")
+		for _, a := range addresses {
+			s.wantsLocal(localTo(a), a, endpoint{pods, "node1", true})
+		}
+		for _, a := range addresses {
+			s.becomes(localTo(a), "True Announced")
+			s.wantsLocal(localTo(a), a)
+		}
+		for _, a := range addresses {
+			s.becomes(localTo(a), "False NoEndpoint")
+		}
 		s.must(l.Node("node2").Signal(s.ctx, lab.KubeProxy, unix.SIGSTOP))
 		defer l.Node("node2").Signal(s.ctx, lab.KubeProxy, unix.SIGCONT)
-		began := time.Now()
-		s.wantsLocal("gained", address, endpoint{pods, "node2", true})
-		s.eventually(20*time.Second, func() error {
-			answers, err := l.AskLAN(s.ctx, address, 50*time.Millisecond)
-			if err == nil && len(answers) == 0 {
-				err = fmt.Errorf("nobody answers for %s", address)
+		for _, a := range addresses {
+			began := time.Now()
+			s.wantsLocal(localTo(a), a, endpoint{pods, "node2", true})
+			s.eventually(20*time.Second, func() error {
+				answers, err := l.AskLAN(s.ctx, a, 50*time.Millisecond)
+				if err == nil && len(answers) == 0 {
+					err = fmt.Errorf("nobody answers for %s", a)
+				}
+				return err
+			})
+			waited := time.Since(began)
+			s.Logf("%s was announced after %v", a, waited)
+			if waited < 2*time.Second {
+				s.Errorf("%s was announced after %v although kube-proxy was stopped", a, waited)
 			}
-			return err
-		})
-		waited := time.Since(began)
-		s.Logf("announced after %v", waited)
-		if waited < 2*time.Second {
-			s.Errorf("it was announced after %v although kube-proxy was stopped", waited)
 		}
 	})
 
@@ -182,7 +198,7 @@ func TestLayer2OnTheWire(t *testing.T) {
 
 	s.chapter("an advertisement's interfaces are names and patterns", func(s *story) {
 		address := addressFor(206)
-		s.apply(advertisement(`"eth1", "bond*"`))
+		s.apply(advertisement(`spec: {ipAddressPools: [lan], interfaces: ["eth1", "bond*"]}`))
 		s.wants("named", address)
 		s.becomes("named", "False NoInterface")
 		answers, err := l.AskLAN(s.ctx, address, 300*time.Millisecond)
@@ -190,7 +206,7 @@ func TestLayer2OnTheWire(t *testing.T) {
 		if len(answers) > 0 {
 			s.Errorf("%v answer for %s", answers, address)
 		}
-		s.apply(advertisement(`"eth1", "eth?"`))
+		s.apply(advertisement(`spec: {ipAddressPools: [lan], interfaces: ["eth1", "eth?"]}`))
 		s.becomes("named", "True Announced")
 		s.owner(address)
 	})
@@ -210,8 +226,9 @@ func addressFor6(n byte) netip.Addr {
 	return netip.AddrFrom16(b)
 }
 
-func advertisement(interfaces string) string {
-	return "{apiVersion: clarion.dev/v1beta1, kind: L2Advertisement, metadata: {name: lan}, spec: {ipAddressPools: [lan], interfaces: [" + interfaces + "]}}"
+// advertisement is that of the pool.
+func advertisement(spec string) string {
+	return "{apiVersion: clarion.dev/v1beta1, kind: L2Advertisement, metadata: {name: lan}, " + spec + "}"
 }
 
 // wants makes a Service with an address, to be deleted at the end of the chapter.
@@ -241,13 +258,15 @@ func (s *story) becomes(service, prefix string) {
 	s.Logf("%s: %s", service, s.condition(service, "Announced"))
 }
 
-// pods are the back ends' addresses, by node.
-func (s *story) pods() map[string]string {
+// pods are the back ends' addresses, of both families, by node.
+func (s *story) pods() map[string][]netip.Addr {
 	s.Helper()
-	pods := map[string]string{}
-	for _, line := range strings.Fields(s.kubectl("get", "pods", "-l", "app=web", "-o", `jsonpath={range .items[*]}{.spec.nodeName}={.status.podIP} {end}`)) {
-		node, ip, _ := strings.Cut(line, "=")
-		pods[node] = ip
+	pods := map[string][]netip.Addr{}
+	for _, line := range strings.Fields(s.kubectl("get", "pods", "-l", "app=web", "-o", `jsonpath={range .items[*]}{.spec.nodeName}={.status.podIPs[0].ip}={.status.podIPs[1].ip} {end}`)) {
+		words := strings.Split(line, "=")
+		for _, ip := range words[1:] {
+			pods[words[0]] = append(pods[words[0]], netip.MustParseAddr(ip))
+		}
 	}
 	if len(pods) != 2 {
 		s.Fatalf("back ends are %v, want one on each of two nodes", pods)
@@ -257,9 +276,14 @@ func (s *story) pods() map[string]string {
 
 // endpoint is a back end on a node: ready, or serving to its end.
 type endpoint struct {
-	pods  map[string]string
+	pods  map[string][]netip.Addr
 	node  string
 	ready bool
+}
+
+// localTo is the name of a Service under externalTrafficPolicy Local, by its address.
+func localTo(a netip.Addr) string {
+	return fmt.Sprintf("local-v%d-%d", familyOf(a), a.AsSlice()[a.BitLen()/8-1])
 }
 
 // wantsLocal makes a Service under externalTrafficPolicy Local with exactly these endpoints.
@@ -268,14 +292,19 @@ func (s *story) wantsLocal(name string, address netip.Addr, endpoints ...endpoin
 	s.Cleanup(func() {
 		s.lab.Kubectl(context.WithoutCancel(s.ctx), "delete", "service,endpointslice", name, "--wait=false", "--ignore-not-found")
 	})
+	family := familyOf(address)
 	var list []string
 	for _, e := range endpoints {
-		list = append(list, fmt.Sprintf("{addresses: [%s], nodeName: %s, conditions: {ready: %t, serving: true, terminating: %t}}", e.pods[e.node], e.node, e.ready, !e.ready))
+		for _, ip := range e.pods[e.node] {
+			if familyOf(ip) == family {
+				list = append(list, fmt.Sprintf("{addresses: [%q], nodeName: %s, conditions: {ready: %t, serving: true, terminating: %t}}", ip, e.node, e.ready, !e.ready))
+			}
+		}
 	}
 	s.apply(fmt.Sprintf("{apiVersion: v1, kind: Service, metadata: {name: %[1]s, namespace: default, annotations: {clarion.dev/loadBalancerIPs: %[2]q}}, "+
-		"spec: {type: LoadBalancer, externalTrafficPolicy: Local, ports: [{port: 80, targetPort: 8080}]}}\n---\n"+
+		"spec: {type: LoadBalancer, externalTrafficPolicy: Local, ipFamilies: [IPv%[4]d], ports: [{port: 80, targetPort: 8080}]}}\n---\n"+
 		"{apiVersion: discovery.k8s.io/v1, kind: EndpointSlice, metadata: {name: %[1]s, namespace: default, labels: {kubernetes.io/service-name: %[1]s}}, "+
-		"addressType: IPv4, ports: [{port: 8080}], endpoints: [%[3]s]}", name, address, strings.Join(list, ", ")))
+		"addressType: IPv%[4]d, ports: [{port: 8080}], endpoints: [%[3]s]}", name, address, strings.Join(list, ", "), family))
 }
 
 // speakFrom has a host ask for a neighbour in an address' name.

@@ -57,18 +57,15 @@ func StartController(ctx context.Context, l *lab.Lab) error {
 	})
 }
 
-// StartSpeaker starts the speaker's process on a node.
-func StartSpeaker(ctx context.Context, l *lab.Lab, n *lab.Node) error {
-	return StartSpeakerOf(ctx, l, n, "bin")
+// StartSpeaker starts the speaker's process on a node, with flags besides the usual ones.
+func StartSpeaker(ctx context.Context, l *lab.Lab, n *lab.Node, flags ...string) error {
+	return StartSpeakerOf(ctx, l, n, "bin", flags...)
 }
 
 // StartSpeakerOf starts another build of it, from a directory of the lab's: see [BuildRevision].
-func StartSpeakerOf(ctx context.Context, l *lab.Lab, n *lab.Node, directory string) error {
-	return n.Start(ctx, lab.Process{
-		Name:    Speaker,
-		Args:    []string{filepath.Join(l.Dir(), directory, Speaker), "--kubeconfig", l.Kubeconfig(), "--namespace", Namespace, "--node-name", n.Name, "--metrics-auth", "none"},
-		Restart: true,
-	})
+func StartSpeakerOf(ctx context.Context, l *lab.Lab, n *lab.Node, directory string, flags ...string) error {
+	args := []string{filepath.Join(l.Dir(), directory, Speaker), "--kubeconfig", l.Kubeconfig(), "--namespace", Namespace, "--node-name", n.Name, "--metrics-auth", "none"}
+	return n.Start(ctx, lab.Process{Name: Speaker, Args: append(args, flags...), Restart: true})
 }
 
 // BuildRevision builds the speaker of another revision of this repository into a directory of the lab's, and returns its name.
