@@ -226,6 +226,9 @@ func (d *decider) step(now time.Time, n news) decided {
 	}
 	for _, move := range t.Moves {
 		d.touch(move.Unit.Address)
+		if move.From == d.self {
+			delete(d.conflicts.held, move.Unit.Address) // who has the address finds out for itself
+		}
 	}
 	d.standBy()
 	if t.Serving != wasServing {

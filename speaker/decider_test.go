@@ -44,6 +44,8 @@ type lan struct {
 	// watch is called after each step, and drop for each message: whether it is lost.
 	watch func()
 	drop  func() bool
+	// foreign are addresses that a host has that is no node.
+	foreign map[netip.Addr]bool
 }
 
 type later struct {
@@ -148,7 +150,7 @@ func (l *lan) wait(d time.Duration) map[string]decided {
 			d.look(seen{synced: true, gossip: l.seen, links: l.links})
 			n := now[name]
 			if len(d.conflicts.claiming) > 0 {
-				n.evidence = d.conflicts.see(answering(answeredBy(d)...))
+				n.evidence = d.conflicts.see(l.state(answeredBy(d)))
 			}
 			decided := d.step(l.now, n)
 			for _, s := range decided.Send {
@@ -167,6 +169,26 @@ func (l *lan) wait(d time.Duration) map[string]decided {
 		}
 	}
 	return out
+}
+
+// state is what comes of announcements: what is claimed is withheld where a foreign host has it, all else is answered.
+func (l *lan) state(announcements []layer2.Announcement) layer2.State {
+	var answered, withheld []layer2.Announcement
+	for _, a := range announcements {
+		if a.Claim && l.foreign[a.Address] {
+			withheld = append(withheld, a)
+		} else {
+			answered = append(answered, a)
+		}
+	}
+	state := answering(answered...)
+	for _, a := range withheld {
+		for _, name := range a.Interfaces {
+			state.Segments = append(state.Segments, layer2.Segment{Interface: name, Family: layer2.FamilyOf(a.Address), Status: layer2.Answering,
+				Addresses: []netip.Addr{a.Address}, Conflicts: []layer2.Conflict{{Address: a.Address, MAC: layer2.MAC{0x66}, Withheld: true}}})
+		}
+	}
+	return state
 }
 
 // deliver has a message come as it went.

@@ -28,10 +28,9 @@ var (
 )
 
 // TestWhateverIsChangedEachAddressHasOneOwnerInTheEnd has Services, endpoints, nodes and advertisements change at random, each seen by each
-// node at its own time, while nodes are lost and come back, speakers restart and messages
-// are lost. An address that all nodes agree somebody may announce is never without an
-// owner for long, nor has two for long; and when all is quiet each has exactly one, of whom all think so, one speaker speaks of each Service, and nothing
-// is remembered of what is gone.
+// node at its own time, while nodes are lost and come back, speakers restart, messages are lost and foreign hosts take addresses. An address that
+// all nodes agree somebody may announce is never without an owner for long, nor has two for long; and when all is quiet each has exactly one, of
+// whom all think so, one speaker speaks of each Service, and nothing is remembered of what is gone.
 //
 // A walk that fails prints its story; -speaker.walk=N takes it again.
 func TestWhateverIsChangedEachAddressHasOneOwnerInTheEnd(t *testing.T) {
@@ -57,17 +56,18 @@ func TestWhateverIsChangedEachAddressHasOneOwnerInTheEnd(t *testing.T) {
 // A walker changes a cluster at random.
 type walker struct {
 	*lan
-	rand     *rand.Rand
-	began    time.Time
-	all      []string
-	services map[string]*corev1.Service
-	created  int
-	nodes    map[string]*node
-	down     map[string]bool
-	nobody   map[netip.Addr]time.Time
-	several  map[netip.Addr]time.Time
-	story    []string
-	faults   []string
+	rand      *rand.Rand
+	began     time.Time
+	all       []string
+	services  map[string]*corev1.Service
+	created   int
+	nodes     map[string]*node
+	down      map[string]bool
+	nobody    map[netip.Addr]time.Time
+	contested map[netip.Addr]bool // that a foreign host had at any time
+	several   map[netip.Addr]time.Time
+	story     []string
+	faults    []string
 }
 
 var walkedAddresses = []string{"192.0.2.1", "192.0.2.2", "192.0.2.3", "192.0.2.4", "2001:db8::1", "2001:db8::2"}
@@ -83,6 +83,7 @@ func newWalker(t testing.TB, seed uint64) *walker {
 	}
 	w.lag = func() time.Duration { return time.Duration(w.rand.IntN(300)) * time.Millisecond }
 	w.watch = w.look
+	w.foreign, w.contested = map[netip.Addr]bool{}, map[netip.Addr]bool{}
 	loss := w.rand.IntN(20)
 	w.drop = func() bool { return w.rand.IntN(100) < loss }
 	return w
@@ -122,6 +123,10 @@ func (w *walker) walk() {
 		w.boot(name)
 	}
 	w.tell("all is left in peace")
+	clear(w.foreign)
+	if len(w.contested) > 0 { // what was held is tried again after 5, 10 and 20 s
+		w.wait(30 * time.Second)
+	}
 	w.wait(30 * time.Second)
 	w.check()
 }
@@ -129,7 +134,7 @@ func (w *walker) walk() {
 // change changes something.
 func (w *walker) change() {
 	name := pickOne(w, []string{"s0", "s1", "s2", "s3", "s4"})
-	switch w.rand.IntN(14) {
+	switch w.rand.IntN(15) {
 	case 0, 1, 2: // another Service of that name, or other addresses for the one that there is
 		s := w.services[name]
 		if s == nil || w.rand.IntN(4) == 0 {
@@ -202,6 +207,10 @@ func (w *walker) change() {
 			w.stop(name)
 			clear(w.nobody)
 		}
+	case 14:
+		a := netip.MustParseAddr(pickOne(w, walkedAddresses))
+		w.foreign[a], w.contested[a] = !w.foreign[a], true
+		w.tell("a foreign host has %s: %v", a, w.foreign[a])
 	case 12, 13:
 		if name := pickOne(w, w.all); w.down[name] {
 			w.boot(name)
@@ -288,7 +297,7 @@ func (w *walker) look() {
 			decided := d.addresses[a]
 			may = may && decided != nil && len(decided.candidates) > 0 && slices.ContainsFunc(decided.candidates, func(c plan.Candidate) bool { return w.deciders[c.Node] != nil })
 		}
-		since(w.nobody, a, w.now, may && len(answerers) == 0)
+		since(w.nobody, a, w.now, may && len(answerers) == 0 && !w.contested[a])
 		since(w.several, a, w.now, len(answerers) > 1)
 		if at, is := w.nobody[a]; is && w.now.Sub(at) > nobodyFor {
 			w.fault("nobody has answered for %s for %v", a, w.now.Sub(at))
@@ -328,7 +337,7 @@ func (w *walker) answerers(a netip.Addr) []string {
 		if d := w.deciders[name]; d != nil {
 			for _, answered := range answeredBy(d) {
 				switch {
-				case answered.Address != a:
+				case answered.Address != a, answered.Claim && w.foreign[a]:
 				case answered.HardwareAddr.IsZero():
 					names[name] = true
 				default: // another's: see lan.wait
