@@ -71,7 +71,7 @@
 // given out one by one; so the message that tells them has no size at all. They are worked out when a group has been
 // calm for 300 ms, among those that have been back for 2 s if there are any, because who has only just come back hesitates (see below);
 // and kept: when nodes are lost one upon the other, all act on what all thought while it was calm. The first one
-// listens for the unit beforehand ([Machine.Standby]), so that it knows who asks. A dead node's units
+// listens for the unit beforehand ([Machine.Standby]), so that it knows who asks. Units of silent owners are decided anew when their deputies are. A dead node's units
 // are claimed by their first living deputies in the step in which these hear the verdict, without a look at the wire.
 // While a speaker is silent, the first deputy answers with the owner's MAC; after 30 s it looks on the wire whether the
 // owner's speaker is only cut off from the gossip, and if nobody answers, takes over.
@@ -117,6 +117,7 @@
 //	a loss moves what was lost, evenly   TestALossMovesOnlyTheLostNodesUnits, TestTwoNodesLostAtOnce
 //	in the step of the verdict           TestADeadNodesUnitsAreClaimedInTheStepOfTheVerdict, TestStandInBegins…
 //	a silent speaker moves nothing       TestAPauseOfFiveSecondsMovesNothing, TestACrashedSpeakerThatComesBackMovesNothing
+//	and is stood in for, however new     TestWhoeverHasOnlyJustBegunIsStoodInFor
 //	nor do restarts of all               TestARollingRestartOfAllMovesNothing
 //	until it has been silent for 30 s    TestASpeakerSilentForLongLosesItsUnits
 //	splits heal within a second          TestAfterASplitHealsThereIsOneOwnerWithinASecond
