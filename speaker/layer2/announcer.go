@@ -25,8 +25,8 @@ type Options struct {
 	// if negative. Frames get lost, switches forget the port of a MAC that sends
 	// little, and somebody else may have announced the address by mistake:
 	// clients that were misled find their way back without being asked. The
-	// refreshes of many addresses are spread evenly over the interval, 10 addresses a second at
-	// most on each interface and family: of more than 600 each comes round less often than once a minute.
+	// refreshes of many addresses are spread evenly over the interval, 5 addresses a second at
+	// most on each interface and family: of more than 300 each comes round less often than once a minute.
 	RefreshInterval time.Duration
 	// HoldAfterGap has the Announcer stop answering and announcing, as by Hold, when this
 	// process or its machine did not run for over a second. It is for speakers that call

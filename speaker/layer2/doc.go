@@ -46,7 +46,7 @@
 // unsolicited advertisement with Override from the link-local address to all nodes. With the first and
 // the fourth round go directed refreshes, which nobody may ignore: an ordinary request from
 // the address to each router of a default route, and to the hosts that asked for it lately. With the last one,
-// and with each refresh (once a minute, less often with more than 600 addresses; jittered, spread evenly over four occasions a second), goes a look: a probe that asks who else
+// and with each refresh (once a minute, less often with more than 300 addresses; jittered, those of a second together), goes a look: a probe that asks who else
 // has the address.
 //
 // Announcements keep to a pace, first frames first, and of those the addresses asked for last. Of so many that

@@ -250,4 +250,4 @@ func (s *schedule) pause(inTurn bool) time.Duration {
 
 // refreshesPerSecond is how many addresses are refreshed in a second at most: of more than fit into the interval at that pace, each
 // comes round less often. It is a gentle reminder, and every frame of it is heard by the whole segment.
-const refreshesPerSecond = 10
+const refreshesPerSecond = 5
