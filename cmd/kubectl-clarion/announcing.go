@@ -6,6 +6,7 @@ import (
 	"errors"
 	"fmt"
 	"net/netip"
+	"regexp"
 	"slices"
 	"strings"
 	"time"
@@ -318,6 +319,10 @@ func (e explanation) rowsOf(s view.Style, now time.Time) (rows [][]view.Cell) {
 	return rows
 }
 
+// furthest finds the first reason among those that a condition's message has, each with its words in parentheses: that of the nodes that
+// came furthest, which lack the least, however many other nodes lack more.
+var furthest = regexp.MustCompile(`: ([A-Z][A-Za-z]+) \(`)
+
 // nextOf says what to do about a Service that is not announced, from the reasons of the nodes.
 func (e explanation) nextOf() string {
 	if e.Announced == nil {
@@ -334,6 +339,9 @@ func (e explanation) nextOf() string {
 		if reason, _, _ := strings.Cut(r.LastError, ":"); noSession && r.State != v1beta1.BGPEstablished && remedy.Of(reason) != "" {
 			return remedy.Of(reason) + " (" + r.Peer + ": " + r.LastError + ")"
 		}
+	}
+	if first := furthest.FindStringSubmatch(e.Announced.Message); first != nil && remedy.Of(first[1]) != "" {
+		return remedy.Of(first[1])
 	}
 	count := map[v1beta1.Reason]int{}
 	var most v1beta1.Reason

@@ -97,6 +97,9 @@ func TestTheNextStepIsThatOfTheReason(t *testing.T) {
 	says := func(reason v1beta1.Reason) *metav1.Condition {
 		return &metav1.Condition{Status: metav1.ConditionFalse, Reason: string(reason)}
 	}
+	saying := func(reason v1beta1.Reason, message string) *metav1.Condition {
+		return &metav1.Condition{Status: metav1.ConditionFalse, Reason: string(reason), Message: message}
+	}
 	assigned := &metav1.Condition{Status: metav1.ConditionTrue, Reason: string(v1beta1.ReasonAssigned)}
 	excluded := []announcing{{Nodes: []nodeAnnouncing{{Refused: true, Reason: v1beta1.ReasonNodeExcluded}, {Refused: true, Reason: v1beta1.ReasonNodeExcluded}, {Refused: true, Reason: v1beta1.ReasonNoSpeaker}}}}
 	for _, row := range []struct {
@@ -111,6 +114,10 @@ func TestTheNextStepIsThatOfTheReason(t *testing.T) {
 		{"no speaker has spoken", explanation{Assigned: assigned}, "kubectl clarion speakers"},
 		{"no endpoint", explanation{Assigned: assigned, Announced: says(v1beta1.ReasonNoEndpoint)}, "selector"},
 		{"what most nodes lack", explanation{Assigned: assigned, Announced: says(v1beta1.ReasonNoEligibleNode), Announcing: excluded}, "Remove the label"},
+		{"what the nodes lack that came furthest", explanation{Assigned: assigned, Announced: saying(v1beta1.ReasonNoEligibleNode,
+			"no node can advertise 2001:db8::1 by BGP: NoPeer (no BGPPeer selects the node: see the nodeSelectors); NodeExcluded (the node has the label)"), Announcing: excluded}, "See the nodeSelectors of the BGPPeers"},
+		{"an endpoint on the nodes that came furthest", explanation{Assigned: assigned, Announced: saying(v1beta1.ReasonNoEndpoint,
+			"no node can announce 192.0.2.1: NoLocalEndpoint (no endpoint is there); NodeExcluded (the node has the label)"), Announcing: excluded}, "set externalTrafficPolicy: Cluster"},
 		{"no endpoint where traffic is to stay on the node", explanation{Assigned: assigned, Announced: says(v1beta1.ReasonNoEndpoint),
 			Announcing: []announcing{{Nodes: []nodeAnnouncing{{Refused: true, Reason: v1beta1.ReasonNoLocalEndpoint}}}},
 			Routers:    []routerSession{{Peer: "tor", State: v1beta1.BGPActive, LastError: "WrongPeerASN: it says 65001"}}}, "set externalTrafficPolicy: Cluster"},

@@ -82,7 +82,7 @@ func (p *program) facts(ctx context.Context) (doctor.Facts, error) {
 	if err != nil {
 		return doctor.Facts{}, err
 	}
-	f := doctor.Facts{Namespace: p.installedIn}
+	f := doctor.Facts{Namespace: p.installedIn, Plugin: version}
 	if f.Server, err = found.ServerVersion(); err != nil {
 		return f, fmt.Errorf("reach the API server: %w", err)
 	}

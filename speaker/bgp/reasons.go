@@ -11,7 +11,8 @@ const (
 	ConnectTimeout Reason = "ConnectTimeout"
 	// Unreachable: this node has no way to the address, or none answers for it on the link.
 	Unreachable Reason = "Unreachable"
-	// SourceUnavailable: the node lacks the source address, interface or device.
+	// SourceUnavailable: the node lacks the source address, interface or device; or no sourceAddress is set, and the node has no address
+	// of the peer's family to reach it from (IPv6 is off, for instance).
 	SourceUnavailable Reason = "SourceUnavailable"
 	// NoRouter: no router was found on the interface of an unnumbered session.
 	NoRouter Reason = "NoRouter"
@@ -21,7 +22,7 @@ const (
 	NotPermitted Reason = "NotPermitted"
 	// Misconfigured: the peer can't be as it is described.
 	Misconfigured Reason = "Misconfigured"
-	// NoPassword: the Secret with the session's password is missing, can't be read, or has none.
+	// NoPassword: the Secret with the password is missing, not of type kubernetes.io/basic-auth, or speakers may not read it.
 	NoPassword Reason = "NoPassword"
 )
 

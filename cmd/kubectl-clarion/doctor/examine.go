@@ -17,6 +17,8 @@ type Facts struct {
 	// Namespace is Clarion's own, whether it exists or not.
 	Namespace string
 	Server    *version.Info
+	// Plugin is the version of the caller, which knows what rights Clarion's programs of that version need.
+	Plugin string
 	// Resources are the names of clarion.dev's resources that the API server knows; nil when it was not asked.
 	Resources []string
 	// UnknownFields are those that the plugin knows and the CRDs do not.

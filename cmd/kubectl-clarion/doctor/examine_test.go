@@ -116,10 +116,26 @@ func TestEachTroubleIsNamedWithItsRemedy(t *testing.T) {
 		grade     Grade
 		found, do string
 	}{
-		"Kubernetes is too old":         {func(f *Facts) { f.Server = &version.Info{Major: "1", Minor: "30+", GitVersion: "v1.30.2"} }, Failure, "v1.30.2", "Upgrade"},
-		"no CRDs":                       {func(f *Facts) { f.Resources = []string{} }, Failure, "none of Clarion's CRDs", "deploy/clarion.yaml"},
-		"a CRD is missing":              {func(f *Facts) { f.Resources = kinds[1:] }, Failure, "ipaddresspools", "version that runs"},
-		"nodes have one address":        {func(f *Facts) { f.Nodes = append(f.Nodes, node("c", "192.0.2.2", nil)) }, Failure, "nodes b, c have one InternalIP, 192.0.2.2", "--node-ip"},
+		"Kubernetes is too old":  {func(f *Facts) { f.Server = &version.Info{Major: "1", Minor: "30+", GitVersion: "v1.30.2"} }, Failure, "v1.30.2", "Upgrade"},
+		"no CRDs":                {func(f *Facts) { f.Resources = []string{} }, Failure, "none of Clarion's CRDs", "deploy/clarion.yaml"},
+		"a CRD is missing":       {func(f *Facts) { f.Resources = kinds[1:] }, Failure, "ipaddresspools", "version that runs"},
+		"nodes have one address": {func(f *Facts) { f.Nodes[0].Status.Addresses[0].Address = "192.0.2.2" }, Failure, "nodes a, b have one InternalIP, 192.0.2.2", "--node-ip"},
+		"nodes have one address, and a speaker's Pod is yet to come": {func(f *Facts) {
+			f.Nodes[0].Status.Addresses[0].Address, f.Pods = "192.0.2.2", []corev1.Pod{speakerPod("a")}
+		}, Failure, "nodes a, b have one InternalIP, 192.0.2.2", "--node-ip"},
+		"nodes have one IPv6 address, written differently": {func(f *Facts) {
+			internal(&f.Nodes[0], "2001:db8::1")
+			internal(&f.Nodes[1], "2001:db8:0::1")
+		}, Failure, "nodes a, b have one InternalIP, 2001:db8::1", "--node-ip"},
+		"a virtual address is beside a node's own": {func(f *Facts) {
+			internal(&f.Nodes[0], "192.0.2.9")
+			internal(&f.Nodes[1], "192.0.2.9")
+		}, OK, "", ""},
+		"a node's address is listed twice": {func(f *Facts) { internal(&f.Nodes[0], "192.0.2.1") }, OK, "", ""},
+		"nodes have one address before there are speakers": {func(f *Facts) {
+			f.Nodes[0].Status.Addresses[0].Address = "192.0.2.2"
+			f.DaemonSets, f.Deployments, f.Pods = []appsv1.DaemonSet{}, []appsv1.Deployment{}, []corev1.Pod{}
+		}, Warning, "nodes a, b have one InternalIP, 192.0.2.2: speakers there could not", "--node-ip"},
 		"a node has no address":         {func(f *Facts) { f.Nodes[1].Status.Addresses[0].Type = corev1.NodeHostName }, Failure, "node b has no InternalIP", "--node-ip"},
 		"CRDs of an older version":      {func(f *Facts) { f.UnknownFields = []string{"IPAddressPool.spec.quota"} }, Warning, "do not know IPAddressPool.spec.quota", "Apply the CRDs"},
 		"Pod Security refuses the Pods": {func(f *Facts) { f.InstalledIn.Labels["pod-security.kubernetes.io/enforce"] = "baseline" }, Failure, "baseline", "kubectl label"},
@@ -172,6 +188,19 @@ func TestEachTroubleIsNamedWithItsRemedy(t *testing.T) {
 		}, Failure, "monitoring/exporter has port 7957", "another port"},
 		"a right is missing":                     {func(f *Facts) { f.Lacking = []Lack{{What: "ServiceAccount x may not watch services"}} }, Failure, "may not watch services", "Apply the manifest"},
 		"a right is missing that is seldom used": {func(f *Facts) { f.Lacking = []Lack{{What: "ServiceAccount x may not create events", Minor: true}} }, Warning, "may not create events", "Apply the manifest"},
+		"a right is missing that this version needs, and the speakers are of another": {func(f *Facts) {
+			f.Plugin, f.Lacking = "v2", []Lack{{What: "ServiceAccount x may not watch services"}}
+			f.Speakers[0].Status.Version = "v1"
+		}, Warning, "may not watch services", "this plugin's version, v2, and the speakers are of v1"},
+		"a right is missing in the middle of an upgrade": {func(f *Facts) {
+			f.Plugin, f.Lacking = "v2", []Lack{{What: "ServiceAccount x may not watch services"}}
+			f.Speakers = append(f.Speakers, f.Speakers[0])
+			f.Speakers[0].Status.Version, f.Speakers[1].Status.Version = "v1", "v2"
+		}, Failure, "may not watch services", "Apply the manifest"},
+		"a password may not be read, whatever the version": {func(f *Facts) {
+			f.Plugin, f.Lacking = "v2", []Lack{{What: "ServiceAccount x may not watch secrets a/tor", Secret: "tor"}}
+			f.Speakers[0].Status.Version = "v1"
+		}, Failure, "secrets a/tor", "Secret clarion-system/tor"},
 		"a password may not be read": {func(f *Facts) {
 			f.Lacking = []Lack{{What: "ServiceAccount x may not watch secrets a/tor", Secret: "tor"}}
 		}, Failure, "secrets a/tor", "Secret clarion-system/tor"},
@@ -300,4 +329,28 @@ func unready() v1beta1.Speaker {
 	s := v1beta1.Speaker{ObjectMeta: metav1.ObjectMeta{Name: "a"}}
 	s.Status.Conditions = []metav1.Condition{{Type: string(v1beta1.ConditionReady), Status: metav1.ConditionFalse, Reason: "NoLink", Message: "eth0 is down"}}
 	return s
+}
+
+// internal gives a node one more InternalIP.
+func internal(n *corev1.Node, address string) {
+	n.Status.Addresses = append(n.Status.Addresses, corev1.NodeAddress{Type: corev1.NodeInternalIP, Address: address})
+}
+
+func TestANodeWithoutASpeakerMayHaveAnyAddress(t *testing.T) {
+	for name, addresses := range map[string][]corev1.NodeAddress{"another's": {{Type: corev1.NodeInternalIP, Address: "192.0.2.2"}}, "none": nil} {
+		f := well()
+		f.Nodes = append(f.Nodes, node("c", "", nil))
+		f.Nodes[2].Status.Addresses = addresses // and the DaemonSet is to run on two nodes
+		if got := nodeAddresses(f); len(got) > 0 {
+			t.Errorf("%s: %+v", name, got)
+		}
+		f.DaemonSets[0].Status.DesiredNumberScheduled = 3
+		if got := nodeAddresses(f); Worst(got) != Failure {
+			t.Errorf("%s, where it is to have one: %+v", name, got)
+		}
+		f.DaemonSets, f.Pods, f.Speakers = nil, nil, []v1beta1.Speaker{hears("b")} // which the caller may not read
+		if got := nodeAddresses(f); Worst(got) != Warning {
+			t.Errorf("%s, and it is not known: %+v", name, got)
+		}
+	}
 }

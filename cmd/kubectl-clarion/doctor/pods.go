@@ -8,6 +8,8 @@ import (
 
 	appsv1 "k8s.io/api/apps/v1"
 	corev1 "k8s.io/api/core/v1"
+
+	"github.com/clarion-lb/clarion/cmd/kubectl-clarion/view"
 )
 
 // hostPorts are the ports of Clarion's that are the node's own, with what each is for.
@@ -155,18 +157,41 @@ func ports(f Facts) []Result {
 	return out
 }
 
-// rights tells what the programs may not do that they need to.
+// rights tells what the programs may not do that they need to. What those of another version need is not known.
 func rights(f Facts) []Result {
 	var out []Result
+	others := otherVersions(f)
 	for _, l := range f.Lacking {
 		grade, do := Failure, "Apply the manifest or chart of the version that runs: its ClusterRoles and Roles, and what binds them."
 		if l.Minor {
 			grade = Warning
 		}
-		if l.Secret != "" {
-			do = fmt.Sprintf("See docs/how-to/bgp.md on passwords: a Secret %s/%s of type kubernetes.io/basic-auth, and the Role clarion-speaker-passwords that names it.", f.Namespace, l.Secret)
+		if len(others) > 0 {
+			grade, do = Warning, fmt.Sprintf("The list is that of this plugin's version, %s, and the speakers are of %s, which may need other rights: look with a plugin of their version, or upgrade them.",
+				f.Plugin, view.FirstFew(others))
+		}
+		if l.Secret != "" { // which the peers ask for, not the version
+			grade, do = Failure, fmt.Sprintf("See docs/how-to/bgp.md on passwords: a Secret %s/%s of type kubernetes.io/basic-auth, and the Role clarion-speaker-passwords that names it.", f.Namespace, l.Secret)
 		}
 		out = append(out, result(grade, do, "%s", l.What))
 	}
+	return out
+}
+
+// otherVersions are those that the speakers say they are of; none where one is of the plugin's, whose manifest is there then, or none has
+// said.
+func otherVersions(f Facts) []string {
+	const most = 64 // of a version in Speaker.status
+	var out []string
+	for _, s := range f.Speakers {
+		switch v := s.Status.Version; {
+		case v == "" || slices.Contains(out, v):
+		case v == f.Plugin[:min(len(f.Plugin), most)]:
+			return nil
+		default:
+			out = append(out, v)
+		}
+	}
+	slices.Sort(out)
 	return out
 }

@@ -3,8 +3,10 @@ package doctor
 import (
 	"fmt"
 	"maps"
+	"net/netip"
 	"slices"
 
+	appsv1 "k8s.io/api/apps/v1"
 	corev1 "k8s.io/api/core/v1"
 
 	"github.com/clarion-lb/clarion/api/v1beta1"
@@ -41,32 +43,91 @@ func hearing(f Facts) []Result {
 }
 
 // nodeAddresses finds nodes that speakers can't reach each other at: the kubelet took the address of a wrong interface, such as the one that
-// all virtual machines of a kind have, or none.
+// all virtual machines of a kind have, or none. Of a node's InternalIPs speakers use the first of a family.
 func nodeAddresses(f Facts) []Result {
 	if len(f.Nodes) == 0 {
 		return notSeen("nodes")
 	}
 	const do = "Give the kubelet the address by which the other nodes reach this one (--node-ip), and restart it: speakers meet each other at the nodes' InternalIPs."
-	at := map[string][]string{}
+	type users struct {
+		nodes []string
+		run   int // of how many it is known
+	}
+	at := map[netip.Addr]users{}
 	var out []Result
 	for _, n := range f.Nodes {
-		has := false
-		for _, a := range n.Status.Addresses {
-			if a.Type == corev1.NodeInternalIP {
-				has = true
-				at[a.Address] = append(at[a.Address], n.Name)
-			}
+		runs := speakerOn(f, n.Name)
+		if runs == never {
+			continue
 		}
-		if !has {
+		first := firstInternal(n)
+		for _, a := range first {
+			u := at[a]
+			if u.nodes = append(u.nodes, n.Name); runs == surely {
+				u.run++
+			}
+			at[a] = u
+		}
+		switch {
+		case len(first) > 0:
+		case runs == surely:
 			out = append(out, result(Failure, do, "node %s has no InternalIP: its speaker hears nobody, and nobody hears it", n.Name))
+		default:
+			out = append(out, result(Warning, do, "node %s has no InternalIP: a speaker there would hear nobody, and nobody it", n.Name))
 		}
 	}
-	for _, address := range slices.Sorted(maps.Keys(at)) {
-		if nodes := at[address]; len(nodes) > 1 {
-			out = append(out, result(Failure, do, "nodes %s have one InternalIP, %s: their speakers can't hear each other", view.FirstFew(nodes), address))
+	for _, address := range slices.SortedFunc(maps.Keys(at), netip.Addr.Compare) {
+		switch u := at[address]; {
+		case len(u.nodes) < 2:
+		case u.run > 1:
+			out = append(out, result(Failure, do, "nodes %s have one InternalIP, %s: their speakers can't hear each other", view.FirstFew(u.nodes), address))
+		default:
+			out = append(out, result(Warning, do, "nodes %s have one InternalIP, %s: speakers there could not hear each other", view.FirstFew(u.nodes), address))
 		}
 	}
 	return out
+}
+
+// firstInternal returns the first InternalIP of each family that a node has.
+func firstInternal(n corev1.Node) (out []netip.Addr) {
+	for _, a := range n.Status.Addresses {
+		addr, err := netip.ParseAddr(a.Address)
+		if a.Type != corev1.NodeInternalIP || err != nil {
+			continue
+		}
+		addr = addr.Unmap()
+		if !slices.ContainsFunc(out, func(o netip.Addr) bool { return o.Is4() == addr.Is4() }) {
+			out = append(out, addr)
+		}
+	}
+	return out
+}
+
+// Whether a node has a speaker, or is to have one.
+type presence int
+
+const (
+	maybe presence = iota // Clarion is not installed yet, or what would tell was not seen
+	never
+	surely
+)
+
+// speakerOn tells whether a node has a speaker, or is to have one.
+func speakerOn(f Facts, node string) presence {
+	ds := find(f.DaemonSets, func(d *appsv1.DaemonSet) bool { return d.Namespace == f.Namespace && d.Name == "clarion-speaker" })
+	switch {
+	case slices.ContainsFunc(f.Pods, func(p corev1.Pod) bool {
+		return p.Spec.NodeName == node && p.Labels["app.kubernetes.io/component"] == "speaker"
+	}):
+		return surely
+	case ds != nil && int(ds.Status.DesiredNumberScheduled) >= len(f.Nodes):
+		return surely
+	case ds != nil && f.Pods != nil && ds.Status.CurrentNumberScheduled >= ds.Status.DesiredNumberScheduled:
+		return never // all that are to be are elsewhere
+	case f.Pods == nil && slices.ContainsFunc(f.Speakers, func(s v1beta1.Speaker) bool { return s.Name == node }):
+		return surely
+	}
+	return maybe
 }
 
 // everyPodReady reports whether each node has a speaker that is ready, so that others must be heard.

@@ -139,7 +139,8 @@ func Speakers(now time.Time, speakers []v1beta1.Speaker) Table {
 	return t
 }
 
-// Unwatched reports whether a session that is established says that there is no BFD beside it, though there is to be.
+// Unwatched reports whether a session says that there is no BFD beside it, though there is to be. One that is established goes on without;
+// one of a peer that is strict about BFD is down for it.
 func Unwatched(lastError string) bool {
 	return strings.HasPrefix(lastError, string(v1beta1.ReasonBFDNotUp)+": ")
 }

@@ -98,28 +98,35 @@ func (t SessionTrouble) String() string {
 	return fmt.Sprintf("no session with %s: %s", FirstFew(t.Nodes), t.Why)
 }
 
-// SessionTroubles returns those of all speakers, one for each router and cause.
+// SessionTroubles returns those of all speakers, one for each router, cause, and whether the session is up: a peer that is strict about BFD
+// has the same cause, and no session.
 func SessionTroubles(speakers []v1beta1.Speaker) []SessionTrouble {
-	type cause struct{ peer, why string }
+	type cause struct {
+		peer, why string
+		up        bool
+	}
 	nodes := map[cause][]string{}
 	for _, s := range speakers {
 		if s.Status.BGP == nil {
 			continue
 		}
 		for _, session := range s.Status.BGP.Sessions {
-			if session.State == v1beta1.BGPEstablished && !Unwatched(session.LastError) {
+			up := session.State == v1beta1.BGPEstablished
+			if up && !Unwatched(session.LastError) {
 				continue
 			}
-			at := cause{session.Peer, cmp.Or(session.LastError, string(session.State)+", and no error was seen yet")}
+			at := cause{session.Peer, cmp.Or(session.LastError, string(session.State)+", and no error was seen yet"), up}
 			nodes[at] = append(nodes[at], s.Name)
 		}
 	}
 	var out []SessionTrouble
 	for c, on := range nodes {
 		slices.Sort(on)
-		out = append(out, SessionTrouble{Peer: c.peer, Why: c.why, Nodes: on, Up: Unwatched(c.why)})
+		out = append(out, SessionTrouble{Peer: c.peer, Why: c.why, Nodes: on, Up: c.up})
 	}
-	slices.SortFunc(out, func(a, b SessionTrouble) int { return cmp.Or(cmp.Compare(a.Peer, b.Peer), cmp.Compare(a.Why, b.Why)) })
+	slices.SortFunc(out, func(a, b SessionTrouble) int {
+		return cmp.Or(cmp.Compare(a.Peer, b.Peer), cmp.Compare(a.Why, b.Why), cmp.Compare(a.Nodes[0], b.Nodes[0]))
+	})
 	return out
 }
 
