@@ -35,17 +35,21 @@ func (c *conflicts) forget(a netip.Addr) {
 	delete(c.held, a)
 }
 
-// see returns what has come of the claims, and which addresses others hold.
-func (c *conflicts) see(state layer2.State) []ownership.Evidence {
+// see returns what has come of the claims, and which addresses others hold. answers are how this node is to answer: the state may be
+// from before they were, and what this node has given away is not its business any more.
+func (c *conflicts) see(state layer2.State, answers map[ownership.Unit]ownership.Answer) []ownership.Evidence {
 	var found []ownership.Evidence
 	for _, seg := range state.Segments {
 		for _, conflict := range seg.Conflicts {
-			if before, known := c.held[conflict.Address]; !conflict.Withheld || known && before.MAC == conflict.MAC && !c.claiming[unitOf(conflict.Address)] {
+			u := unitOf(conflict.Address)
+			before, known := c.held[conflict.Address]
+			switch {
+			case !conflict.Withheld, !known && answers[u].As != ownership.Own, known && before.MAC == conflict.MAC && !c.claiming[u]:
 				continue
 			}
 			c.held[conflict.Address] = conflict
-			delete(c.claiming, unitOf(conflict.Address))
-			found = append(found, ownership.Evidence{Unit: unitOf(conflict.Address), Found: ownership.FoundHeld, By: conflict.MAC.String()})
+			delete(c.claiming, u)
+			found = append(found, ownership.Evidence{Unit: u, Found: ownership.FoundHeld, By: conflict.MAC.String()})
 		}
 	}
 	for u := range c.claiming {

@@ -100,8 +100,8 @@ type news struct {
 // decided is what a step came to.
 type decided struct {
 	ownership.Output
-	// settled is whether this speaker had its view of the others before this step: what it finds to be its own then
-	// has been so before.
+	// settled is whether this speaker had its view of the others before this step. Until then it does not know what is its own, and
+	// what it learns to have been so all along is no Move; what it claims in the very step in which it first knows is one.
 	settled bool
 	// touched are Services whose condition may be another now.
 	touched map[types.NamespacedName]bool

@@ -44,6 +44,8 @@ type lan struct {
 	// watch is called after each step, and drop for each message: whether it is lost.
 	watch func()
 	drop  func() bool
+	// cut are nodes whose links are down, while gossip reaches them another way.
+	cut map[string]bool
 	// foreign are addresses that a host has that is no node.
 	foreign map[netip.Addr]bool
 }
@@ -132,7 +134,7 @@ func (l *lan) wait(d time.Duration) map[string]decided {
 		l.seen = gossip.Snapshot{Running: true, Session: 1, Accounted: true, Lost: l.lost}
 		for _, name := range l.names() {
 			d := l.deciders[name]
-			links := gossipLinks(layer2.Select(l.links, d.named))
+			links := gossipLinks(layer2.Select(l.linksOf(name), d.named))
 			for i := range links {
 				links[i].MAC[5] = name[0]
 			}
@@ -147,10 +149,10 @@ func (l *lan) wait(d time.Duration) map[string]decided {
 				l.late[name][0].do(d)
 				l.late[name] = l.late[name][1:]
 			}
-			d.look(seen{synced: true, gossip: l.seen, links: l.links})
+			d.look(seen{synced: true, gossip: l.seen, links: l.linksOf(name)})
 			n := now[name]
 			if len(d.conflicts.claiming) > 0 {
-				n.evidence = d.conflicts.see(l.state(answeredBy(d)))
+				n.evidence = d.conflicts.see(l.state(answeredBy(d)), d.answers)
 			}
 			decided := d.step(l.now, n)
 			for _, s := range decided.Send {
@@ -169,6 +171,18 @@ func (l *lan) wait(d time.Duration) map[string]decided {
 		}
 	}
 	return out
+}
+
+// linksOf are a node's links.
+func (l *lan) linksOf(name string) []layer2.Link {
+	if !l.cut[name] {
+		return l.links
+	}
+	links := slices.Clone(l.links)
+	for i := range links {
+		links[i].Up = false
+	}
+	return links
 }
 
 // state is what comes of announcements: what is claimed is withheld where a foreign host has it, all else is answered.

@@ -91,7 +91,7 @@ func newLoop(s *speaker) *loop {
 		looked:       newInbox[ownership.Evidence](0, nil),
 		questions:    make(chan func()),
 		speech:       newSpeech(),
-		untold:       untold{},
+		untold:       newUntold(),
 		waiting:      map[types.NamespacedName]bool{},
 		statuses:     map[segment]layer2.Status{},
 		missingSince: map[string]time.Time{},
@@ -129,7 +129,7 @@ func (l *loop) run(ctx context.Context, hasSynced func() bool) {
 			verdicts: l.detector.found.take(),
 			isolated: l.detector.isolation(),
 			messages: l.messages.take(),
-			evidence: append(l.looked.take(), l.decider.conflicts.see(state)...),
+			evidence: append(l.looked.take(), l.decider.conflicts.see(state, l.decider.answers)...),
 			leave:    l.stop != nil && l.stop.how == plan.Leave,
 		}
 		wakeAt := soonest(soonest(l.act(ctx, now, state, n), l.deaf.wakeAt()), now.Add(beat))

@@ -45,7 +45,7 @@ func (l *loop) lookAt(t *testing.T, now time.Time, s gossip.Snapshot) {
 	}
 	l.decider.look(seen{synced: true, gossip: s, links: lanLinks})
 	state, _ := l.announcer.State()
-	l.act(t.Context(), now, state, news{evidence: l.decider.conflicts.see(state)})
+	l.act(t.Context(), now, state, news{evidence: l.decider.conflicts.see(state, l.decider.answers)})
 }
 
 func TestTheLoopAnnounces(t *testing.T) {

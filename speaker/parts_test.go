@@ -255,7 +255,7 @@ func TestConflicts(t *testing.T) {
 		Conflicts: []layer2.Conflict{{Address: anAddress, Kind: layer2.ForeignHost, MAC: mac}}}}}
 	own, claim := ownership.Answer{As: ownership.Own}, ownership.Answer{As: ownership.Own, Claim: true}
 
-	c := newConflicts()
+	c, answers := newConflicts(), map[ownership.Unit]ownership.Answer{}
 	for _, step := range []struct {
 		name   string
 		answer *ownership.Answer
@@ -276,10 +276,11 @@ func TestConflicts(t *testing.T) {
 		{"a conflict that is only reported", &claim, reported, ownership.FoundFree, false},
 	} {
 		if step.answer != nil {
+			answers[u] = *step.answer
 			c.answer(u, *step.answer)
 		}
 		var found ownership.Found
-		if e := c.see(step.state); len(e) > 0 {
+		if e := c.see(step.state, answers); len(e) > 0 {
 			found = e[0].Found
 		}
 		if _, held := c.held[anAddress]; found != step.want || held != step.held {
@@ -526,5 +527,26 @@ func TestGossipGoesOnWhenTheNodeIsGone(t *testing.T) {
 		if listen, advertise := d.gossipAt(setting, told); listen != want[0] || advertise != want[1] {
 			t.Errorf("without its Node, with the setting %v: listens on %v and advertises %v, want %v", setting, listen, advertise, want)
 		}
+	}
+}
+
+// What layer 2 says may be from before this node has given an address away.
+func TestAConflictOnAnAddressThatWasGivenAwayIsForgotten(t *testing.T) {
+	a := anAddress
+	state := layer2.State{Segments: []layer2.Segment{{Interface: "eth0", Family: layer2.IPv4, Status: layer2.Answering,
+		Addresses: []netip.Addr{a}, Conflicts: []layer2.Conflict{{Address: a, MAC: layer2.MAC{0x66}, Withheld: true}}}}}
+	c, answers := newConflicts(), map[ownership.Unit]ownership.Answer{unitOf(a): {As: ownership.Own, Claim: true}}
+	c.answer(unitOf(a), answers[unitOf(a)])
+	if found := c.see(state, answers); len(found) != 1 || found[0].Found != ownership.FoundHeld || len(c.held) != 1 {
+		t.Fatalf("of a claim that a foreign host contests: %v, %v", found, c.held)
+	}
+	delete(answers, unitOf(a))
+	c.answer(unitOf(a), ownership.Answer{})
+	if c.see(state, answers); len(c.held) != 1 {
+		t.Error("who holds the address is forgotten before it is asked for again")
+	}
+	delete(c.held, a)
+	if found := c.see(state, answers); len(found) > 0 || len(c.held) > 0 {
+		t.Errorf("of an address that another has now: %v, %v", found, c.held)
 	}
 }

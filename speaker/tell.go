@@ -27,46 +27,72 @@ func (l *loop) tellObserved() {
 
 // untold are the addresses that this node has taken and of which that is yet to be told by an event: before a first claim it is looked
 // whether another host has the address, and until that is over nobody announces it. It belongs to the loop.
-type untold map[ownership.Unit]taking
+type untold struct {
+	taken map[ownership.Unit]taking
+	// late are those that nothing waits for any more: not answered in time, or held by a foreign host. There may be many for long, so
+	// they are looked at only now and then, next at lookAt.
+	late   map[ownership.Unit]taking
+	lookAt time.Time
+}
 
 type taking struct {
 	move  ownership.Move
 	since time.Time
 }
 
-// tellWithin is for how long an event waits for other addresses, which were taken with the one that it is on, to be answered too.
+func newUntold() untold {
+	return untold{taken: map[ownership.Unit]taking{}, late: map[ownership.Unit]taking{}}
+}
+
+// tellWithin is for how long an event waits for other addresses, which were taken with the one that it is on or since, to be answered
+// too.
 const tellWithin = 2 * time.Second
 
 // add takes in what has moved. What this node has lost again it need not tell.
-func (u untold) add(now time.Time, moves []ownership.Move, self string) {
+func (u *untold) add(now time.Time, moves []ownership.Move, self string) {
 	for _, m := range moves {
+		delete(u.taken, m.Unit)
+		delete(u.late, m.Unit)
 		if m.To == self {
-			u[m.Unit] = taking{m, now}
-		} else {
-			delete(u, m.Unit)
+			u.taken[m.Unit] = taking{m, now}
 		}
 	}
 }
 
 // take returns the moves that are to be told now: what is answered is told together, as soon as that is not waited for any more of
-// others. Addresses that a foreign host holds are not waited for. wakeAt is when to look again in any case, zero for no need.
-func (u untold) take(now time.Time, answered, held func(netip.Addr) bool) (told []ownership.Move, wakeAt time.Time) {
-	for _, t := range u {
-		switch a := t.move.Unit.Address; {
-		case answered(a):
-			told = append(told, t.move)
-		case !held(a) && now.Before(t.since.Add(tellWithin)):
-			wakeAt = soonest(wakeAt, t.since.Add(tellWithin))
+// others, or one of them was taken long enough ago. Addresses that a foreign host holds are not waited for. wakeAt is when to look
+// again in any case, zero for no need.
+func (u *untold) take(now time.Time, answered, held func(netip.Addr) bool) (told []ownership.Move, wakeAt time.Time) {
+	if len(u.late) > 0 && !now.Before(u.lookAt) {
+		u.lookAt = now.Add(tellWithin)
+		for unit, t := range u.late {
+			if answered(unit.Address) {
+				u.taken[unit] = t
+				delete(u.late, unit)
+			}
 		}
 	}
-	if !wakeAt.IsZero() {
-		return nil, wakeAt
+	var tellAt time.Time
+	for unit, t := range u.taken {
+		switch by := t.since.Add(tellWithin); {
+		case answered(unit.Address):
+			told = append(told, t.move)
+			tellAt = soonest(tellAt, by)
+		case held(unit.Address) || !now.Before(by):
+			u.late[unit] = t
+			delete(u.taken, unit)
+		default:
+			wakeAt = soonest(wakeAt, by)
+		}
+	}
+	if !wakeAt.IsZero() && (len(told) == 0 || now.Before(tellAt)) {
+		return nil, soonest(wakeAt, tellAt)
 	}
 	for _, m := range told {
-		delete(u, m.Unit)
+		delete(u.taken, m.Unit)
 	}
 	slices.SortFunc(told, func(a, b ownership.Move) int { return a.Unit.Compare(b.Unit) })
-	return told, time.Time{}
+	return told, wakeAt
 }
 
 // tellMoves tells what this node has taken, as events and in the metrics, and says when to do so again in any case.
@@ -124,6 +150,10 @@ func (d *decider) against(a netip.Addr, node string) string {
 	if v, known := d.view.ExplainNode(a, sharers, 0, node); known && v.Reason != v1beta1.ReasonEligible {
 		if words := plan.InWords(v.Reason); words != "" {
 			return words
+		}
+		switch v.Reason {
+		case v1beta1.ReasonLinkDown, v1beta1.ReasonLinkFailed, v1beta1.ReasonNodeNetworkUnavailable:
+			return v.Message
 		}
 		words, _, _ := strings.Cut(v.Message, ": ") // what can be done about it does not belong here
 		return words

@@ -67,7 +67,7 @@ func TestAMoveIsToldWhenTheAddressIsAnswered(t *testing.T) {
 		}},
 	} {
 		t.Run(row.name, func(t *testing.T) {
-			u := untold{}
+			u := newUntold()
 			for _, s := range row.steps {
 				u.add(at(s.at), s.moves, self)
 				told, wakeAt := u.take(at(s.at), func(a netip.Addr) bool { return slices.Contains(s.answered, a) },
@@ -80,10 +80,52 @@ func TestAMoveIsToldWhenTheAddressIsAnswered(t *testing.T) {
 					t.Errorf("after %d ms: told of %v, wants to look again at %v; want %v", s.at, got, wakeAt, s.want)
 				}
 			}
-			if len(u) > 0 {
+			if len(u.taken)+len(u.late) > 0 {
 				t.Errorf("left: %v", u)
 			}
 		})
+	}
+}
+
+// A cluster in which Services are made all the time tells of them all the same, each once and while it is news.
+func TestMovesAreToldWhileMoreCome(t *testing.T) {
+	const each, many = 300 * time.Millisecond, 40
+	start := time.Unix(1_700_000_000, 0)
+	taken, toldAt := map[netip.Addr]time.Time{}, map[netip.Addr]time.Time{}
+	u, a := newUntold(), netip.MustParseAddr("192.0.2.0")
+	for now := start; now.Before(start.Add(many*each + tellWithin)); now = now.Add(50 * time.Millisecond) {
+		if since := now.Sub(start); since%each == 0 && since < many*each {
+			a = a.Next()
+			taken[a] = now
+			u.add(now, []ownership.Move{{Unit: unitOf(a), To: "a", Cause: ownership.CauseFirstClaim}}, "a")
+		}
+		told, _ := u.take(now, func(a netip.Addr) bool { return now.Sub(taken[a]) >= 500*time.Millisecond }, func(netip.Addr) bool { return false })
+		for _, m := range told {
+			if at, twice := toldAt[m.Unit.Address]; twice {
+				t.Errorf("%s was told at %v, and again at %v", m.Unit.Address, at, now)
+			}
+			toldAt[m.Unit.Address] = now
+			if late := now.Sub(taken[m.Unit.Address]); late > tellWithin {
+				t.Errorf("%s was told %v after it was taken", m.Unit.Address, late)
+			}
+		}
+	}
+	if len(toldAt) != many {
+		t.Errorf("told of %d addresses of %d", len(toldAt), many)
+	}
+}
+
+// Addresses that can't be answered may be many, and for long.
+func TestWhatIsNeverAnsweredIsSeldomLookedAt(t *testing.T) {
+	start := time.Unix(1_700_000_000, 0)
+	u, stuck := newUntold(), netip.MustParseAddr("192.0.2.1")
+	u.add(start, []ownership.Move{{Unit: unitOf(stuck), To: "a", Cause: ownership.CauseFirstClaim}}, "a")
+	asked := 0
+	for now := start.Add(tellWithin); now.Before(start.Add(time.Minute)); now = now.Add(10 * time.Millisecond) {
+		u.take(now, func(netip.Addr) bool { asked++; return false }, func(netip.Addr) bool { return false })
+	}
+	if asked > 35 {
+		t.Errorf("in a minute it was asked %d times whether the address is answered", asked)
 	}
 }
 
@@ -102,6 +144,8 @@ func TestAMoveSaysWhatSpokeAgainstItsOwner(t *testing.T) {
 				c.setNode(owner, &node{plan: plan.Node{Name: owner, Labels: map[string]string{v1beta1.LabelExcludeNode: ""}}})
 			})
 		}, "its owner left or may no longer answer (the node has the label " + v1beta1.LabelExcludeNode + ")"},
+		{"unplugged", func(l *lan, owner string) { l.cut = map[string]bool{owner: true} },
+			"its owner left or may no longer answer (the link is down: eth0)"},
 		{"lost", func(l *lan, owner string) { l.stop(owner) }, "its owner was lost"},
 	} {
 		t.Run(row.name, func(t *testing.T) {

@@ -71,6 +71,9 @@ func (v vote) same(o vote) bool {
 // counts reports whether what p has voted counts: whoever has lost it otherwise, its vote has come. It does not hang on
 // verdicts, so that verdicts can't hang on each other in a circle. One that was on the other side of a split a
 // moment ago may still say what was true there; not when it says that it hears its subject no more, and has heard it since it is back.
+// The dead links in such a vote count too, or a node that is lost now would be found dead only once its witness is back for long. They
+// are of now as well: whoever hears a subject asks soon again for its links that were dead (see hurry), and has had as long for
+// an answer as the subject has been silent for.
 func (m *Machine) counts(p *peer, v vote) bool {
 	return p.Gossip && p.mine.speaking != no &&
 		(m.now.Sub(p.foundAt) >= newcomer || v.speaking == no && v.heard && v.at.Add(-v.quiet).After(p.foundAt))
