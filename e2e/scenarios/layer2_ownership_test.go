@@ -412,6 +412,9 @@ func (s *story) sameOwners(addresses []netip.Addr, before map[netip.Addr]string)
 			s.Errorf("%s has moved from %s to %s", a, before[a], now)
 		}
 	}
+	if s.Failed() {
+		s.Logf("what the speakers say of moves:\n%s", s.moves())
+	}
 }
 
 // victim is a node other than the first, which has the back end, that owns some addresses of a family.

@@ -116,8 +116,14 @@ func (s *story) watchFor(length time.Duration, all []netip.Addr) {
 // noMoves wants nobody to have told of a move.
 func (s *story) noMoves() {
 	s.Helper()
-	out := s.kubectl("get", "events", "--all-namespaces", "--field-selector", "reason="+string(v1beta1.ReasonMoved), "-o", `jsonpath={range .items[*]}{.note}{.message}{"\n"}{end}`)
-	if out = strings.TrimSpace(out); out != "" {
+	if out := s.moves(); out != "" {
 		s.Errorf("events tell of moves:\n%s", out)
 	}
+}
+
+// moves is what events tell of moves.
+func (s *story) moves() string {
+	s.Helper()
+	return strings.TrimSpace(s.kubectl("get", "events", "--all-namespaces", "--field-selector", "reason="+string(v1beta1.ReasonMoved),
+		"-o", `jsonpath={range .items[*]}{.eventTime} {.reportingInstance} {.regarding.name} {.note}{.message}{"\n"}{end}`))
 }
