@@ -49,6 +49,22 @@ func (m *Machine) isolated(u *unit) bool {
 	return c != nil && c.dead
 }
 
+// deaf reports whether no other speaker is heard, though the kernel of one seems to answer that did not say that its speaker restarts. It may
+// have answered last in the moment in which this node was cut off, which nothing else shows yet.
+func (m *Machine) deaf() bool {
+	silent := false
+	for _, n := range m.nodes {
+		switch {
+		case n == m.self:
+		case n.mode == here:
+			return false
+		case n.mode == mum && n.verdict.State == Silent && !n.member.Restarting:
+			silent = true
+		}
+	}
+	return silent
+}
+
 // expectable is usable, and in a cold start also true of speakers that are about to serve.
 func (m *Machine) expectable(c *candidate) bool {
 	return m.usable(c) || m.coming(c.node) && !c.dead && !c.member.Leaving
@@ -163,7 +179,7 @@ func (m *Machine) hold(u *unit, c Claim) {
 	if c.Provisional {
 		m.setOpen(u, true)
 		switch {
-		case m.isolated(u):
+		case m.isolated(u) || m.deaf():
 			u.suspected = true
 		case u.suspected:
 			u.suspected, u.clearedAt = false, m.at
@@ -419,14 +435,14 @@ func (m *Machine) takeVacant() {
 }
 
 // doubts reports whether this node should wait before it claims what another had, and claim it provisionally, and from when on it
-// counts: it suspects itself, it hears nobody, or it has only just begun to be well or to hear anybody. A node whose link is back after
+// counts: it suspects itself, it hears nobody or is deaf, or it has only just begun to be well or to hear anybody. A node whose link is back after
 // it was cut off hears of one node after the other, and of everybody's claims, in a moment, and until then takes them for lost.
 func (m *Machine) doubts(u *unit, dead claimant) (from time.Duration, doubts bool) {
 	had := dead.node != nil || u.term > 0
 	switch back := max(m.hearsSince, m.wellSince, u.wellSince); {
 	case m.isolated(u):
 		return u.vacantFrom, true
-	case had && (!m.hears || m.at < back+isolatedFor):
+	case had && (!m.hears || m.deaf() || m.at < back+isolatedFor):
 		return max(u.vacantFrom, u.expectedFrom, back), true
 	}
 	return u.vacantFrom, false

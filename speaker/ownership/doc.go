@@ -102,7 +102,7 @@
 // same. A node that suspects itself keeps what it has; whom gossip has not heard for 1 s then is lost to it, whatever
 // detection said last, and what others had it claims after 1 s more, provisionally. Such a claim
 // becomes solid 2 s after the suspicion has ended and others are heard, or 5 s if nobody is, if nobody had a better one until then. In the
-// first second after a suspicion has ended, or since others are heard, and while nobody is, it claims what others had in the same way: who
+// first second after a suspicion has ended, or since others are heard, and while nobody is, it claims what others had in the same way, and while no speaker is heard but the kernel of one seems to answer: who
 // was cut off wins nothing by coming back. A node that has not seen the API server for long
 // ranks behind all others and gives way. In a split of the segment each side has an owner for everything; when it heals, sets are
 // exchanged as soon as the members hear each other, and worse claims are given up.

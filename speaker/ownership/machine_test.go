@@ -287,6 +287,36 @@ func TestWhatASuspiciousNodeClaimsBecomesSolidWhenItIsSuspiciousNoMore(t *testin
 	}
 }
 
+// A node that is cut off in the moment in which one of the others has just answered takes that one for silent and the rest for dead.
+func TestWhoHearsNoSpeakerWhileAKernelSeemsToAnswerClaimsProvisionally(t *testing.T) {
+	units := addresses("192.0.2.1", 6)
+	p := newPeer(t, map[string][]Unit{"node-1": units[:3], "node-2": units[3:]}, units)
+	out := p.step(Input{Verdicts: []Verdict{{Node: "node-1", Life: 9, State: Silent}, {Node: "node-2", Life: 9, State: Dead}}})
+	if roles(out, Own) > 0 {
+		t.Fatalf("claims at once: %v", out.Answers)
+	}
+	taken := 0
+	for range 20 {
+		taken += roles(p.pass(300*time.Millisecond), Own)
+	}
+	if taken != 3 {
+		t.Errorf("%d of 3 are taken from who is dead", taken)
+	}
+	for u, c := range p.m.self.set {
+		if !c.Provisional {
+			t.Errorf("the claim on %v is solid", u)
+		}
+	}
+
+	// One that said that its speaker restarts is silent for that reason.
+	p = newPeer(t, map[string][]Unit{"node-1": units[:3], "node-2": units[3:]}, units)
+	p.member("node-1", func(m *Member) { m.Restarting = true })
+	out = p.step(Input{Verdicts: []Verdict{{Node: "node-1", Life: 9, State: Silent}, {Node: "node-2", Life: 9, State: Dead}}})
+	if roles(out, Own) != 3 {
+		t.Errorf("beside one that restarts %d of 3 are taken at once", roles(out, Own))
+	}
+}
+
 // Of two nodes without a router, whoever loses the other suspects itself, and so detection does not call the other dead.
 func TestWhoSuspectsItselfTakesOverFromThoseOnlyGossipHasLost(t *testing.T) {
 	for _, state := range []State{Unjudged, Alive, Silent} {
