@@ -121,7 +121,7 @@ func (s *session) dialed(r dialResult) {
 	switch {
 	case heard || s.leaving.Load():
 	case c.bearing > 0:
-		if (r.join || r.answered) && c.pings == 0 {
+		if (r.join || r.answered) && c.pings < atMost { // one from before may still be waiting in vain
 			c.bearing--
 			c.pings++
 			s.ping(r.peer, bearingPause*time.Duration(bearingPings-1-c.bearing))
