@@ -71,7 +71,8 @@
 // given out one by one; so the message that tells them has no size at all. They are worked out when a group has been
 // calm for 300 ms, among those that have been back for 2 s if there are any, because who has only just come back hesitates (see below);
 // and kept: when nodes are lost one upon the other, all act on what all thought while it was calm. The first one
-// listens for the unit beforehand ([Machine.Standby]), so that it knows who asks. Units of silent owners are decided anew when their deputies are. A dead node's units
+// listens for the unit beforehand ([Machine.Standby]), so that it knows who asks. Units of silent owners are decided anew when
+// their deputies are. A dead node's units
 // are claimed by their first living deputies in the step in which these hear the verdict, without a look at the wire.
 // While a speaker is silent, the first deputy answers with the owner's MAC; after 30 s it looks on the wire whether the
 // owner's speaker is only cut off from the gossip, and if nobody answers, takes over.
@@ -102,8 +103,8 @@
 // same. A node that suspects itself keeps what it has; whom gossip has not heard for 1 s then is lost to it, whatever
 // detection said last, and what others had it claims after 1 s more, provisionally. Such a claim
 // becomes solid 2 s after the suspicion has ended and others are heard, or 5 s if nobody is, if nobody had a better one until then. In the
-// first second after a suspicion has ended, or since others are heard, and while nobody is, it claims what others had in the same way, and while no speaker is heard but the kernel of one seems to answer: who
-// was cut off wins nothing by coming back. A node that has not seen the API server for long
+// first second after a suspicion has ended, or since others are heard, it claims what others had in the same way, and so it does while gossip hears
+// nobody, or while no other speaker is heard though the kernel of one seems to answer: who was cut off wins nothing by coming back. A node that has not seen the API server for long
 // ranks behind all others and gives way. In a split of the segment each side has an owner for everything; when it heals, sets are
 // exchanged as soon as the members hear each other, and worse claims are given up.
 //
