@@ -253,8 +253,13 @@ func (c *connecting) Done() (error, bool) {
 	var err error
 	done := false
 	cerr := c.raw.Control(func(fd uintptr) {
+		// A signal may come in between, and the runtime sends them often: what was not read is no news.
 		polled := []unix.PollFd{{Fd: int32(fd), Events: unix.POLLOUT}}
-		if n, _ := unix.Poll(polled, 0); n == 0 {
+		n, perr := unix.Poll(polled, 0)
+		for errors.Is(perr, unix.EINTR) {
+			n, perr = unix.Poll(polled, 0)
+		}
+		if n < 1 {
 			return
 		}
 		done = true

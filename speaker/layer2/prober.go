@@ -290,14 +290,20 @@ func (p *Prober) take(s probeSegment, m *manned) error {
 	})
 }
 
+// stampGrace is by how much the kernel's clock for what comes in may be behind that for what is asked.
+const stampGrace = time.Millisecond
+
 // answeredBy notes an answer for the key's target. Those that expect another MAC go on
-// waiting.
+// waiting, and so do those that were asked only after the answer had come: it may have waited in the socket for long.
 func (p *Prober) answeredBy(key probeKey, st statement, at time.Time) {
 	var waiting *asked
 	for a := p.asked[key]; a != nil; {
 		older := a.older
-		a.MAC = st.mac
-		if a.Expect.IsZero() || a.Expect == st.mac {
+		inTime := !at.Before(a.Sent.Add(-stampGrace))
+		if inTime {
+			a.MAC = st.mac
+		}
+		if inTime && (a.Expect.IsZero() || a.Expect == st.mac) {
 			p.conclude(a, ProbeAnswered, at)
 		} else {
 			a.older, waiting = waiting, a

@@ -159,6 +159,14 @@ func TestProber(t *testing.T) {
 			p.neighbor(3, 50*ms)
 			time.Sleep(60 * ms)
 		}, "2 Answered;1 Answered;3 Unanswered;"},
+		{"one that has waited in the socket is none to what was asked since", func(p *probed) {
+			p.neighbor(1, 90*ms)
+			p.ports[0].put(answer, false)
+			time.Sleep(20 * ms)
+			p.neighbor(2, 50*ms)
+			p.ports[0].ready <- struct{}{}
+			time.Sleep(60 * ms)
+		}, "1 Answered;2 Unanswered;"},
 		{"deadlines are kept in their order, not in that of asking", func(p *probed) {
 			p.neighbor(1, 90*ms)
 			p.neighbor(2, 30*ms)
