@@ -120,6 +120,47 @@ var scenarios = []scenario{
 		s.calm(&f)
 		return s, f
 	}},
+	{"who had trouble a while ago is dead within 450 ms when it is cut off, like anybody else", 40, func(seed uint64) (*simNet, []string) {
+		var f faults
+		s := settled(seed, size(seed, 3, 4, 5, 7, 10, 12))
+		for range 1 + s.rand.IntN(5) {
+			y := s.any()
+			switch s.rand.IntN(6) {
+			case 0:
+				s.pause(y, s.between(200*time.Millisecond, 6*time.Second))
+			case 1:
+				s.split("gossip", s.nodes[:1+s.rand.IntN(len(s.nodes)-1)]...)
+			case 2:
+				s.split("gossip", y)
+			case 3:
+				s.cut(y, "", true)
+			case 4:
+				s.stop(y, false)
+			case 5:
+				s.split("eth0", s.nodes[:1+s.rand.IntN(len(s.nodes)-1)]...)
+			}
+			s.run(s.now + s.between(0, 6*time.Second))
+			s.split("gossip")
+			s.split("eth0")
+			s.cut(y, "", false)
+			if !y.running {
+				s.start(y)
+			}
+			s.run(s.now + s.between(0, 3*time.Second))
+		}
+		for _, n := range s.nodes {
+			s.run(max(s.now, n.paused))
+		}
+		s.run(s.now + s.between(2500*time.Millisecond, 20*time.Second))
+		s.calm(&f)
+		s.sched = 10 * time.Millisecond
+		x := s.any()
+		s.neverDead(&f, x)
+		s.cut(x, "", true)
+		s.run(s.now + 450*time.Millisecond)
+		s.agree(&f, x, Dead)
+		return s, f
+	}},
 	{"a node that loses power is dead, and alive again when it is back", 33, func(seed uint64) (*simNet, []string) {
 		var f faults
 		s := settled(seed, size(seed, 2, 3, 5, 10))

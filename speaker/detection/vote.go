@@ -136,6 +136,9 @@ func (m *Machine) ballot(p *peer, do func(voter string, v vote)) {
 			delete(p.votes, voter)
 			continue
 		}
+		if !v.accuses() && v.at.Before(p.accusedAt.Add(-examLength)) {
+			continue // said of another accusation: whoever still looks says it again (see publish), and many don't
+		}
 		if m.counts(e, v) {
 			do(voter, v)
 		} else if at := e.foundAt.Add(newcomer); at.After(m.now) && (p.judgeAt.IsZero() || at.Before(p.judgeAt)) {
@@ -174,8 +177,22 @@ type tally struct {
 // carried reports whether the bad ones have it.
 func (t tally) carried(needed int) bool { return needed > 0 && t.bad >= needed && t.bad > t.good }
 
+// accused takes note of since when p is accused.
+func (m *Machine) accused(p *peer) {
+	accused := false
+	m.ballot(p, func(_ string, v vote) { accused = accused || v.accuses() })
+	if !accused {
+		p.accusedAt = time.Time{}
+	} else if p.accusedAt.IsZero() {
+		p.accusedAt = m.now
+		m.out.Suspected++
+		m.wake(m.now) // to say what this node has seen itself
+	}
+}
+
 // judge comes to a verdict on p.
 func (m *Machine) judge(p *peer) {
+	m.accused(p)
 	var speaking tally
 	links := map[string]tally{}
 	next := Verdict{Node: p.Node, Life: p.life, State: p.verdict.State, Since: p.verdict.Since, Quiet: p.verdict.Quiet}
@@ -205,14 +222,6 @@ func (m *Machine) judge(p *peer) {
 			accusers = append(accusers, voter)
 		}
 	})
-	if len(accusers) == 0 {
-		p.accusedAt = time.Time{}
-	} else if p.accusedAt.IsZero() {
-		p.accusedAt = m.now
-		m.out.Suspected++
-		m.wake(m.now) // to say what this node has seen itself
-	}
-
 	// What was found dead stays so until somebody sees it alive, also if its witnesses are gone.
 	for _, name := range p.verdict.DeadLinks {
 		if t := links[name]; (t.good == 0 || t.bad > t.good) && (name == "" || p.link(name) != nil) {
@@ -317,7 +326,7 @@ func (m *Machine) publish(p *peer) {
 	}
 	switch {
 	case !contested && !p.said:
-	case !p.said || !v.same(p.mine):
+	case !p.said || !v.same(p.mine) || !v.accuses() && p.saidAt.Before(p.accusedAt):
 		m.voteSeq++
 		v.seq = m.voteSeq
 		p.said, p.repeats, p.sayAt, p.saidAt = true, 0, m.now, m.now
