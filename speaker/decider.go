@@ -52,8 +52,9 @@ type decider struct {
 	conflicts *conflicts
 	routing   *routing
 
-	announcing bool   // what this node announces may be another than when it was last asked
-	decisions  uint64 // how many addresses were decided, each time counted
+	revised   revision // what is to be told to layer 2
+	standIns  int      // how many addresses this node answers for in the name of others
+	decisions uint64   // how many addresses were decided, each time counted
 }
 
 // known is what matters of what a speaker says, or said last, of its node.
@@ -105,8 +106,8 @@ type decided struct {
 	settled bool
 	// touched are Services whose condition may be another now.
 	touched map[types.NamespacedName]bool
-	// announcing is whether announcements may be others now.
-	announcing bool
+	// revised says which announcements may be others now.
+	revised revision
 	// wakeAt is when to step again in any case.
 	wakeAt time.Time
 }
@@ -129,6 +130,7 @@ func newDecider(self string, life uint64, ignoreExcludeLabel bool, s standIn) *d
 		answers:            map[ownership.Unit]ownership.Answer{},
 		verdicts:           map[string]detection.Verdict{},
 		placed:             map[*plan.Candidate][]ownership.Candidate{},
+		revised:            newRevision(),
 		machine:            ownership.New(ownership.Config{Self: self, Life: life, NoStandIn: s.off, TakeOver: s.takeOver}),
 		gains:              newGains(),
 		conflicts:          newConflicts(),
@@ -141,7 +143,7 @@ func (d *decider) look(s seen) {
 	// The host ends of pods' veth pairs come and go all the time, and concern nobody.
 	links := layer2.Select(s.links, d.named)
 	if !slices.EqualFunc(links, d.links, layer2.Link.Equal) {
-		d.allDirty, d.announcing = true, true
+		d.allDirty, d.revised.all = true, true
 	}
 	now := knownOf(s.gossip)
 	self := now[d.self]
@@ -149,7 +151,7 @@ func (d *decider) look(s seen) {
 	now[d.self] = self // which it need not hear from others
 	if !maps.EqualFunc(now, d.known, known.equal) {
 		d.allDirty = true
-		d.announcing = true // of whom this node stands in for, the MAC may be another
+		d.revised.all = true // of whom this node stands in for, the MAC may be another
 	}
 	d.seen, d.links, d.known = s, links, now
 }
@@ -215,14 +217,9 @@ func (d *decider) step(now time.Time, n news) decided {
 	wasServing := d.machine.Serving()
 	t.Output = d.machine.Step(now, in)
 	for _, change := range t.Answers {
-		if change.Answer == (ownership.Answer{}) {
-			delete(d.answers, change.Unit)
-		} else {
-			d.answers[change.Unit] = change.Answer
-		}
+		d.answer(change)
 		d.conflicts.answer(change.Unit, change.Answer)
 		d.touch(change.Unit.Address)
-		d.announcing = true
 	}
 	for _, move := range t.Moves {
 		d.touch(move.Unit.Address)
@@ -236,27 +233,13 @@ func (d *decider) step(now time.Time, n news) decided {
 			d.touched[key] = true
 		}
 	}
-	t.touched, t.announcing = d.touched, d.announcing
+	t.touched, t.revised = d.touched, d.revised
 	t.wakeAt = soonest(soonest(t.WakeAt, d.heldUntil), d.gains.wakeAt())
 	if d.seen.synced && (d.allDirty || len(d.dirty) > 0) {
 		t.wakeAt = now
 	}
-	d.touched, d.announcing = map[types.NamespacedName]bool{}, false
+	d.touched, d.revised = map[types.NamespacedName]bool{}, newRevision()
 	return t
-}
-
-// standBy notes what this node is to take when its owner is lost, if that may be something else than before.
-func (d *decider) standBy() {
-	count := d.machine.Deputized()
-	if count == d.deputized {
-		return
-	}
-	standby := map[ownership.Unit]bool{}
-	for u := range d.machine.Standby() {
-		standby[u] = true
-	}
-	d.announcing = d.announcing || !maps.Equal(standby, d.standby)
-	d.standby, d.deputized = standby, count
 }
 
 // hear takes in what detection has found.
@@ -416,6 +399,7 @@ func (d *decider) someFresh() bool {
 // decide decides one address, and reports whether its placement is another than before.
 func (d *decider) decide(now time.Time, a netip.Addr) (changed bool) {
 	d.decisions++
+	d.revised.addresses[a] = true
 	before := d.addresses[a]
 	services, sharers := d.sharersOf(a)
 	if len(sharers) == 0 {
@@ -442,9 +426,6 @@ func (d *decider) decide(now time.Time, a netip.Addr) (changed bool) {
 	if before == nil || !slices.Equal(before.sharers, decided.sharers) || !slices.Equal(before.outcomes, decided.outcomes) || before.ignored != decided.ignored ||
 		len(before.placement) == 0 != (len(decided.placement) == 0) {
 		d.touch(a)
-	}
-	if before == nil || !slices.Equal(before.interfaces, decided.interfaces) || before.settings.Conflicts != decided.settings.Conflicts {
-		d.announcing = true
 	}
 	if before == nil {
 		return len(decided.placement) > 0

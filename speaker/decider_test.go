@@ -4,6 +4,7 @@ import (
 	"fmt"
 	"maps"
 	"net/netip"
+	"reflect"
 	"runtime"
 	"slices"
 	"strings"
@@ -48,6 +49,8 @@ type lan struct {
 	cut map[string]bool
 	// foreign are addresses that a host has that is no node.
 	foreign map[netip.Addr]bool
+	// told are each node's announcements as it would have told layer 2 of them, by address.
+	told map[*decider]map[netip.Addr][]layer2.Announcement
 }
 
 type later struct {
@@ -59,7 +62,8 @@ var lanLinks = []layer2.Link{{Name: "eth0", Up: true, HardwareAddr: layer2.MAC{2
 
 // newLAN has nodes with speakers that serve, and an advertisement of everything.
 func newLAN(t testing.TB, names ...string) *lan {
-	l := &lan{t: t, now: time.Unix(1_700_000_000, 0), deciders: map[string]*decider{}, links: lanLinks, post: map[string]news{}, late: map[string][]later{}}
+	l := &lan{t: t, now: time.Unix(1_700_000_000, 0), deciders: map[string]*decider{}, links: lanLinks, post: map[string]news{}, late: map[string][]later{},
+		told: map[*decider]map[netip.Addr][]layer2.Announcement{}}
 	l.put(func(c *cluster) {
 		c.setAdvertisement("everything", &plan.Advertisement{Name: "everything", Settings: plan.DefaultSettings})
 	})
@@ -160,7 +164,7 @@ func (l *lan) wait(d time.Duration) map[string]decided {
 			}
 			before := out[name]
 			decided.Moves = append(before.Moves, decided.Moves...)
-			decided.announcing = decided.announcing || before.announcing
+			l.keepsUp(d, decided.revised)
 			for key := range before.touched {
 				decided.touched[key] = true
 			}
@@ -171,6 +175,43 @@ func (l *lan) wait(d time.Duration) map[string]decided {
 		}
 	}
 	return out
+}
+
+// keepsUp fails unless what a node tells layer 2 of what it revises, step by step, comes to all that it has to announce.
+func (l *lan) keepsUp(d *decider, r revision) {
+	l.t.Helper()
+	if len(d.addresses) > 100 {
+		return // a benchmark, or as slow as one
+	}
+	byAddress := func(all []layer2.Announcement) map[netip.Addr][]layer2.Announcement {
+		by := map[netip.Addr][]layer2.Announcement{}
+		for _, a := range all {
+			by[a.Address] = append(by[a.Address], a)
+		}
+		return by
+	}
+	told, whole := l.told[d], byAddress(d.announcements())
+	if told == nil || r.all {
+		told = map[netip.Addr][]layer2.Announcement{}
+		maps.Copy(told, whole)
+		l.told[d] = told
+	}
+	for a := range r.addresses {
+		delete(told, a)
+	}
+	maps.Copy(told, byAddress(d.announcementsOf(slices.Collect(maps.Keys(r.addresses)))))
+	if !reflect.DeepEqual(told, whole) {
+		l.t.Fatalf("%s has told layer 2 of %v, and announces %v", d.self, told, whole)
+	}
+	standIns := 0
+	for _, a := range d.answers {
+		if a.As == ownership.StandIn {
+			standIns++
+		}
+	}
+	if d.standIns != standIns {
+		l.t.Fatalf("%s stands in for %d addresses, and counts %d", d.self, standIns, d.standIns)
+	}
 }
 
 // linksOf are a node's links.

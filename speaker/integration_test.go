@@ -80,8 +80,21 @@ func (p *paper) Run(ctx context.Context) error { <-ctx.Done(); return nil }
 func (p *paper) Apply(desired []layer2.Announcement) layer2.Changes {
 	p.mu.Lock()
 	defer p.mu.Unlock()
-	p.applied++
 	clear(p.desired)
+	return p.takeLocked(desired)
+}
+
+func (p *paper) Change(addresses []netip.Addr, desired []layer2.Announcement) layer2.Changes {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	for _, a := range addresses {
+		delete(p.desired, a)
+	}
+	return p.takeLocked(desired)
+}
+
+func (p *paper) takeLocked(desired []layer2.Announcement) layer2.Changes {
+	p.applied++
 	for _, a := range desired {
 		if a.Standby {
 			continue

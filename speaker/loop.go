@@ -227,9 +227,13 @@ func (l *loop) act(ctx context.Context, now time.Time, state layer2.State, n new
 
 // answer has this node answer as was decided.
 func (l *loop) answer(decided decided) {
-	if decided.announcing {
+	switch revised := decided.revised; {
+	case revised.all:
 		l.announcer.SetKnown(l.decider.knownMACs())
 		l.announcer.Apply(l.decider.announcements())
+	case len(revised.addresses) > 0:
+		addresses := slices.Collect(maps.Keys(revised.addresses))
+		l.announcer.Change(addresses, l.decider.announcementsOf(addresses))
 	}
 	switch {
 	case decided.Mute:
@@ -481,15 +485,7 @@ func (l *loop) show(now time.Time, decided decided) (wakeAt time.Time) {
 		}
 	}
 
-	if len(decided.Answers) > 0 {
-		standIns := 0
-		for _, a := range d.answers {
-			if a.As == ownership.StandIn {
-				standIns++
-			}
-		}
-		l.meters.standIns.Set(float64(standIns))
-	}
+	l.meters.standIns.Set(float64(d.standIns))
 	l.meters.owned.Set(float64(d.machine.OwnedCount()))
 	l.countReasons(now)
 	l.meters.members.Set(float64(len(snapshot.Members)))

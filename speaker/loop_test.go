@@ -1,7 +1,9 @@
 package speaker
 
 import (
+	"fmt"
 	"maps"
+	"net/netip"
 	"testing"
 	"time"
 
@@ -16,7 +18,7 @@ import (
 )
 
 // newTestLoop is a loop on node a that announces on paper and serves a Service with an endpoint on every node.
-func newTestLoop(t *testing.T) (*loop, *paper) {
+func newTestLoop(t testing.TB) (*loop, *paper) {
 	t.Helper()
 	p, server := newPaper(), newServer()
 	s := &speaker{Options: Options{NodeName: "a", Log: discard}, announcer: p, feed: newFeed(), ready: &readiness{},
@@ -39,7 +41,7 @@ func newTestLoop(t *testing.T) (*loop, *paper) {
 	return l, p
 }
 
-func (l *loop) lookAt(t *testing.T, now time.Time, s gossip.Snapshot) {
+func (l *loop) lookAt(t testing.TB, now time.Time, s gossip.Snapshot) {
 	for _, do := range l.feed.take() {
 		do(l.decider.cluster)
 	}
@@ -153,5 +155,71 @@ func TestWhoObservesIsReadyWithoutTheOthers(t *testing.T) {
 		if waits := l.ready.get(); len(waits) != want {
 			t.Errorf("observing %v: waits for %q", observe, waits)
 		}
+	}
+}
+
+// What it costs, from the informers' news to layer 2's tables, that one Service more comes and is answered for, beside others.
+func BenchmarkOneServiceMore(b *testing.B) {
+	for _, others := range []int{100, 10_000} {
+		b.Run(fmt.Sprintf("others=%d", others), func(b *testing.B) {
+			l, _ := newTestLoop(b)
+			l.announcer = layer2.New(layer2.Options{})
+			links := []layer2.Link{{Name: "eth0", Up: true, HardwareAddr: layer2.MAC{2, 1}, Prefixes: []netip.Prefix{netip.MustParsePrefix("10.0.0.0/8")}}}
+			snapshot := gossip.Snapshot{Running: true, Session: 1, Accounted: true, Members: []gossip.Member{
+				{Node: "a", Known: true, Facts: gossip.Facts{Life: l.gossip.Life(), Links: gossipLinks(links)}}}}
+			count, now := 0, start
+			at := func(i int) netip.Addr { return netip.AddrFrom4([4]byte{10, byte(i >> 16), byte(i >> 8), byte(i)}) }
+			// At layer 2 all goes well: else those that are not answered are what takes long.
+			well := layer2.State{Segments: []layer2.Segment{{Interface: "eth0", Family: layer2.IPv4, Status: layer2.Answering}}}
+			for i := range 1 << 16 {
+				well.Segments[0].Answered = append(well.Segments[0].Answered, at(i))
+			}
+			one := func() {
+				name, at := fmt.Sprint("web-", count), at(count).String()
+				count++
+				key := types.NamespacedName{Namespace: "default", Name: name}
+				s := serviceOf(newService(name, at), allClasses)
+				l.feed.put(func(c *cluster) { c.setService(key, s) })
+				l.feed.put(func(c *cluster) {
+					c.setSlice(key, &slice{service: key, family: layer2.IPv4, endpoints: plan.Endpoints{"a": {Ready: true}}})
+				})
+			}
+			look := func(n news) {
+				for _, do := range l.feed.take() {
+					do(l.decider.cluster)
+				}
+				now = now.Add(10 * time.Millisecond)
+				l.decider.look(seen{synced: true, gossip: snapshot, links: links})
+				l.act(b.Context(), now, well, n)
+			}
+			free := func() (n news) {
+				for u, answer := range l.decider.answers {
+					if answer.Claim {
+						n.evidence = append(n.evidence, ownership.Evidence{Unit: u, Found: ownership.FoundFree})
+					}
+				}
+				return n
+			}
+			for range others {
+				one()
+			}
+			for range 600 {
+				look(news{})
+			}
+			look(free())
+			if n := l.decider.machine.OwnedCount(); n != others {
+				b.Fatalf("%d addresses", n)
+			}
+			b.ReportAllocs()
+			for b.Loop() {
+				one()
+				look(news{})
+				u := unitOf(at(count - 1))
+				look(news{evidence: []ownership.Evidence{{Unit: u, Found: ownership.FoundFree}}})
+				if l.decider.answers[u] != (ownership.Answer{As: ownership.Own}) {
+					b.Fatalf("answers %+v", l.decider.answers[u])
+				}
+			}
+		})
 	}
 }

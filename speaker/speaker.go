@@ -80,6 +80,7 @@ type Options struct {
 type announcer interface {
 	Run(ctx context.Context) error
 	Apply(desired []layer2.Announcement) layer2.Changes
+	Change(addresses []netip.Addr, desired []layer2.Announcement) layer2.Changes
 	Reannounce(addresses ...netip.Addr)
 	SetKnown(macs []layer2.MAC)
 	Hold()

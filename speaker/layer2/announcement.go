@@ -100,14 +100,6 @@ func (s segment) compare(o segment) int {
 // compared by pointer.
 type answers map[segment]*table
 
-// A table is what is answered on one segment; immutable, but for gates that open.
-type table struct {
-	bindings map[netip.Addr]binding
-	// addresses are the keys of bindings, in order, and announced those that this node does not only
-	// stand by for.
-	addresses, announced []netip.Addr
-}
-
 // A binding is what an Announcement says of its address on a segment.
 type binding struct {
 	mac     MAC // zero for the interface's own
@@ -135,9 +127,6 @@ type gate struct{ opened atomic.Pointer[responder] }
 // shut reports whether r must not answer.
 func (g *gate) shut(r *responder) bool { return g != nil && g.opened.Load() != r }
 
-// noAnswers is the table of a segment that has none.
-var noAnswers = &table{}
-
 // on returns the segment's table, empty if it has none.
 func (a answers) on(s segment) *table {
 	if t := a[s]; t != nil {
@@ -154,19 +143,60 @@ func announceable(a netip.Addr) bool {
 // next returns the answers that desired asks for, with the tables of a where they
 // stay the same, what that changes for others, and whether it changes anything at all.
 func (a answers) next(desired []Announcement) (answers, Changes, bool) {
-	var ch Changes
-	wanted := make(map[segment]map[netip.Addr]binding)
+	wanted, refused := said(desired)
+	edits := make(map[segment]edit, len(wanted))
+	for s, bindings := range wanted {
+		edits[s] = edit{said: bindings}
+	}
+	for s, t := range a {
+		e := edits[s]
+		for _, address := range t.addresses {
+			if _, stays := e.said[address]; !stays {
+				e.gone = append(e.gone, address)
+			}
+		}
+		edits[s] = e
+	}
+	return a.revise(edits, refused)
+}
+
+// change is next for a few: desired are the announcements of these addresses, and those of all others stay as they are. It costs
+// what these addresses cost, however many others there are.
+func (a answers) change(addresses []netip.Addr, desired []Announcement) (answers, Changes, bool) {
+	wanted, refused := said(desired)
+	edits := make(map[segment]edit, len(wanted))
+	for s, bindings := range wanted {
+		edits[s] = edit{said: bindings}
+	}
+	for s := range a {
+		e := edits[s]
+		for _, address := range addresses {
+			if address = address.Unmap(); FamilyOf(address) != s.family {
+				continue
+			}
+			if _, stays := e.said[address]; !stays {
+				e.gone = append(e.gone, address)
+			}
+		}
+		edits[s] = e
+	}
+	return a.revise(edits, refused)
+}
+
+// said returns what desired says of the addresses on each segment, and those that can't be announced, in order.
+func said(desired []Announcement) (wanted map[segment]map[netip.Addr]binding, refused []netip.Addr) {
+	wanted = make(map[segment]map[netip.Addr]binding)
 	for _, d := range desired {
 		address := d.Address.Unmap()
 		if !announceable(address) {
-			ch.Refused = append(ch.Refused, d.Address)
+			refused = append(refused, d.Address)
 			continue
 		}
 		b := d.binding()
 		for _, iface := range d.Interfaces {
 			s := segment{iface, FamilyOf(address)}
 			if wanted[s] == nil {
-				wanted[s] = make(map[netip.Addr]binding, len(a.on(s).bindings))
+				wanted[s] = make(map[netip.Addr]binding)
 			}
 			if have, twice := wanted[s][address]; twice && !b.before(have) {
 				continue
@@ -174,57 +204,45 @@ func (a answers) next(desired []Announcement) (answers, Changes, bool) {
 			wanted[s][address] = b
 		}
 	}
-	slices.SortFunc(ch.Refused, netip.Addr.Compare)
-	ch.Refused = slices.Compact(ch.Refused)
+	slices.SortFunc(refused, netip.Addr.Compare)
+	return wanted, slices.Compact(refused)
+}
 
-	b := make(answers, len(wanted))
-	same := len(a) == len(wanted)
-	for s, m := range wanted {
+// revise returns the answers that the edits make of a.
+func (a answers) revise(edits map[segment]edit, refused []netip.Addr) (answers, Changes, bool) {
+	ch := Changes{Refused: refused}
+	b, changed := maps.Clone(a), false
+	if b == nil {
+		b = make(answers)
+	}
+	for s, e := range edits {
 		old := a.on(s)
-		if maps.EqualFunc(old.bindings, m, binding.same) {
-			b[s] = old
+		t, taken, withdrawn := old.revise(e)
+		if t == old {
 			continue
 		}
-		same = false
-		b[s] = old.next(m)
-		taken, withdrawn := old.diff(b[s])
-		ch.add(s, taken, withdrawn)
-	}
-	for s, old := range a {
-		if b[s] == nil {
-			same = false
-			_, withdrawn := old.diff(noAnswers)
-			ch.add(s, nil, withdrawn)
+		changed = true
+		if b[s] = t; t.bindings.len() == 0 {
+			delete(b, s)
 		}
+		ch.add(s, taken, withdrawn)
 	}
 	slices.SortFunc(ch.Taken, Target.compare)
 	slices.SortFunc(ch.Withdrawn, Target.compare)
-	return b, ch, !same
+	return b, ch, changed
 }
 
-// next returns the table with these bindings, which takes over what t knows.
-func (t *table) next(bindings map[netip.Addr]binding) *table {
-	for address, b := range bindings {
-		had, was := t.bindings[address]
-		switch {
-		case !b.claim || b.mode != ConflictEnforce:
-			continue
-		case was && had.gate != nil:
-			b.gate = had.gate
-		case was && !had.standby:
-			continue // it is being answered
-		default:
-			b.gate = new(gate)
-		}
-		bindings[address] = b
+// after returns the binding with the gate that it has in place of another one, or where there was none.
+func (b binding) after(was binding, had bool) binding {
+	switch {
+	case !b.claim || b.mode != ConflictEnforce:
+	case had && was.gate != nil:
+		b.gate = was.gate
+	case had && !was.standby: // it is being answered
+	default:
+		b.gate = new(gate)
 	}
-	n := &table{bindings: bindings, addresses: slices.SortedFunc(maps.Keys(bindings), netip.Addr.Compare)}
-	n.announced = n.addresses
-	standby := func(a netip.Addr) bool { return bindings[a].standby }
-	if slices.ContainsFunc(n.addresses, standby) {
-		n.announced = slices.DeleteFunc(slices.Clone(n.addresses), standby)
-	}
-	return n
+	return b
 }
 
 func (d Announcement) binding() binding {
@@ -258,42 +276,4 @@ func (c *Changes) add(s segment, taken, withdrawn []netip.Addr) {
 	for _, a := range withdrawn {
 		c.Withdrawn = append(c.Withdrawn, Target{a, s.iface})
 	}
-}
-
-// diff returns what n has to answer with another MAC than t or t has not to answer at all, and
-// what t has to answer and n no longer, both in order.
-func (t *table) diff(n *table) (taken, withdrawn []netip.Addr) {
-	answers := func(t *table, a netip.Addr) (MAC, bool) {
-		b, has := t.bindings[a]
-		return b.mac, has && !b.standby
-	}
-	for _, a := range n.addresses {
-		mac, has := answers(n, a)
-		if before, had := answers(t, a); has && (!had || mac != before) {
-			taken = append(taken, a)
-		}
-	}
-	for _, a := range t.addresses {
-		_, had := answers(t, a)
-		if _, has := answers(n, a); had && !has {
-			withdrawn = append(withdrawn, a)
-		}
-	}
-	return taken, withdrawn
-}
-
-// changed returns the addresses of which n says something else than t, or that t has not, and those that n has
-// no longer, both in order.
-func (t *table) changed(n *table) (changed, gone []netip.Addr) {
-	for _, a := range n.addresses {
-		if b, had := t.bindings[a]; !had || b != n.bindings[a] {
-			changed = append(changed, a)
-		}
-	}
-	for _, a := range t.addresses {
-		if _, has := n.bindings[a]; !has {
-			gone = append(gone, a)
-		}
-	}
-	return changed, gone
 }

@@ -101,10 +101,15 @@ func TestApplyStory(t *testing.T) {
 	}
 }
 
-// However the desired announcements are cut and shuffled, the answers
-// are the same; and from whatever was before, the changes lead to what is desired.
-func TestApplyLaws(t *testing.T) {
-	announcement := rapid.Custom(func(t *rapid.T) Announcement {
+// tableOf is a table that says this.
+func tableOf(said map[netip.Addr]binding) *table {
+	t, _, _ := noAnswers.revise(edit{said: said})
+	return t
+}
+
+// someAnnouncements are of a few addresses, so that they meet.
+func someAnnouncements() *rapid.Generator[[]Announcement] {
+	return rapid.SliceOfN(rapid.Custom(func(t *rapid.T) Announcement {
 		return Announcement{
 			Address:      netip.AddrFrom4([4]byte{192, 0, 2, rapid.ByteRange(1, 6).Draw(t, "address")}),
 			Interfaces:   rapid.SliceOfN(rapid.SampledFrom([]string{"eth0", "eth1"}), 0, 3).Draw(t, "interfaces"),
@@ -113,12 +118,74 @@ func TestApplyLaws(t *testing.T) {
 			Standby:      rapid.Bool().Draw(t, "standby"),
 			Conflicts:    rapid.SampledFrom([]ConflictMode{"", ConflictReport, ConflictOff}).Draw(t, "conflicts"),
 		}
+	}), 0, 10)
+}
+
+// To change what is announced of some addresses comes to what applying everything anew does: the same tables, gates and lists, the
+// same news, and the same tables left alone.
+func TestChangeIsApplyOfEverything(t *testing.T) {
+	rapid.Check(t, func(t *rapid.T) {
+		before, after := someAnnouncements().Draw(t, "before"), someAnnouncements().Draw(t, "after")
+		chosen := rapid.SliceOfN(rapid.ByteRange(1, 6), 0, 6).Draw(t, "chosen")
+		isChosen := func(d Announcement) bool { return slices.Contains(chosen, d.Address.As4()[3]) }
+		var addresses []netip.Addr
+		for _, last := range chosen {
+			a := netip.AddrFrom4([4]byte{192, 0, 2, last})
+			if rapid.Bool().Draw(t, "in IPv6 clothes") {
+				a = netip.AddrFrom16(a.As16())
+			}
+			addresses = append(addresses, a)
+		}
+		desired := slices.DeleteFunc(slices.Clone(after), func(d Announcement) bool { return !isChosen(d) })
+		whole := slices.Concat(slices.DeleteFunc(slices.Clone(before), isChosen), desired)
+
+		old, _, _ := answers(nil).next(before)
+		kept := maps.Clone(old)
+		got, changes, changed := old.change(addresses, desired)
+		want, wantChanges, wantChanged := old.next(whole)
+		if changed != wantChanged || !reflect.DeepEqual(changes, wantChanges) {
+			t.Fatalf("it says %v and %+v, not %v and %+v", changed, changes, wantChanged, wantChanges)
+		}
+		if !maps.Equal(old, kept) {
+			t.Fatal("the tables from before were changed")
+		}
+		if len(got) != len(want) {
+			t.Fatalf("%d segments, not %d", len(got), len(want))
+		}
+		for s, expected := range want {
+			tab, was := got.on(s), old.on(s)
+			if (tab == was) != (expected == was) {
+				t.Fatalf("the table of %v stays: %v", s, tab == was)
+			}
+			if !slices.Equal(tab.addresses, expected.addresses) || !slices.Equal(tab.announced, expected.announced) || tab.bindings.len() != expected.bindings.len() {
+				t.Fatalf("on %v it lists %v and %v, not %v and %v", s, tab.addresses, tab.announced, expected.addresses, expected.announced)
+			}
+			for address, b := range expected.bindings.all() {
+				one, has := tab.bindings.get(address)
+				if !has || !one.same(b) || (one.gate == nil) != (b.gate == nil) {
+					t.Fatalf("%v is %+v, not %+v", address, one, b)
+				}
+				if before, had := was.bindings.get(address); had && b.gate == before.gate && one.gate != before.gate {
+					t.Fatalf("%v: what was found out is forgotten", address)
+				}
+			}
+			news, gone := was.changed(tab)
+			wantNews, wantGone := was.changed(expected)
+			if !slices.Equal(news, wantNews) || !slices.Equal(gone, wantGone) {
+				t.Fatalf("a responder hears of %v and %v, not %v and %v", news, gone, wantNews, wantGone)
+			}
+		}
 	})
-	announcements := rapid.SliceOfN(announcement, 0, 10)
+}
+
+// However the desired announcements are cut and shuffled, the answers
+// are the same; and from whatever was before, the changes lead to what is desired.
+func TestApplyLaws(t *testing.T) {
+	announcements := someAnnouncements()
 	said := func(a answers) map[string]binding {
 		m := make(map[string]binding)
 		for s, t := range a {
-			for address, b := range t.bindings {
+			for address, b := range t.bindings.all() {
 				b.gate = nil
 				m[fmt.Sprint(address, s.iface)] = b
 			}
@@ -164,11 +231,11 @@ func TestApplyLaws(t *testing.T) {
 			t.Fatalf("changes %+v lead to %v, not to %v", changes, replayed, flat(got))
 		}
 		for s, tab := range got {
-			if !slices.IsSortedFunc(tab.addresses, netip.Addr.Compare) || len(tab.addresses) != len(tab.bindings) || len(tab.addresses) == 0 {
+			if !slices.IsSortedFunc(tab.addresses, netip.Addr.Compare) || len(tab.addresses) != tab.bindings.len() || len(tab.addresses) == 0 {
 				t.Fatalf("bad table on %v: %+v", s, tab)
 			}
-			for address, b := range tab.bindings {
-				was, had := old.on(s).bindings[address]
+			for address, b := range tab.bindings.all() {
+				was, had := old.on(s).bindings.get(address)
 				answers := had && !was.standby && was.gate == nil
 				if must := b.claim && b.mode == ConflictEnforce && !answers; must != (b.gate != nil) {
 					t.Fatalf("%v was %+v and is %+v", address, was, b)
@@ -184,7 +251,7 @@ func TestApplyLaws(t *testing.T) {
 func TestAnswer(t *testing.T) {
 	stoodFor := netip.MustParseAddr("192.0.2.101")
 	awaited, unclear := netip.MustParseAddr("192.0.2.102"), netip.MustParseAddr("192.0.2.103")
-	table := &table{bindings: map[netip.Addr]binding{vip4: {}, stoodFor: {mac: otherMAC}, awaited: {standby: true}, unclear: {gate: new(gate)}}}
+	table := tableOf(map[netip.Addr]binding{vip4: {}, stoodFor: {mac: otherMAC}, awaited: {standby: true}, unclear: {claim: true, mode: ConflictEnforce}})
 	we := new(responder)
 	for _, c := range []struct {
 		name   string

@@ -82,9 +82,10 @@ type Announcer struct {
 	askersLock sync.Mutex
 	askers     map[segment]*askers
 
-	knownLock sync.Mutex
-	published map[MAC]time.Time // when each was published last
-	known     atomic.Pointer[map[MAC]bool]
+	knownLock  sync.Mutex
+	publishing []MAC             // as SetKnown last said
+	published  map[MAC]time.Time // when each was published last
+	known      atomic.Pointer[map[MAC]bool]
 
 	// changed has room for one note to the owner that answers, reannounce or
 	// what responders have in force is new.
@@ -131,9 +132,19 @@ func New(o Options) *Announcer {
 // the interface's own MAC and another a foreign one, the own MAC holds. It
 // may be called before Run. Apply keeps nothing of desired.
 func (a *Announcer) Apply(desired []Announcement) Changes {
+	return a.revise(func(now answers) (answers, Changes, bool) { return now.next(desired) })
+}
+
+// Change is Apply for some addresses: desired are their announcements, in full, and those of all other addresses stay as they
+// are. It costs what these addresses cost, however many others there are.
+func (a *Announcer) Change(addresses []netip.Addr, desired []Announcement) Changes {
+	return a.revise(func(now answers) (answers, Changes, bool) { return now.change(addresses, desired) })
+}
+
+func (a *Announcer) revise(by func(answers) (answers, Changes, bool)) Changes {
 	a.apply.Lock()
 	defer a.apply.Unlock()
-	next, changes, changed := (*a.answers.Load()).next(desired)
+	next, changes, changed := by(*a.answers.Load())
 	if changed {
 		a.answers.Store(&next)
 		a.poke()

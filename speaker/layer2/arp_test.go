@@ -97,7 +97,7 @@ func FuzzARP(f *testing.F) {
 	f.Add(append(arpRequest(clientMAC, client4, netip.MustParseAddr("192.0.2.101")), make([]byte, 18)...))
 	f.Add([]byte{})
 	filter := requestFilter(IPv4, cover([]netip.Addr{vip4}, 64), cover([]netip.Addr{vip4}, 64))
-	answers := &table{bindings: map[netip.Addr]binding{vip4: {}}, addresses: []netip.Addr{vip4}}
+	answers := tableOf(map[netip.Addr]binding{vip4: {}})
 	f.Fuzz(func(t *testing.T, frame []byte) {
 		q, reason := parseARPRequest(frame, ourMAC)
 		passed := passes(t, filter, frame)

@@ -15,6 +15,7 @@ import (
 	"github.com/mdlayher/packet"
 	"golang.org/x/net/bpf"
 	"golang.org/x/sys/unix"
+	"golang.org/x/time/rate"
 )
 
 // BenchmarkAnswers measures requests answered per second over a veth pair, with
@@ -208,3 +209,50 @@ func BenchmarkApply(b *testing.B) {
 		})
 	}
 }
+
+// BenchmarkOneAddressMore measures what a change of one address among many costs, with all that the responder does about it but for the
+// sockets.
+func BenchmarkOneAddressMore(b *testing.B) {
+	for _, count := range []int{100, 10000} {
+		b.Run(fmt.Sprintf("addresses=%d", count), func(b *testing.B) {
+			all := scattered(IPv4, count+1)
+			a, last := New(Options{RefreshInterval: -1}), all[count:]
+			a.Apply(on("eth0", all[:count]...))
+			r := &responder{segment: segment{"eth0", IPv4}, protocol: &protocols[IPv4], link: link("eth0", 2, ourMAC).Link, answers: &a.answers,
+				counters: a.counters, pace: rate.NewLimiter(rate.Inf, 1), refresh: -1, reannounce: &a.reannounce, askers: newAskers(), announcer: a, report: func() {}}
+			r.network.Store(&r.link)
+			r.canaries.Store(new([]netip.Addr))
+			w := newWork(r, &quietPort{limit: maxSpans})
+			step := func() {
+				for more := true; more; more = len(w.pending) > 0 {
+					if _, err := w.step(time.Now()); err != nil {
+						b.Fatal(err)
+					}
+				}
+			}
+			step()
+			b.ReportAllocs()
+			for b.Loop() {
+				a.Change(last, on("eth0", last...))
+				step()
+				a.Change(last, nil)
+				step()
+			}
+		})
+	}
+}
+
+// A quietPort works out its filter, and has no sockets.
+type quietPort struct {
+	port
+	limit int
+}
+
+func (p *quietPort) Listen(asked, claimed []netip.Addr) error {
+	cover(asked, p.limit)
+	cover(claimed, p.limit)
+	return nil
+}
+func (p *quietPort) Join(netip.Addr) error  { return nil }
+func (p *quietPort) Leave(netip.Addr) error { return nil }
+func (p *quietPort) Send([]byte) error      { return nil }

@@ -394,6 +394,8 @@ func TestAnotherNodeThatClaimsIsTold(t *testing.T) {
 func TestKnownMACsAreRememberedForADay(t *testing.T) {
 	inWorld(t, func(w *world) {
 		w.SetKnown([]MAC{nodeMAC, otherMAC})
+		w.after(48 * time.Hour) // in which nothing happens
+		w.SetKnown([]MAC{otherMAC})
 		w.after(23 * time.Hour)
 		w.SetKnown([]MAC{otherMAC})
 		if !w.isNode(nodeMAC) {

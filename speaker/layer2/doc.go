@@ -5,7 +5,8 @@
 //
 // An [Announcer] is told what to announce by [Announcer.Apply], which takes the
 // whole desired state and does only the difference; applying the same again
-// costs nothing and sends nothing. [Announcer.Run] makes it so until its context
+// costs nothing and sends nothing; or by [Announcer.Change], which is the same for a few
+// addresses among thousands and costs what these do. [Announcer.Run] makes it so until its context
 // ends. Everything else is for looking: [Announcer.Links] is what this node is
 // attached to, [Announcer.State] is what came of each announcement, and
 // [Announcer.Counters] is what crossed the wire.
@@ -76,7 +77,7 @@
 //
 // # Who does what
 //
-//	   Apply                        netlink
+//	Apply, Change                   netlink
 //	     │ answers: one immutable      │ links, at every change
 //	     │ table per segment           ▼
 //	     ├───────────────────────► owner ──► State, Links

@@ -16,9 +16,10 @@ func (a *Announcer) SetKnown(macs []MAC) {
 	a.knownLock.Lock()
 	defer a.knownLock.Unlock()
 	now := time.Now()
-	for _, m := range macs {
+	for _, m := range slices.Concat(a.publishing, macs) { // those that are left out now were published until now
 		a.published[m] = now
 	}
+	a.publishing = slices.Clone(macs)
 	known := make(map[MAC]bool, len(a.published))
 	for m, when := range a.published {
 		if now.Sub(when) > knownMemory {

@@ -128,7 +128,7 @@ func FuzzNDP(f *testing.F) {
 	f.Add(appendUnsolicitedAdvertisement(nil, otherMAC, ourLinkLocal, vip6))
 	f.Add([]byte{})
 	filter := requestFilter(IPv6, cover([]netip.Addr{vip6}, 64), cover([]netip.Addr{vip6}, 64))
-	answers := &table{bindings: map[netip.Addr]binding{vip6: {}}, addresses: []netip.Addr{vip6}}
+	answers := tableOf(map[netip.Addr]binding{vip6: {}})
 	f.Fuzz(func(t *testing.T, frame []byte) {
 		frame = slices.Clone(frame)
 		if len(frame) >= icmpv6Offset+nsLen {

@@ -17,7 +17,7 @@ type question struct {
 // answer decides what the responder by answers to q on a segment whose announcements are t: the
 // MAC to name, with zero for the interface's own, or the reason for silence.
 func (t *table) answer(q question, by *responder) (MAC, DropReason) {
-	b, announced := t.bindings[q.address]
+	b, announced := t.bindings.get(q.address)
 	switch {
 	case !announced:
 		return MAC{}, DropNotAnnounced

@@ -182,7 +182,7 @@ func (r *responder) handle(frame []byte, at time.Time, reply []byte) []byte {
 
 // note passes a remark on, if it is about an address of this node's own or about a canary.
 func (r *responder) note(m remark) {
-	b, announced := r.table().bindings[m.address]
+	b, announced := r.table().bindings.get(m.address)
 	m.mode = b.mode
 	switch {
 	case announced && (!b.own() || b.mode == ConflictOff):

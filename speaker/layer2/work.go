@@ -48,7 +48,7 @@ func newWork(r *responder, p port) *work {
 	}
 	_, _, w.again = w.announcer.again.since(0)
 	w.contests = newContests(r.segment.family, r.pace, func() []netip.Prefix { return r.network.Load().Prefixes }, rand.Float64,
-		r.announcer.isNode, func(a netip.Addr) bool { _, announced := w.seen.bindings[a]; return announced })
+		r.announcer.isNode, func(a netip.Addr) bool { return w.seen.bindings.has(a) })
 	return w
 }
 
@@ -109,7 +109,7 @@ func (w *work) follow() error {
 	if err := w.filter(); err != nil {
 		return err
 	}
-	w.pending = slices.DeleteFunc(w.pending, func(a netip.Addr) bool { _, wanted := t.bindings[a]; return !wanted })
+	w.pending = slices.DeleteFunc(w.pending, func(a netip.Addr) bool { return !t.bindings.has(a) })
 	w.askers.askedFirst(changed)
 	w.pending = append(w.pending, changed...)
 	if len(changed) == 0 {
@@ -153,7 +153,8 @@ func (w *work) listen(now time.Time) (more bool, err error) {
 			}
 			w.refused.forget(a)
 		}
-		w.bind(now, a, w.seen.bindings[a])
+		b, _ := w.seen.bindings.get(a)
+		w.bind(now, a, b)
 	}
 	w.pending = w.pending[len(batch):]
 	more = len(w.pending) > 0
@@ -301,7 +302,7 @@ const tellInterval = 20 * time.Millisecond
 // do does a deed.
 func (w *work) do(now time.Time, d deed) {
 	own, source := w.link.HardwareAddr, w.network.Load().LinkLocal
-	b := w.table().bindings[d.address]
+	b, _ := w.table().bindings.get(d.address)
 	switch d.kind {
 	case deedProbe:
 		w.send(w.protocol.claim(w.frame[:0], own, d.address))
@@ -348,7 +349,7 @@ func (w *work) announce(now time.Time) (wake time.Time) {
 		}
 		// Silence is in force as soon as Apply returns, before follow sees it.
 		// So is standing in for another node.
-		b, wanted := w.table().bindings[f.address]
+		b, wanted := w.table().bindings.get(f.address)
 		if !wanted || !b.own() {
 			continue
 		}
