@@ -26,6 +26,9 @@ const (
 	declinedFor = time.Second
 	// leftoverFor is how long a node that may no longer answer for a unit goes on while nobody can take it.
 	leftoverFor = 2 * time.Second
+	// yieldFor is for how long a stand-in goes on when it is sure that another deputy does. Deputies are worked out by each node for itself, and
+	// while things change, not by all from the same. That two stand in is no harm: both answer with the owner's MAC.
+	yieldFor = 3 * time.Second
 	// lookFor is how long is waited for what a look at the wire shows.
 	lookFor = 3 * time.Second
 	// restFor is for how long an address stays free to take without a look after its owner has given it up.
@@ -334,6 +337,7 @@ func (m *Machine) decline(u *unit) {
 
 // standIn decides what becomes of a unit whose owner's speaker is silent.
 func (m *Machine) standIn(u *unit, owner claimant) {
+	before, role := u.answer, Answer{As: StandIn, For: owner.name}
 	u.answer = Answer{}
 	if !m.serving || owner.node == m.self || owner.assumed {
 		return
@@ -347,15 +351,29 @@ func (m *Machine) standIn(u *unit, owner claimant) {
 	if first == nil || overdue > 2*lookFor {
 		first = m.pick(u, owner.node)
 	}
+	may := !owner.Held && !m.config.NoStandIn
 	if first != m.self {
 		u.lookedAt, u.looking, u.free = never, false, false
 		if overdue < 2*lookFor {
 			m.wake(u, m.at-overdue+2*lookFor)
 		}
+		switch {
+		case m.mayStandIn(u, owner):
+			u.yieldsAt = m.at + yieldFor
+		case before == role && u.yieldsAt == never:
+			u.yieldsAt = m.at + yieldFor
+		case before != role:
+			u.yieldsAt = never
+		}
+		if may && m.at < u.yieldsAt {
+			u.answer = role
+			m.wake(u, u.yieldsAt)
+		}
 		return
 	}
-	if !owner.Held && !m.config.NoStandIn {
-		u.answer = Answer{As: StandIn, For: owner.name}
+	u.yieldsAt = never
+	if may {
+		u.answer = role
 	}
 	switch {
 	case overdue < 0:
@@ -374,6 +392,13 @@ func (m *Machine) standIn(u *unit, owner claimant) {
 	default:
 		m.wake(u, u.lookedAt+m.config.TakeOver)
 	}
+}
+
+// mayStandIn reports whether another deputy than the first should stand in as well, because others may hold it for the first one: something else has
+// changed right before the owner's speaker fell silent, or somebody has only just come back, which not all have seen alike.
+func (m *Machine) mayStandIn(u *unit, owner claimant) bool {
+	g := u.group
+	return slices.Contains(u.deputies[:], m.self) && (g.stale && g.staleFrom < owner.modeSince || g.provenAt < always)
 }
 
 // relieve takes u from an owner that may no longer answer for it and can't be expected to know so.

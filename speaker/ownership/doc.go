@@ -74,7 +74,9 @@
 // listens for the unit beforehand ([Machine.Standby]), so that it knows who asks. Units of silent owners are decided anew when
 // their deputies are. A dead node's units
 // are claimed by their first living deputies in the step in which these hear the verdict, without a look at the wire.
-// While a speaker is silent, the first deputy answers with the owner's MAC; after 30 s it looks on the wire whether the
+// While a speaker is silent, the first deputy answers with the owner's MAC. Where nodes may not agree on who that is, because something else had changed right
+// before or somebody has only just come back, the second one does so too, and whoever finds that another should goes on for 3 s: two who say the same are no harm,
+// none is. After 30 s the first deputy looks on the wire whether the
 // owner's speaker is only cut off from the gossip, and if nobody answers, takes over.
 //
 // # Giving away
@@ -119,6 +121,7 @@
 //	in the step of the verdict           TestADeadNodesUnitsAreClaimedInTheStepOfTheVerdict, TestStandInBegins…
 //	a silent speaker moves nothing       TestAPauseOfFiveSecondsMovesNothing, TestACrashedSpeakerThatComesBackMovesNothing
 //	and is stood in for, however new     TestWhoeverHasOnlyJustBegunIsStoodInFor
+//	also while another one is silent     TestWhoeverFallsSilentWhileAnotherIsSilentIsStoodInFor
 //	nor do restarts of all               TestARollingRestartOfAllMovesNothing
 //	until it has been silent for 30 s    TestASpeakerSilentForLongLosesItsUnits
 //	splits heal within a second          TestAfterASplitHealsThereIsOneOwnerWithinASecond

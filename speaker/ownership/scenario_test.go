@@ -26,7 +26,7 @@ func (w *world) startAll() {
 func each(t *testing.T, seeds uint64, scenario func(seed uint64) (w *world, fault string)) {
 	t.Helper()
 	t.Parallel()
-	for seed := uint64(1); seed <= seeds; seed++ {
+	for seed := uint64(1); seed <= seeds**simTimes; seed++ {
 		w, fault := scenario(seed)
 		if fault == "" {
 			if faults := w.faults(); len(faults) > 0 {

@@ -171,6 +171,9 @@ func (m *Machine) modeOf(n *node) (mo mode, assumed bool) {
 			return mum, true
 		}
 	}
+	if state == Alive && n.verdict.Life != 0 && n.verdict.Life != n.member.Life {
+		return mum, false // its speaker has started anew: one of detection and gossip does not know yet, and what it claims is of the one before
+	}
 	// It tells its claims as soon as it serves, which may be heard before it is said.
 	if !n.member.Restarting && n.version.Number > 0 && n.version.Life == n.member.Life {
 		return here, false

@@ -12,6 +12,7 @@ import (
 var (
 	simSeeds = flag.Uint64("ownership.seeds", 2000, "how many schedules to simulate")
 	simSeed  = flag.Uint64("ownership.seed", 0, "simulate this schedule alone and print its story")
+	simTimes = flag.Uint64("ownership.times", 1, "how many times as many schedules as usual to simulate of each scenario")
 )
 
 const (

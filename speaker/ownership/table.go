@@ -91,7 +91,8 @@ type unit struct {
 	// took is whether it has claimed the unit in this step.
 	took bool
 
-	// While this node stands in.
+	// While this node stands in, or has just found that another should.
+	yieldsAt time.Duration // when it leaves it to the other, or never
 	lookedAt time.Duration
 	looking  bool // no answer yet
 	free     bool
@@ -173,7 +174,7 @@ func (m *Machine) node(name string) *node {
 func (m *Machine) unit(key Unit) *unit {
 	u := m.units[key]
 	if u == nil {
-		u = &unit{Unit: key, h: key.hash(), lookedAt: never, wakeAt: always}
+		u = &unit{Unit: key, h: key.hash(), yieldsAt: never, lookedAt: never, wakeAt: always}
 		m.units[key] = u
 	}
 	return u
