@@ -90,6 +90,8 @@ const (
 	// up for methods that never worked.
 	lostAfter   = 300 * time.Millisecond
 	lostForGood = 500 * time.Millisecond
+	// aloneAfter is after how long one accuser is enough, of a node that gossip has lost as well.
+	aloneAfter = time.Second
 )
 
 // voteRepeats are the times after a vote at which it is said again, because packets get lost.

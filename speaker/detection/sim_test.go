@@ -292,6 +292,27 @@ var scenarios = []scenario{
 		}
 		return s, f
 	}},
+	{"where only one monitor is not starved, a cut is found within 2.5 s, and nobody dies by that one's word", 10, func(seed uint64) (*simNet, []string) {
+		var f faults
+		s := settled(seed, size(seed, 3, 4))
+		s.neverDead(&f)
+		x := s.nodes[0]
+		for _, n := range s.nodes[2:] {
+			n.sched = s.between(200*time.Millisecond, 400*time.Millisecond)
+		}
+		s.run(s.now + 5*time.Second)
+		s.stop(x, false) // its kernel answers
+		s.run(s.now + 5*time.Second)
+		s.neverDead(&f, x)
+		s.start(x)
+		s.run(s.now + 3*time.Second)
+		s.cut(x, "", true)
+		s.run(s.now + 2500*time.Millisecond)
+		if v := s.nodes[1].verdicts[x.name]; v.State != Dead {
+			f.add("it is held to be %v: %s", v.State, v.Witnesses)
+		}
+		return s, f
+	}},
 	{"frames that take up to 60 ms longer kill nobody", 12, func(seed uint64) (*simNet, []string) {
 		var f faults
 		s := settled(seed, size(seed, 2, 3, 10))

@@ -165,7 +165,23 @@ func (m *Machine) needed(p *peer, link *Link) int {
 			n++
 		}
 	}
+	if at, ok := p.abandonedAt(); ok && !m.now.Before(at) {
+		n = min(n, 1)
+	}
 	return min(n, quorum)
+}
+
+// abandonedAt is when one accuser becomes enough for p, if nobody defends it, and whether it ever does: gossip must have lost it as well. Those
+// that are too starved to hold exams can't accuse, but would have heard a sign of life.
+func (p *peer) abandonedAt() (at time.Time, ok bool) {
+	if p.Gossip || p.accusedAt.IsZero() {
+		return time.Time{}, false
+	}
+	at = p.accusedAt.Add(aloneAfter)
+	if lost := p.lostAt.Add(lostForGood); lost.After(at) {
+		at = lost
+	}
+	return at, true
 }
 
 // A tally counts the votes on one thing.
@@ -187,6 +203,10 @@ func (m *Machine) accused(p *peer) {
 		p.accusedAt = m.now
 		m.out.Suspected++
 		m.wake(m.now) // to say what this node has seen itself
+	}
+	if at, ok := p.abandonedAt(); ok && at.After(m.now) && (p.judgeAt.IsZero() || at.Before(p.judgeAt)) {
+		p.judgeAt = at
+		m.wake(at)
 	}
 }
 
