@@ -3,6 +3,7 @@ package controller
 import (
 	"context"
 	"log/slog"
+	"strings"
 	"testing"
 	"time"
 
@@ -71,6 +72,50 @@ func TestAServiceMadeAgainInheritsNothing(t *testing.T) {
 			}
 			if err := tm.ledger.Check(); err != nil {
 				t.Error(err)
+			}
+		})
+	}
+}
+
+// An address that goes to another Service is told of in the event of that change: in one write, which is the last.
+func TestWhoLosesAnAddressIsToldOnce(t *testing.T) {
+	for name, tc := range map[string]struct{ pool, shows, event string }{
+		"and gets another": {"192.0.2.0/30", "192.0.2.1 True Assigned",
+			"192.0.2.1 from pool lab; 192.0.2.0 is left to another Service that has it too: "},
+		"and waits": {"192.0.2.0/32", "False PoolExhausted", "It gets the next address"},
+	} {
+		t.Run(name, func(t *testing.T) {
+			tm := termWith(nil, ipam.Pool{Name: "lab", AutoAssign: true, Ranges: poolOf(somePool(tc.pool)).Ranges})
+			sharer := func(name types.UID, port int32) *corev1.Service {
+				s := asking(name, "5", "")
+				s.Name = string(name)
+				s.Annotations = map[string]string{clarion.AnnotationAllowSharedIP: "k"}
+				s.Spec.Ports = []corev1.ServicePort{{Protocol: corev1.ProtocolTCP, Port: port}}
+				return s
+			}
+			settled(t, tm, sharer("a", 80))
+			younger := settled(t, tm, sharer("b", 443))
+			if got := shows(younger); got != "192.0.2.0 True Assigned" {
+				t.Fatalf("the younger shows %q", got)
+			}
+			younger.Spec.Ports[0].Port = 80
+			w, d := tm.decide(younger, nil)
+			if w != nil && w.foretells {
+				younger = foretold(t, tm, younger, w)
+				w, d = tm.decide(younger, nil)
+			}
+			if w == nil || w.note == nil || !strings.Contains(w.note.text, tc.event) || !strings.Contains(w.note.text, "192.0.2.0 is left to another Service") {
+				t.Fatalf("it is told %+v", w.note)
+			}
+			after := apply(t, younger, w)
+			tm.mu.Lock()
+			tm.settleLocked(younger, after, d)
+			tm.mu.Unlock()
+			if got := shows(after); got != tc.shows || strings.Contains(message(after), "is left to") {
+				t.Errorf("it shows %q: %s", got, message(after))
+			}
+			if w, d := tm.decide(after, nil); w != nil {
+				t.Errorf("it is written again: %+v", d)
 			}
 		})
 	}

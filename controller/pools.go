@@ -319,7 +319,11 @@ func poolStatus(p *clarion.IPAddressPool, u ipam.Usage, said ipam.Condition, now
 		c.set(clarion.ConditionReady, metav1.ConditionFalse, clarion.ReasonInvalid, said.Invalid)
 	case p.DeletionTimestamp != nil:
 		c.set(clarion.ConditionReady, metav1.ConditionFalse, clarion.ReasonPoolDeleting,
-			fmt.Sprintf("gives out nothing new; goes when Services have given up the addresses that they hold (%s)", want.Usage))
+			fmt.Sprintf("gives out nothing new; goes when Services have given up the addresses that they hold (%s): "+
+				"annotate it with %s=true to move them, or make another pool that lists them", want.Usage, clarion.AnnotationReleaseOrphans))
+	case u.IPv4.Capacity.IsZero() && u.IPv6.Capacity.IsZero():
+		c.set(clarion.ConditionReady, metav1.ConditionTrue, clarion.ReasonAccepted,
+			"has no address to give out: all that it lists is excluded (excludeAddresses, avoidBuggyIPs), never given out, or an older pool's")
 	default:
 		c.set(clarion.ConditionReady, metav1.ConditionTrue, clarion.ReasonAccepted, "gives out addresses")
 	}

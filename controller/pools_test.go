@@ -113,6 +113,15 @@ func TestWhatAPoolTells(t *testing.T) {
 	p.DeletionTimestamp = &now
 	s = poolStatus(p, u, a.Condition("lab"), noon)
 	has("Ready", "PoolDeleting", "gives out nothing new")
+	has("Ready", "PoolDeleting", "annotate it with clarion.dev/release-orphans=true")
+
+	// Nothing is left of what it lists.
+	p = somePool("192.0.2.0/32")
+	p.Spec.AvoidBuggyIPs = true
+	a.SetPools([]ipam.Pool{poolOf(p)})
+	u, _ = a.Usage("lab")
+	s = poolStatus(p, u, a.Condition("lab"), noon)
+	has("Ready", "Accepted", "has no address to give out")
 }
 
 func TestJudgingL2Advertisements(t *testing.T) {

@@ -97,10 +97,10 @@ func statusOf(s *corev1.Service) ipam.Status {
 		}
 		out.Addresses = append(out.Addresses, a.Unmap())
 	}
-	if out.Unreadable {
+	mark := clarion.MarkOf(s.Annotations, s.Status.Conditions)
+	if out.Unreadable && !mark.NamesAddresses() {
 		return out
 	}
-	mark := clarion.MarkOf(s.Annotations, s.Status.Conditions)
 	if ours := mark.Ours(out.Addresses); len(ours) > 0 && (mark.NamesAddresses() || wroteAll(s, out.Addresses)) {
 		out.Pools = make([]string, len(out.Addresses))
 		for _, a := range ours {

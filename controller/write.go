@@ -120,10 +120,11 @@ func (w *write) removeConditions(s *corev1.Service) {
 // writeDecision is what brings a Service's status to what was decided.
 func writeDecision(s *corev1.Service, d ipam.Decision, now time.Time) *write {
 	w := newWrite(s)
-	message := d.Message + meaningless(s)
+	does := meaningless(s)
 	if do := advice[d.Reason]; do != "" && d.Outcome != ipam.Granted {
-		message += ". " + do
+		does += ". " + do
 	}
+	message, told := d.Message+does, d.Told()+does
 	condition := metav1.Condition{
 		Type:    string(clarion.ConditionAddressAssigned),
 		Status:  metav1.ConditionFalse,
@@ -164,9 +165,9 @@ func writeDecision(s *corev1.Service, d ipam.Decision, now time.Time) *write {
 	}
 	switch {
 	case changed && condition.Status == metav1.ConditionFalse:
-		w.note = &note{corev1.EventTypeWarning, d.Reason, message}
+		w.note = &note{corev1.EventTypeWarning, d.Reason, told}
 	case moved || changed:
-		w.note = &note{corev1.EventTypeNormal, d.Reason, message}
+		w.note = &note{corev1.EventTypeNormal, d.Reason, told}
 	}
 	return w
 }

@@ -3,6 +3,7 @@ package controller
 import (
 	"encoding/json"
 	"net/netip"
+	"slices"
 	"strings"
 	"testing"
 	"time"
@@ -212,6 +213,11 @@ func TestOurMark(t *testing.T) {
 	}
 	if s := written(t, refused(clarion.ReasonPoolNotFound, "192.0.2.1@lab", "2001:db8::1@lab")); !marks(s) {
 		t.Error("what we left in place is not recognized")
+	}
+	also := s.DeepCopy()
+	also.Status.LoadBalancer.Ingress = append(also.Status.LoadBalancer.Ingress, corev1.LoadBalancerIngress{Hostname: "lb.example.com"})
+	if got := statusOf(also); !slices.Equal(got.Pools, []string{"lab"}) || !got.Unreadable {
+		t.Errorf("beside a name that somebody else wrote it is not recognized: %+v", got)
 	}
 	s.Status.LoadBalancer.Ingress[0].IP = "192.0.2.10"
 	if marks(s) {

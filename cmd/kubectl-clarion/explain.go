@@ -257,9 +257,9 @@ func (e *explanation) fill(service *corev1.Service, seen controller.Seen) {
 			e.thereAre = append(e.thereAre, p.Name)
 		}
 		d := seen.Explain(service)
-		e.Decision = d.Message
+		e.Decision = d.Told()
 		if d.Reason != "" {
-			e.Decision = string(d.Reason) + ": " + d.Message
+			e.Decision = string(d.Reason) + ": " + e.Decision
 		}
 		e.Pools = d.Story
 	}

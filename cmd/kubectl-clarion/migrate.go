@@ -206,7 +206,7 @@ func (p *program) checkMigration(ctx context.Context, result metallb.Result) err
 	}
 	changes := seen.Changes()
 	for _, c := range changes {
-		fmt.Fprintf(p.Out, "Service %s/%s would not keep %v: %s: %s\n", c.Service.Namespace, c.Service.Name, c.Has, c.Decision.Reason, c.Decision.Message)
+		fmt.Fprintf(p.Out, "Service %s/%s would not keep %v: %s: %s\n", c.Service.Namespace, c.Service.Name, c.Has, c.Decision.Reason, c.Decision.Told())
 	}
 	fmt.Fprintf(p.Out, "%d of %d Services with addresses keep them\n", kept-len(changes), kept)
 	if len(changes) > 0 {

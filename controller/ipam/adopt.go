@@ -42,6 +42,13 @@ func (a *Allocator) Adopt(requests []Request) {
 // Reserve keeps addresses that a Service has by somebody else's doing from being given out. The Service gets no
 // claim that counts in a pool.
 func (a *Allocator) Reserve(k Key, addrs []netip.Addr) {
+	var list []netip.Addr
+	for _, addr := range addrs {
+		if whyNever(addr) == "" && !slices.Contains(list, addr) {
+			list = append(list, addr)
+		}
+	}
+	addrs = list
 	h := a.ledger.find(k)
 	if h != 0 && a.ledger.holders.at(h).foreign && sameAddrs(a.ledger.held(h), addrs) {
 		return
@@ -51,9 +58,6 @@ func (a *Allocator) Reserve(k Key, addrs []netip.Addr) {
 		h = 0
 	}
 	for _, addr := range addrs {
-		if whyNever(addr) != "" {
-			continue
-		}
 		if h == 0 {
 			h = a.ledger.enter(k, terms{}, 0)
 			a.ledger.holders.at(h).foreign = true
@@ -179,9 +183,9 @@ func (a *Allocator) foreign(r Request) Decision {
 }
 
 func foreignDecision(r Request) Decision {
-	what := "entries that are not addresses"
-	if len(r.Status.Addresses) > 0 {
-		what = listAddrs(r.Status.Addresses)
+	message := listAddrs(r.Status.Addresses) + ", not assigned by Clarion and covered by no pool: left alone. Clear it, or make a pool that covers it"
+	if r.Status.Unreadable { // no pool covers such
+		message = "entries that are not addresses, not written by Clarion: left alone. Clear it to have an address of a pool"
 	}
 	var causes []Cause
 	for _, addr := range r.Status.Addresses {
@@ -190,9 +194,8 @@ func foreignDecision(r Request) Decision {
 		}
 	}
 	return Decision{
-		Reason: clarion.ReasonHeldByAnother,
-		Message: "status.loadBalancer.ingress has " + what +
-			", not assigned by Clarion and covered by no pool: left alone. Clear it, or make a pool that covers it",
+		Reason:   clarion.ReasonHeldByAnother,
+		Message:  "status.loadBalancer.ingress has " + message,
 		WaitsFor: causes,
 		Foreign:  true,
 	}

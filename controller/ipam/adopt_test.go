@@ -258,8 +258,8 @@ func TestThePortOfASharedAddressIsTheOlderOnes(t *testing.T) {
 				if w.release("s1"); !slices.Equal(w.news, []string{"s2: 1.2.3.7"}) {
 					t.Errorf("when the other one goes: news %q", w.news)
 				}
-			} else if !strings.HasSuffix(d.Message, "and the other one is older or was there first") {
-				t.Errorf("s2 is told %q", d.Message)
+			} else if !strings.HasSuffix(d.Told(), "and the other one is older or was there first") || d.Message != "1.2.3.0 from pool lab" {
+				t.Errorf("s2 is told %q", d.Told())
 			}
 		})
 	}

@@ -45,6 +45,11 @@ func (a *Allocator) Assign(r Request) Decision {
 	turn, causes := a.waiting.leave(r.Service)
 	d := a.assign(r)
 	a.waiting.add(r.Service, turn, d.WaitsFor)
+	for _, c := range d.WaitsFor {
+		if c.Kind == CauseAddress && !c.Holding {
+			a.retell(numOf(c.Address)) // notes what it was told
+		}
+	}
 	for _, c := range causes {
 		a.waiting.wake(c, a.serves(c))
 	}
@@ -196,6 +201,7 @@ func (a *Allocator) named(name string) *pool {
 func (a *Allocator) keepOnly(h id, c choice) {
 	a.ledger.of(h, func(i id, it *claim) bool {
 		it.leaving = !slices.ContainsFunc(c.grants, func(g grant) bool { return g.claim == i })
+		it.right.set(yielded, slices.Contains(c.lost, i))
 		return true
 	})
 }

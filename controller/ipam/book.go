@@ -83,6 +83,7 @@ func (a *Allocator) recount(n num, to *pool) {
 		is, _ := a.remake(n)
 		a.joinable(is) // for those who may share addresses of this pool
 	}
+	a.retell(n)
 	a.bury(from)
 }
 
@@ -145,6 +146,7 @@ func (a *Allocator) taken(n num) {
 	if r := a.rests.byAddr[n]; r != nil {
 		a.rests.remove(r)
 		a.touch(r.pool)
+		a.waiting.wakeAll(Cause{Kind: CauseAddress, Address: addrOf(n)}) // they were told until when it rests
 		return
 	}
 	f := familyOf(n)
@@ -169,6 +171,7 @@ func (a *Allocator) freed(n num, from *pool, k Key) {
 	}
 	if a.rests.byAddr[n] != nil {
 		a.waiting.rouseKey(k) // nobody but the Service itself may have it
+		a.waiting.wakeAll(Cause{Kind: CauseAddress, Address: addrOf(n)})
 		return
 	}
 	a.available(n, p)

@@ -15,6 +15,7 @@ type choice struct {
 	grants  []grant
 	reason  clarion.Reason
 	text    string // why not, or what is still missing
+	lost    []id   // claims on what goes to another Service that has it too
 	story   []Verdict
 	causes  []Cause
 	keeping bool         // refused, and the grants are what the Service had before
@@ -41,7 +42,7 @@ type grant struct {
 //	    rests for it
 //	both or neither; for PreferDualStack also one, named or not, if that costs no address that it has
 //
-// A refusal keeps everything that the Service has.
+// A refusal keeps everything that the Service has, of the families that it has.
 func (a *Allocator) choose(r Request, h id) choice {
 	s := &search{a: a, r: r, holder: h, terms: termsOf(r)}
 	s.judge()
@@ -72,7 +73,7 @@ func (a *Allocator) choose(r Request, h id) choice {
 	}
 
 	s.order(wanted)
-	c := choice{outcome: Granted, grants: s.grants, reason: clarion.ReasonAssigned, text: s.lostText()}
+	c := choice{outcome: Granted, grants: s.grants, reason: clarion.ReasonAssigned, lost: s.lost()}
 	s.tolerate(&c)
 	if len(left) == 0 {
 		return c
@@ -118,7 +119,7 @@ func (s *search) fillNamed(wanted, missing []Family) choice {
 	}
 	s.order(wanted)
 	c := choice{outcome: Granted, grants: s.grants, reason: clarion.ReasonAssigned, story: story, causes: causes,
-		text: joinClauses(s.lostText(), text)}
+		text: text, lost: s.lost()}
 	s.tolerate(&c)
 	return c
 }
@@ -147,10 +148,10 @@ func (c choice) withStory(story []Verdict) choice {
 
 // refuse keeps what the Service has: what was written to its status; or what its status shows, when that is a write
 // of which we never heard that it came through.
-// What another Service has the better right to is given up even so.
+// What another Service has the better right to is given up even so, and what is of a family that it has no more.
 func (s *search) refuse(v Verdict, causes []Cause) choice {
 	r := s.r
-	c := choice{outcome: Refused, reason: v.Reason, text: joinClauses(s.lostText(), v.Text), causes: causes}
+	c := choice{outcome: Refused, reason: v.Reason, text: v.Text, lost: s.lost(), causes: causes}
 	if v.Pool != "" {
 		c.story = []Verdict{v}
 	}
@@ -161,8 +162,8 @@ func (s *search) refuse(v Verdict, causes []Cause) choice {
 		if its := (Cause{Kind: CauseRules, Pool: g.pool.Name}); len(causes) > 0 && !slices.Contains(c.causes, its) {
 			c.causes = append(slices.Clip(c.causes), its) // which says whether it has to give it up
 		}
-		if s.fit[i] == loses {
-			return true
+		if s.fit[i] == loses || len(r.Families) > 0 && !slices.Contains(r.Families, familyOf(it.addr)) {
+			return true // nothing would carry the traffic of a family that the Service does not have any more
 		}
 		if at := s.a.sites[it.addr]; len(causes) > 0 && at != nil && at.mates > 1 {
 			// Those who have it too may be what keeps it from counting where the Service wants it, or from being its.
@@ -262,18 +263,13 @@ func (s *search) tolerate(c *choice) {
 	}
 }
 
-// lostText tells which addresses the Service gives up because another one has the better right to them.
-func (s *search) lostText() string {
-	var addrs []netip.Addr
+// lost are the claims that the Service gives up because another one has the better right to the addresses.
+func (s *search) lost() (out []id) {
 	s.a.ledger.of(s.holder, func(i id, it *claim) bool {
-		if s.fit[i] == loses && !it.leaving {
-			addrs = append(addrs, addrOf(it.addr))
+		if s.fit[i] == loses && (!it.leaving || it.right.is(yielded)) {
+			out = append(out, i)
 		}
 		return true
 	})
-	if len(addrs) == 0 {
-		return ""
-	}
-	return listAddrs(addrs) + " is left to another Service that has it too: they may not share it as they are " +
-		"(sharing keys, externalTrafficPolicy or ports), and the other one is older or was there first"
+	return out
 }

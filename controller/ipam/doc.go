@@ -38,6 +38,8 @@
 //     lowest free address is taken first.
 //   - A Service that is refused waits for causes. When one of them changes, it is woken; one free address wakes one
 //     Service, and the next when that one does not take it. Who is woken must be brought to Assign, Release or StopWaiting.
+//   - What a Service was told that waits stays true: where it does not any more, the Service is woken though it can't be
+//     served (retell). That there is more by now which stands in its way it is not told.
 //
 // How: the territory of a pool is what it lists without what it excludes, without what means something else to every
 // host, and without what pools ahead of it have (pool.go). Its free space is a B-tree of spans (span.go), so that an

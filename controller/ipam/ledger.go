@@ -79,8 +79,9 @@ type claim struct {
 type right uint8
 
 const (
-	loose  right = 1 << iota // it was shared against the rules when it was adopted, which is tolerated
-	ousted                   // another Service has the better right to it
+	loose   right = 1 << iota // it was shared against the rules when it was adopted, which is tolerated
+	ousted                    // another Service has the better right to it
+	yielded                   // and it is leaving for that
 )
 
 func (r right) is(what right) bool { return r&what != 0 }

@@ -109,6 +109,9 @@ type Decision struct {
 	Reason clarion.Reason
 	// Message is the whole story in one sentence. It names no other tenant's Services.
 	Message string
+	// Lost tells of addresses that the Service had and that go to another one, "" for none. It is true of the change
+	// alone: it is for the event, and not for the condition, which tells how things are.
+	Lost string
 	// Story tells of every pool that was considered and not used.
 	Story []Verdict
 	// Shares are addresses among the grants that other Services have too, though the rules do not let them share: all had
@@ -120,6 +123,9 @@ type Decision struct {
 	// Foreign says that the Service's status is somebody else's and must not be touched.
 	Foreign bool
 }
+
+// Told is the Message with what is Lost by the change.
+func (d Decision) Told() string { return joinClauses(d.Message, d.Lost) }
 
 // Verdict says why a pool did not serve.
 type Verdict struct {

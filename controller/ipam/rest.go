@@ -159,6 +159,7 @@ func (a *Allocator) endRest(r *rest) {
 	a.rests.remove(r)
 	r.pool.free[familyOf(r.addr)].put(r.addr)
 	a.available(r.addr, r.pool)
+	a.waiting.wakeAll(Cause{Kind: CauseAddress, Address: addrOf(r.addr)}) // they were told that it rests
 }
 
 // resettle has what rests do so in the pools that there are by now; it is in their free space.

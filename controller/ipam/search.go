@@ -117,7 +117,10 @@ func (s *search) named(f Family) (*Verdict, []Cause) {
 		return v
 	}
 	p := s.a.atlas.owner(n)
-	causes := []Cause{{Kind: CausePools, Address: addr}}
+	causes := append(s.byLabels(), Cause{Kind: CausePools, Address: addr})
+	if s.r.Pool != "" {
+		causes = append(causes, Cause{Kind: CauseRules, Pool: s.r.Pool}) // which may go
+	}
 	if p == nil {
 		for _, p := range s.a.order {
 			if p.Invalid == "" && slices.ContainsFunc(p.Ranges, func(r netipx.IPRange) bool { return r.Contains(addr) }) {
@@ -339,6 +342,15 @@ func (s *search) serves(p *pool, asked bool) (*Verdict, []Cause) {
 	return nil, nil
 }
 
+// byLabels is what the Service waits for where pools go by namespaces' labels: with others a pool may be for it or not, and
+// close the others to it or not.
+func (s *search) byLabels() []Cause {
+	if slices.ContainsFunc(s.a.order, func(p *pool) bool { return p.For != nil && p.For.Namespace != nil }) {
+		return []Cause{{Kind: CauseNamespace, Namespace: s.r.Service.Namespace}}
+	}
+	return nil
+}
+
 func notForNamespace(r Request) string { return "is not for namespace " + r.Service.Namespace }
 
 // selects reports whether the pool is for the Service, or says why not.
@@ -395,11 +407,11 @@ func (s *search) space(p *pool, f Family) *familyVerdict {
 	case ok:
 		return nil
 	case full:
-		text := "full (" + p.fullText(f) + ")"
-		if g := s.a.groups[s.terms.group(p, f, s.r.Service.Namespace)]; g != nil && g.sites.Len() > 0 && s.quotaLeft(p, 1) {
-			text += ", with this Service's ports in use where it may share"
+		text := p.fullText(f)
+		if s.terms.sharing != "" { // be there an address under its key by now or not
+			text += ", and none under this Service's sharing key has its ports free"
 		}
-		return no(clarion.ReasonPoolExhausted, text, append(sharing, Cause{Kind: CauseSpace, Pool: p.Name, Family: f})...)
+		return no(clarion.ReasonPoolExhausted, "full ("+text+")", append(sharing, Cause{Kind: CauseSpace, Pool: p.Name, Family: f})...)
 	case !s.quotaLeft(p, 1):
 		v, cause := s.quotaVerdict(p)
 		return no(v.Reason, v.Text, append(sharing, cause)...)
@@ -480,11 +492,7 @@ func (s *search) story(left []Family) (out []Verdict, causes []Cause) {
 	} else {
 		note(Cause{Kind: CauseRange, Pool: s.r.Pool}) // which may come to have what the Service keeps
 	}
-	if slices.ContainsFunc(s.a.order, func(p *pool) bool { return p.For != nil && p.For.Namespace != nil }) {
-		// With other labels a pool may be for the Service or not, and close the others to it or not.
-		note(Cause{Kind: CauseNamespace, Namespace: s.r.Service.Namespace})
-	}
-	for _, c := range s.causes {
+	for _, c := range append(s.byLabels(), s.causes...) {
 		note(c)
 	}
 	of := map[string][]familyVerdict{}

@@ -1,6 +1,7 @@
 package ipam
 
 import (
+	"cmp"
 	"encoding/binary"
 	"fmt"
 	"maps"
@@ -163,6 +164,7 @@ func (a *Allocator) setTerms(h id, t terms) {
 		if it.pool == 0 {
 			return true
 		}
+		defer a.retell(it.addr)
 		if a.sites[it.addr] == nil && t.sharing != "" {
 			a.joinable(a.build(it.addr))
 			return true
@@ -229,10 +231,8 @@ func (s *search) mates(p *pool, n num) []Cause {
 	}
 	c.Address, c.Port = addrOf(n), s.r.Ports[0]
 	if at := s.a.sites[n]; at != nil {
-		for _, port := range s.r.Ports {
-			if at.ports[port] > 0 {
-				c.Port = port
-			}
+		if i := slices.IndexFunc(s.r.Ports, func(p Port) bool { return at.ports[p] > 0 }); i >= 0 {
+			c.Port = s.r.Ports[i] // the one that whyNotShare tells of
 		}
 	}
 	return []Cause{c}
@@ -266,12 +266,12 @@ func (s *search) whyNotShare(p *pool, at *site, group Cause) string {
 	case at == nil || at.foreign > 0 || at.alone > 0:
 		return has + " and does not share it"
 	case at.in == nil || at.in.key != group:
-		key, _, _ := strings.Cut(group.Sharing, "\x00")
-		for other := range at.groups {
-			otherKey, _, _ := strings.Cut(other.Sharing, "\x00")
+		others := slices.SortedFunc(maps.Keys(at.groups), func(x, y Cause) int {
+			return cmp.Or(strings.Compare(x.Sharing, y.Sharing), strings.Compare(x.Namespace, y.Namespace))
+		})
+		for _, other := range others {
 			switch {
-			case otherKey != key:
-				return has + " under another sharing key"
+			case keyOf(other.Sharing) != keyOf(group.Sharing):
 			case other.Pool != group.Pool:
 				return has + ", from pool " + other.Pool
 			case other.Namespace != group.Namespace:
@@ -281,7 +281,7 @@ func (s *search) whyNotShare(p *pool, at *site, group Cause) string {
 					"or Local for both with the same namespace and selector"
 			}
 		}
-		return has
+		return has + " under another sharing key"
 	}
 	for _, port := range s.r.Ports {
 		if at.ports[port] > 0 {

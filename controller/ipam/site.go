@@ -397,9 +397,67 @@ func (a *Allocator) strike(s *site, g *group) {
 	}
 }
 
+// manner is how Services have an address, as far as those are told who ask for it and may not share it.
+type manner struct {
+	alone  bool     // somebody has it who shares with nobody
+	groups []string // under which the others have it, in order: the sharing key, then the rest of the group
+}
+
+func (a *Allocator) mannerOf(n num) *manner {
+	s := a.sites[n]
+	if s == nil || s.alone > 0 || s.foreign > 0 {
+		return &manner{alone: true}
+	}
+	m := &manner{}
+	for g := range s.groups {
+		m.groups = append(m.groups, g.Sharing+"\x00"+g.Namespace+"\x00"+g.Pool)
+	}
+	slices.Sort(m.groups)
+	return m
+}
+
+// retell wakes those who ask for an address that is held and may not share it, as far as why not reads differently by now.
+func (a *Allocator) retell(n num) {
+	if len(a.waiting.lines) == 0 {
+		return
+	}
+	addr := addrOf(n)
+	l := a.waiting.lines[Cause{Kind: CauseAddress, Address: addr}]
+	if l == nil {
+		return
+	}
+	was, is := l.manner, a.mannerOf(n)
+	l.manner = is
+	if was == nil || was.alone == is.alone && slices.Equal(was.groups, is.groups) {
+		return
+	}
+	a.waiting.wakeSharers(l, addr, func(group Cause) bool {
+		had, othersHad := was.under(keyOf(group.Sharing))
+		has, othersHave := is.under(keyOf(group.Sharing))
+		return was.alone != is.alone || othersHad != othersHave || !slices.Equal(had, has)
+	})
+}
+
+// under lists the groups with a sharing key, and tells whether there are others.
+func (m *manner) under(key string) (groups []string, others bool) {
+	for _, g := range m.groups {
+		if keyOf(g) == key {
+			groups = append(groups, g)
+		}
+	}
+	return groups, len(groups) < len(m.groups)
+}
+
+// keyOf is the sharing key in what stands for it and whose Pods they are.
+func keyOf(sharing string) string {
+	key, _, _ := strings.Cut(sharing, "\x00")
+	return key
+}
+
 // arrive books a new claim; first is the first claim on its address, 0 when there was none.
 func (a *Allocator) arrive(c, first id) {
 	it := a.ledger.claims.at(c)
+	defer a.retell(it.addr)
 	s := a.sites[it.addr]
 	if s == nil {
 		if first != 0 || a.ledger.termsOf(a.ledger.holders.at(it.holder)).sharing != "" {
@@ -435,6 +493,7 @@ func (a *Allocator) depart(c id) {
 	} else if s.parts != nil {
 		a.part(s, a.ledger.holders.at(it.holder).namespace)
 	}
+	a.retell(it.addr)
 }
 
 // rebuild makes the sites anew, by the pools that there are. An edit of a pool moves nobody: who may not share any more
@@ -444,6 +503,7 @@ func (a *Allocator) rebuild() {
 	a.sites, a.groups = map[num]*site{}, map[Cause]*group{}
 	for _, n := range slices.SortedFunc(maps.Keys(old), num.Cmp) {
 		is, changed := a.remake(n)
+		a.retell(n)
 		was := old[n].in
 		if is.in != nil && (was == nil || was.key != is.in.key || is.open != old[n].open) {
 			a.joinable(is)

@@ -21,7 +21,7 @@ func TestASnapshotExplains(t *testing.T) {
 		Resting:  []Rest{{addrs("192.0.2.3")[0], key("team-c/gone"), newYear.Add(30 * time.Second)}},
 		Now:      newYear,
 	}
-	const refusal = "no IPv4 address: public: is not for namespace team-b; lab: full (v4 2/3, 1 resting); v6-only: family IPv6 ≠ IPv4"
+	const refusal = "no IPv4 address: public: is not for namespace team-b; lab: full (v4 3/3 in use or resting); v6-only: family IPv6 ≠ IPv4"
 	d := s.Explain(asks)
 	if d.Message != refusal || d.Reason != "PoolExhausted" || len(d.Story) != 3 {
 		t.Errorf("got %s %q of %v", d.Reason, d.Message, d.Story)

@@ -2,6 +2,7 @@ package ipam
 
 import (
 	"fmt"
+	"net/netip"
 	"strings"
 
 	clarion "github.com/clarion-lb/clarion/api/v1beta1"
@@ -17,6 +18,7 @@ func (a *Allocator) decision(r Request, c choice) Decision {
 		Reason:   c.reason,
 		Story:    c.story,
 		Shares:   c.shares,
+		Lost:     a.lostText(c.lost),
 		WaitsFor: c.causes,
 		Grants:   make([]Grant, len(c.grants)),
 	}
@@ -38,6 +40,19 @@ func (a *Allocator) decision(r Request, c choice) Decision {
 		d.Message = c.text
 	}
 	return d
+}
+
+// lostText tells of what a Service gives up because another one has the better right to it.
+func (a *Allocator) lostText(lost []id) string {
+	if len(lost) == 0 {
+		return ""
+	}
+	addrs := make([]netip.Addr, len(lost))
+	for i, c := range lost {
+		addrs[i] = addrOf(a.ledger.claims.at(c).addr)
+	}
+	return listAddrs(addrs) + " is left to another Service that has it too: they may not share it as they are " +
+		"(sharing keys, externalTrafficPolicy or ports), and the other one is older or was there first"
 }
 
 // grantsText tells which addresses come from which pools: "10.0.0.5 and fd00::5 from pool public".
@@ -136,13 +151,14 @@ func summary(story []Verdict, asked bool) clarion.Reason {
 // timeFormat is how messages tell a time (RFC 3339).
 const timeFormat = "2006-01-02T15:04:05Z"
 
-// fullText tells how much of a full pool is in use: "v4 256/256", "v4 250/256, 6 resting".
+// fullText tells how much of a full pool is in use: "v4 256/256", or "v4 256/256 in use or resting" where addresses rest.
+// How many do is not told: it changes with each that is given up, and who waits is not told anew for that.
 func (p *pool) fullText(f Family) string {
-	all := p.capacity[f]
-	if p.resting[f] == 0 {
-		return fmt.Sprintf("%s %s/%s", f.short(), all.Short(), all.Short())
+	text := fmt.Sprintf("%s %s/%s", f.short(), p.capacity[f].Short(), p.capacity[f].Short())
+	if p.ReuseDelay > 0 {
+		text += " in use or resting"
 	}
-	return fmt.Sprintf("%s %s/%s, %d resting", f.short(), all.minus(CountOf(uint64(p.resting[f]))).Short(), all.Short(), p.resting[f])
+	return text
 }
 
 // lacksText tells that a pool lists nothing of a family: "family IPv6 ≠ IPv4".

@@ -547,6 +547,20 @@ var stories = map[string][]step{
 		assigns("s3", "PoolExhausted", fromPool("five")),
 		goes("theirs").then("s2: 1.2.3.0", "s3: 5.5.5.5"),
 	},
+	"what another provider's Service has is kept from others, whatever else it shows": {
+		edit(auto("lab", "1.2.3.0/31")),
+		step{does: "it shows an address twice, beside one that can't be", do: func(w *world) string {
+			for range 3 {
+				w.a.Reserve(key("theirs"), addrs("127.0.0.1 1.2.3.0 1.2.3.0"))
+				w.bringBack()
+			}
+			return ""
+		}},
+		usage("lab", "v4 0/2, 1 free"),
+		assigns("s1", "1.2.3.1"),
+		assigns("s2", "PoolExhausted"),
+		goes("theirs").then("s2: 1.2.3.0"),
+	},
 	"a status of the wrong family is replaced": {
 		edit(auto("lab", "1.2.3.0/24 fd00::/120")),
 		assigns("s1", "1.2.3.0", status("fd00::7")),
@@ -564,7 +578,7 @@ var stories = map[string][]step{
 		goes("s1"),
 		usage("lab", "v4 1/2, 0 free, 1 resting"),
 		assigns("s3", "PoolExhausted"),
-		message("s3", "no IPv4 address: lab: full (v4 1/2, 1 resting)"),
+		message("s3", "no IPv4 address: lab: full (v4 2/2 in use or resting)"),
 		assigns("s4", "AddressResting", wants("1.2.3.0")),
 		message("s4", "1.2.3.0 is asked for, but another Service gave it up and pool lab lets it rest until 2026-01-01T00:00:10Z (reuseDelay)"),
 		goes("s4"),
@@ -573,17 +587,60 @@ var stories = map[string][]step{
 		wait(9),
 		wait(1).then("s3: 1.2.3.0"),
 	},
+	"who asks for an address is told why it may not share it, as that changes": {
+		edit(auto("lab", "1.2.3.0/24")),
+		assigns("s1", "1.2.3.7", wants("1.2.3.7"), ports(80)),
+		assigns("s2", "AddressInUse", wants("1.2.3.7"), shares("k"), ports(443, 80)),
+		assigns("s3", "AddressInUse", wants("1.2.3.7"), shares("j"), ports(8080)),
+		message("s2", "1.2.3.7 is asked for, but another Service has it and does not share it"),
+		assigns("s1", "1.2.3.7", shares("k")), // as was the advice, and yet
+		message("s2", "1.2.3.7 is asked for, but another Service has it and a port of this one there (TCP/80)"),
+		message("s3", "1.2.3.7 is asked for, but another Service has it under another sharing key"),
+		assigns("s1", "1.2.3.7", ports(443, 80)),
+		message("s2", "1.2.3.7 is asked for, but another Service has it and a port of this one there (TCP/80)"),
+		assigns("s1", "1.2.3.7", ports(443)),
+		message("s2", "1.2.3.7 is asked for, but another Service has it and a port of this one there (TCP/443)"),
+		assigns("s1", "1.2.3.7", ports(80)),
+		message("s2", "1.2.3.7 is asked for, but another Service has it and a port of this one there (TCP/80)"),
+		assigns("s1", "1.2.3.7", shares("")),
+		message("s3", "1.2.3.7 is asked for, but another Service has it and does not share it"),
+		goes("s1").then("s2: 1.2.3.7"),
+		message("s3", "1.2.3.7 is asked for, but another Service has it under another sharing key"),
+	},
+	"who asks for an address and a pool is told when the pool goes": {
+		edit(auto("lab", "1.2.3.0/24"), auto("other", "1.2.4.0/24")),
+		assigns("s1", "AddressNotInPool", wants("9.9.9.9"), fromPool("lab")),
+		edit(auto("other", "1.2.4.0/24")).then("s1: PoolNotFound"),
+	},
+	"who asks for an address in use is told when its namespace may not have it anyway": {
+		edit(auto("lab", "1.2.3.0/24", forNamespacesWith("net", "public"))),
+		assigns("s1", "1.2.3.7", wants("1.2.3.7"), inNamespace("net", "public")),
+		assigns("s2", "AddressInUse", wants("1.2.3.7"), inNamespace("net", "public")),
+		{does: "the label goes", do: func(w *world) string {
+			inNamespace("net", "none")(w.request(key("s2")))
+			w.a.NamespaceChanged("default")
+			w.bringBack()
+			return ""
+		}, news: []string{"s2: NoPool"}},
+	},
+	"a refusal does not keep an address of a family that the Service has no more": {
+		edit(auto("lab", "1.2.3.0/24 fd00::/120")),
+		assigns("s1", "1.2.3.4 fd00::4", require, wants("1.2.3.4 fd00::4")),
+		assigns("s1", "FamilyMismatch, keeps 1.2.3.4", single, v4),
+		message("s1", "fd00::4 is asked for, but the Service is IPv4 only; keeps 1.2.3.4 from pool lab"),
+		usage("lab", "v4 1/256, 255 free; v6 0/256, 256 free"),
+	},
 	"who waits for an address that rests for another one is told when that has taken it back and let it rest to the end": {
 		edit(auto("lab", "1.2.3.0/24", reuseDelay(10))),
 		assigns("s1", "1.2.3.7", wants("1.2.3.7")),
 		goes("s1"),
 		assigns("s2", "AddressResting", wants("1.2.3.7")),
 		assigns("s3", "AddressResting", wants("1.2.3.7")),
-		assigns("s1", "1.2.3.7", wants("1.2.3.7")),
-		goes("s1"),
+		assigns("s1", "1.2.3.7", wants("1.2.3.7")).then("s2: AddressInUse", "s3: AddressInUse"),
+		goes("s1").then("s2: AddressResting", "s3: AddressResting"),
 		wait(9),
-		wait(1).then("s2: 1.2.3.7"),
-		goes("s2"),
+		wait(1).then("s2: 1.2.3.7", "s3: AddressInUse"),
+		goes("s2").then("s3: AddressResting"),
 		wait(10).then("s3: 1.2.3.7"),
 	},
 	"a Service that swapped back has what it gave up at once": {
@@ -591,7 +648,7 @@ var stories = map[string][]step{
 		assigns("s1", "1.2.3.7", wants("1.2.3.7")),
 		assigns("s1", "1.2.3.8", wants("1.2.3.8")),
 		assigns("s2", "AddressResting", wants("1.2.3.7")),
-		assigns("s1", "1.2.3.7", wants("1.2.3.7")),
+		assigns("s1", "1.2.3.7", wants("1.2.3.7")).then("s2: AddressInUse"),
 	},
 	"a Service made again gets what rests for it before anything else": {
 		edit(auto("lab", "1.2.3.0/24", reuseDelay(10))),
@@ -651,9 +708,9 @@ var stories = map[string][]step{
 		assigns("s2", "1.2.3.1", shares("k"), ports(443)),
 		usage("lab", "v4 2/2, 0 free"),
 		assigns("s3", "PoolExhausted", shares("k"), ports(443, 8080)),
-		message("s3", "no IPv4 address: lab: full (v4 2/2), with this Service's ports in use where it may share"),
+		message("s3", "no IPv4 address: lab: full (v4 2/2, and none under this Service's sharing key has its ports free)"),
 		assigns("s4", "PoolExhausted", shares("j"), ports(8080)),
-		message("s4", "no IPv4 address: lab: full (v4 2/2)"),
+		message("s4", "no IPv4 address: lab: full (v4 2/2, and none under this Service's sharing key has its ports free)"),
 		assigns("s5", "PoolExhausted", ports(8080)),
 		goes("s1"),
 		assigns("s6", "1.2.3.1", shares("k"), ports(9090)),
@@ -813,7 +870,8 @@ var stories = map[string][]step{
 		assigns("s2", "1.2.3.0", shares("k"), ports(443)),
 		edit(auto("a", "1.2.5.0/32"), auto("b", "1.2.3.0/32")),
 		assigns("s2", "PoolExhausted, keeps 1.2.3.0", fromPool("b")),
-		message("s2", "no IPv4 address: b: full (v4 1/1); keeps 1.2.3.0 from pool a, which does not give it out any more"),
+		message("s2", "no IPv4 address: b: full (v4 1/1, and none under this Service's sharing key has its ports free); "+
+			"keeps 1.2.3.0 from pool a, which does not give it out any more"),
 		goes("s1").then("s2: 1.2.3.0"),
 		message("s2", "1.2.3.0 from pool b"),
 	},

@@ -407,9 +407,12 @@ func (w *twin) assign(r Request) string {
 	if reason != "" {
 		target = nil
 		shown := func(h hold) bool { return slices.Contains(r.Status.Addresses, h.addr) }
-		unheard := slices.ContainsFunc(w.holds[r.Service], func(h hold) bool { return shown(h) && !h.written && !lost(h) })
+		keeps := func(h hold) bool {
+			return !lost(h) && (len(r.Families) == 0 || slices.Contains(r.Families, FamilyOf(h.addr)))
+		}
+		unheard := slices.ContainsFunc(w.holds[r.Service], func(h hold) bool { return shown(h) && !h.written && keeps(h) })
 		for _, h := range w.holds[r.Service] {
-			if !lost(h) && (unheard && shown(h) || !unheard && h.written) {
+			if keeps(h) && (unheard && shown(h) || !unheard && h.written) {
 				target = append(target, h)
 			}
 		}

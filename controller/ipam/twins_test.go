@@ -42,6 +42,7 @@ func TestTwins(t *testing.T) {
 			w:        newTwin(nil),
 			requests: map[Key]*Request{},
 			labels:   map[string]map[string]string{},
+			told:     map[Key]Decision{},
 		}
 		m.a.lookAt = rapid.SampledFrom([]int{0, 1, lookAt}).Draw(t, "look at")
 		m.edit(t)
@@ -69,6 +70,7 @@ type twins struct {
 	w        *twin
 	requests map[Key]*Request
 	labels   map[string]map[string]string // of namespaces
+	told     map[Key]Decision             // by the last answer
 }
 
 func anyPools(t *rapid.T) (out []Pool) {
@@ -165,6 +167,7 @@ func (m *twins) compare(r Request) Decision {
 		m.Fatalf("%s: got %q (%s), the twin says %q\nrequest %+v", r.Service, got, d.Message, want, r)
 	}
 	m.Logf("%s: %s", r.Service, d.Message)
+	m.told[r.Service] = d
 	for k := range m.requests {
 		if k != r.Service && strings.Contains(d.Message, k.String()) {
 			m.Fatalf("%s is told of %s: %s", r.Service, k, d.Message)
@@ -383,5 +386,20 @@ func (m *twins) check(t *rapid.T) {
 				t.Fatalf("%s would get %q now, has %q and sleeps", k, got, want)
 			}
 		}
+		m.stillTrue(t, k, d)
+	}
+}
+
+// stillTrue verifies that what a Service was told that waits is true by now: that it would be told the same. Where it was
+// told of a quota, or waits for two families, there may be more by now that stands in its way.
+func (m *twins) stillTrue(t *rapid.T, k Key, now Decision) {
+	told := m.told[k]
+	w := m.a.waiting.byKey[k]
+	if w == nil || w.woken || len(m.requests[k].Families) > 1 || strings.Contains(told.Message, "quota") {
+		return
+	}
+	said, _, aPort := strings.Cut(told.Message, " and a port of this one there (") // there may be more of them
+	if now.Reason != told.Reason || now.Message != told.Message && !(aPort && strings.HasPrefix(now.Message, said)) {
+		t.Fatalf("%s was told %s: %s\nand sleeps, though by now it would be told %s: %s", k, told.Reason, told.Message, now.Reason, now.Message)
 	}
 }

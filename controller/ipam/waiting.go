@@ -38,7 +38,8 @@ type line struct {
 	// epoch counts the times that the cause changed. A waiter that was tried since is not woken again for it.
 	epoch  uint64
 	asleep *btree.BTreeG[place]
-	woken  int // how many of the line are on their way
+	woken  int     // how many of the line are on their way
+	manner *manner // of the cause's address, as those in the line were told; nil where it is no CauseAddress
 }
 
 // place is a waiter in a line: those tried longest ago are first, then those who wait longest.
@@ -215,6 +216,22 @@ func (w *waiting) wakeLines(lines ...*line) {
 	}
 	slices.SortFunc(all, func(a, b *waiter) int { return cmp.Compare(a.turn, b.turn) })
 	for _, it := range slices.Compact(all) {
+		w.rouse(it)
+	}
+}
+
+// wakeSharers wakes those in a line who wait to share an address in a group of some sort.
+func (w *waiting) wakeSharers(l *line, addr netip.Addr, is func(group Cause) bool) {
+	var all []*waiter
+	l.asleep.Ascend(func(p place) bool {
+		if slices.ContainsFunc(p.waiter.lines, func(l *line) bool {
+			return l.cause.Kind == CauseSharing && l.cause.Address == addr && is(l.cause.group())
+		}) {
+			all = append(all, p.waiter)
+		}
+		return true
+	})
+	for _, it := range all {
 		w.rouse(it)
 	}
 }
