@@ -183,6 +183,7 @@ func (s *search) fill(missing []Family) (left []Family) {
 		for _, v := range other.why {
 			s.causes = append(s.causes, v.causes...)
 		}
+		s.causes = append(append(s.causes, best.causes...), other.causes...)
 	}
 	s.grants = append(s.grants, best.grants...)
 	s.verdicts = append(s.verdicts, best.why...)
@@ -195,6 +196,7 @@ type attempt struct {
 	grants []grant
 	left   []Family
 	why    []familyVerdict // of each pool, why it has no address of the families that are left
+	causes []Cause         // what a family waits for that was left before another one took its part of a quota
 	// loses says that taking what there is would cost the Service an address of a family that some pool does have, if
 	// not just now: then it rather keeps what it has.
 	loses bool
@@ -206,8 +208,15 @@ func (s *search) attempt(candidates []*pool, missing []Family) (t attempt) {
 	for _, f := range missing {
 		if p := s.first(candidates, f); p != nil {
 			s.grant(p, f)
-		} else {
-			t.left = append(t.left, f)
+			continue
+		}
+		t.left = append(t.left, f)
+		for _, p := range candidates {
+			if p.PerNamespace > 0 && len(missing) > 1 {
+				if v := s.space(p, f); v != nil {
+					t.causes = append(t.causes, v.causes...)
+				}
+			}
 		}
 	}
 	for _, f := range t.left {

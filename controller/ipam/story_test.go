@@ -780,6 +780,17 @@ var stories = map[string][]step{
 		goes("x/s2").then("s3: 1.2.3.0"),
 		goes("y/s4").then("s5: 1.2.3.0"),
 	},
+	"who waits for two families, of which one would take the last place in a quota, is served when it may share the other": {
+		edit(auto("c", "1.2.3.0/32 1.2.4.9", quota(3), across, releasing)),
+		assigns("y/s1", "1.2.4.9", shares("k"), ports(80), wants("1.2.4.9")),
+		assigns("y/s1", "1.2.4.9", prefer, wants("")),
+		assigns("x/s6", "1.2.3.0", shares("k"), ports(80), wants("1.2.3.0")),
+		assigns("x/s3", "1.2.3.0", shares("k"), ports(443), wants("1.2.3.0")),
+		edit(auto("c", "1.2.3.0/32 fd00::/126", quota(2), across, releasing)).then("s1: PoolExhausted, keeps 1.2.4.9"),
+		assigns("y/s2", "fd00::", v6),
+		assigns("y/s1", "PoolExhausted, keeps 1.2.4.9"),
+		goes("x/s6").then("s1: 1.2.3.0"),
+	},
 	"a Service alone may change its key and its ports": {
 		edit(auto("lab", "1.2.3.0/24")),
 		assigns("s1", "1.2.3.0", shares("k"), ports(80)),
