@@ -79,6 +79,11 @@ func (m *Manager) Apply(d Desired) {
 	m.mu.Lock()
 	defer m.mu.Unlock()
 	m.news = m.news || !maps.EqualFunc(invalid, m.invalid, func(a, b error) bool { return a.Error() == b.Error() })
+	for _, s := range m.snapshot.Sessions {
+		if _, still := desired[s.Peer]; !still && invalid[s.Peer] == nil {
+			m.news = true // also where there is no child that could be told
+		}
+	}
 	m.desired, m.invalid, m.applied = desired, invalid, true
 	m.poke()
 }

@@ -1,12 +1,15 @@
 package bgp
 
 import (
+	"context"
 	"fmt"
 	"log/slog"
 	"net/netip"
+	"os/exec"
 	"slices"
 	"strings"
 	"testing"
+	"testing/synctest"
 	"time"
 )
 
@@ -98,6 +101,27 @@ func TestTheChildHearsWhatDiffers(t *testing.T) {
 			t.Errorf("%s: the child hears %q, want %q", step.name, got, step.want)
 		}
 	}
+}
+
+// A peer that goes while the child is being started again is gone at once: what its session was must not be shown for ever.
+func TestAPeerThatGoesWithoutAChildIsNotShown(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		m := New(Options{Command: func() *exec.Cmd { return exec.Command("/nonexistent") }})
+		ctx, stop := context.WithCancel(t.Context())
+		defer synctest.Wait()
+		defer stop()
+		go func() { _ = m.Run(ctx) }()
+		m.Apply(want(somePeer("tor")))
+		time.Sleep(time.Second)
+		if is, _ := m.Snapshot(); len(is.Sessions) != 1 || is.Sessions[0].LastError != ChildDown {
+			t.Fatalf("snapshot %+v", is)
+		}
+		m.Apply(want())
+		time.Sleep(time.Minute)
+		if is, _ := m.Snapshot(); len(is.Sessions) != 0 {
+			t.Errorf("snapshot %+v", is)
+		}
+	})
 }
 
 func TestWhatAChangeDoesToASession(t *testing.T) {

@@ -100,6 +100,8 @@ type Session struct {
 // Negotiated is what came of both OPENs.
 type Negotiated struct {
 	Families []Family
+	// NoNextHop are those among Families whose routes can't be sent: this node has no address there that could be next hop.
+	NoNextHop []Family
 	// HoldTime and KeepaliveTime in force; 0 means that neither is kept.
 	HoldTime, KeepaliveTime time.Duration
 	// FourOctetASN (RFC 6793), RouteRefresh (RFC 2918).

@@ -7,7 +7,9 @@ import (
 	"io"
 	"math/rand/v2"
 	"net"
+	"net/netip"
 	"os"
+	"slices"
 	"strings"
 	"time"
 
@@ -281,7 +283,7 @@ func (c *conversation) establish() (failure, bool) {
 		fourOctetASN: n.FourOctetASN,
 		extended:     n.ExtendedNextHop,
 	}
-	c.dialect.v4, c.dialect.v6, c.dialect.linkLocal = s.network.nextHops(s.status.Local.Addr())
+	c.lookForNextHops()
 	s.rib.forget()
 	c.enter(bgp.Established)
 	s.status.Negotiated = *n
@@ -307,6 +309,20 @@ func (c *conversation) establish() (failure, bool) {
 	return how, over
 }
 
+// lookForNextHops takes note of the addresses that this node has there, and reports whether routes can be sent by them that could not be.
+func (c *conversation) lookForNextHops() bool {
+	n, before := &c.hello.negotiated, len(c.hello.negotiated.NoNextHop)
+	c.dialect.v4, c.dialect.v6, c.dialect.linkLocal = c.s.network.nextHops(c.s.status.Local.Addr())
+	n.NoNextHop = nil
+	for _, f := range n.Families {
+		if _, _, err := c.dialect.nextHops(f, netip.Addr{}); err != nil {
+			n.NoNextHop = append(n.NoNextHop, f)
+		}
+	}
+	c.s.status.Negotiated.NoNextHop = n.NoNextHop
+	return len(n.NoNextHop) < before
+}
+
 // nextKeepalive sets when the next KEEPALIVE goes out, with jitter (RFC 4271 section 10).
 func (c *conversation) nextKeepalive() {
 	if every := keepalive(&c.s.peer, c.hello.negotiated.HoldTime); every > 0 {
@@ -324,6 +340,13 @@ func (c *conversation) sendKeepalive() (failure, bool) {
 	if n := c.in.updates.Load(); n != c.s.status.UpdatesReceived {
 		c.s.status.UpdatesReceived = n
 		c.s.publish()
+	}
+	if len(c.hello.negotiated.NoNextHop) > 0 && c.lookForNextHops() {
+		c.s.unsent = ""
+		c.s.rib.touchAll()
+		how, over := c.flush()
+		c.s.publish()
+		return how, over
 	}
 	return 0, false
 }
@@ -402,7 +425,9 @@ func (c *conversation) remake() (failure, bool) {
 		return c.flush()
 	}
 	s.fail(bgp.SettingsChanged, "the session is made again with changed settings: "+strings.Join(s.remake, ", "))
-	if len(c.hello.negotiated.GracefulRestart) > 0 && c.state == bgp.Established {
+	// From another address we are another neighbor: this one would not come back, and the router would keep its routes in vain.
+	elsewhere := slices.Contains(s.remake, "sourceAddress")
+	if len(c.hello.negotiated.GracefulRestart) > 0 && c.state == bgp.Established && !elsewhere {
 		c.close(nil)
 	} else {
 		c.close(notification(codec.BGP_ERROR_CEASE, codec.BGP_ERROR_SUB_OTHER_CONFIGURATION_CHANGE, nil))

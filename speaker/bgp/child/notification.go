@@ -14,6 +14,12 @@ import (
 // ceaseBFDDown is the subcode of RFC 9384.
 const ceaseBFDDown = 10
 
+// ceaseHardReset is the subcode of RFC 8538, which has another NOTIFICATION in its data; roleMismatch is that of RFC 9234.
+const (
+	ceaseHardReset = 9
+	roleMismatch   = 11
+)
+
 // maxShutdownText bounds the text of RFC 9003.
 const maxShutdownText = 255
 
@@ -30,6 +36,10 @@ func received(code, subcode uint8, data []byte, p *bgp.Peer) (reason bgp.Reason,
 			return bgp.RefusedOpen, fmt.Sprintf("the router refuses our router ID %s: it has it itself, or finds it invalid", p.RouterID), false
 		case codec.BGP_ERROR_SUB_UNACCEPTABLE_HOLD_TIME:
 			return bgp.RefusedOpen, fmt.Sprintf("the router refuses a hold time of %s", p.HoldTime), false
+		case codec.BGP_ERROR_SUB_UNSUPPORTED_VERSION_NUMBER:
+			return bgp.RefusedOpen, "the router refuses BGP version 4, the only one that is spoken here", false
+		case roleMismatch:
+			return bgp.RefusedOpen, "the router wants us to name our BGP role (RFC 9234), which is not done here: take strict mode off its local-role", false
 		case codec.BGP_ERROR_SUB_UNSUPPORTED_CAPABILITY:
 			return bgp.RefusedOpen, "the router misses a capability of ours: compare the families of both sides", false
 		}
@@ -37,6 +47,9 @@ func received(code, subcode uint8, data []byte, p *bgp.Peer) (reason bgp.Reason,
 	case codec.BGP_ERROR_HOLD_TIMER_EXPIRED:
 		return bgp.HoldTimeExpiredAtPeer, "the router heard nothing of us for the hold time: packets get lost, or this node is starved", false
 	case codec.BGP_ERROR_CEASE:
+		if subcode == ceaseHardReset && len(data) >= 2 {
+			return received(data[0], data[1], data[2:], p)
+		}
 		return ceased(subcode, data, name)
 	case codec.BGP_ERROR_MESSAGE_HEADER_ERROR, codec.BGP_ERROR_UPDATE_MESSAGE_ERROR, codec.BGP_ERROR_FSM_ERROR, codec.BGP_ERROR_ROUTE_REFRESH_MESSAGE_ERROR:
 		return bgp.PeerError, "the router complains of what we sent: " + name, false

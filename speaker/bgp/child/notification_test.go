@@ -33,6 +33,8 @@ func TestNotifications(t *testing.T) {
 		{2, 3, "", bgp.RefusedOpen, "our router ID 192.0.2.1", false},
 		{2, 6, "", bgp.RefusedOpen, "a hold time of 1m30s", false},
 		{2, 7, "", bgp.RefusedOpen, "families", false},
+		{2, 1, "", bgp.RefusedOpen, "BGP version 4", false},
+		{2, 11, "", bgp.RefusedOpen, "strict mode off its local-role", false},
 		{3, 1, "", bgp.PeerError, "malformed attribute list", false},
 		{4, 0, "", bgp.HoldTimeExpiredAtPeer, "heard nothing of us", false},
 		{6, 1, "", bgp.TooManyRoutes, "maximum-prefix", true},
@@ -43,6 +45,8 @@ func TestNotifications(t *testing.T) {
 		{6, 3, "", bgp.PeerDeconfigured, "not have this node among", true},
 		{6, 5, "", bgp.ConnectionRejected, "rejects", true},
 		{6, 10, "", bgp.PeerBFDDown, "BFD", false},
+		{6, 9, "\x06\x02\x05fibre", bgp.PeerShutdown, "saying: fibre", true}, // a hard reset has the reason within (RFC 8538)
+		{6, 9, "\x06", bgp.PeerCeased, "the router ended the session", true},
 	} {
 		reason, words, operator := received(row.code, row.subcode, []byte(row.data), &p)
 		if reason != row.reason || !strings.Contains(words, row.words) || operator != row.operator {

@@ -151,6 +151,8 @@ func judgeASN(p *bgp.Peer, asn uint32) string {
 		return fmt.Sprintf("the router's ASN is %d, and dynamicASN internal wants ours, %d", asn, p.ASN)
 	case p.DynamicASN == bgp.ExternalASN && asn == p.ASN:
 		return fmt.Sprintf("the router's ASN is %d like ours, and dynamicASN external wants another", asn)
+	case p.DynamicASN == bgp.NamedASN && asn == codec.AS_TRANS:
+		return fmt.Sprintf("the router shows the ASN 23456, which stands for a large one where ASNs of four bytes are not negotiated (RFC 6793), and peerASN is %d: have it negotiate capabilities", p.PeerASN)
 	case p.DynamicASN == bgp.NamedASN && asn != p.PeerASN:
 		return fmt.Sprintf("the router's ASN is %d, and peerASN is %d", asn, p.PeerASN)
 	}

@@ -50,6 +50,7 @@ func TestJudge(t *testing.T) {
 		{"without capabilities it carries IPv4", nil, theirs(65000, "2.2.2.2", 90), "", 0},
 		{"another ASN", nil, theirs(65009, "2.2.2.2", 90, four), bgp.WrongPeerASN, codec.BGP_ERROR_SUB_BAD_PEER_AS},
 		{"a large ASN that is only in the capability", func(p *bgp.Peer) { p.PeerASN = 4200000000 }, theirs(4200000000, "2.2.2.2", 90, four, codec.NewCapFourOctetASNumber(4200000000)), "", 0},
+		{"a large ASN where those are not negotiated", func(p *bgp.Peer) { p.PeerASN = 4200000000 }, theirs(4200000000, "2.2.2.2", 90, four), bgp.WrongPeerASN, codec.BGP_ERROR_SUB_BAD_PEER_AS},
 		{"external is wanted, and our ASN found", func(p *bgp.Peer) { p.PeerASN, p.DynamicASN = 0, bgp.ExternalASN }, theirs(65001, "2.2.2.2", 90, four), bgp.WrongPeerASN, codec.BGP_ERROR_SUB_BAD_PEER_AS},
 		{"ASN 0", func(p *bgp.Peer) { p.PeerASN, p.DynamicASN = 0, bgp.ExternalASN }, theirs(0, "2.2.2.2", 90, four), bgp.WrongPeerASN, codec.BGP_ERROR_SUB_BAD_PEER_AS},
 		{"our router ID in another AS is fine (RFC 6286)", nil, theirs(65000, "192.0.2.1", 90, four), "", 0},

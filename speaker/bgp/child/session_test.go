@@ -30,6 +30,8 @@ type fakeNetwork struct {
 	dials   map[netip.Addr][]time.Time
 	// onDial and onNextHops are called, where they are set.
 	onDial, onNextHops func()
+	// nowhere says that this node has no address that could be next hop.
+	nowhere bool
 }
 
 func (n *fakeNetwork) dial(_ context.Context, _ *bgp.Peer, router netip.Addr) (net.Conn, error) {
@@ -77,10 +79,13 @@ func (n *fakeNetwork) router(context.Context, string) (netip.Addr, error) {
 
 func (n *fakeNetwork) nextHops(netip.Addr) (a, b, c netip.Addr) {
 	n.mu.Lock()
-	on := n.onNextHops
+	on, nowhere := n.onNextHops, n.nowhere
 	n.mu.Unlock()
 	if on != nil {
 		on()
+	}
+	if nowhere {
+		return netip.Addr{}, netip.Addr{}, netip.Addr{}
 	}
 	return v4, v6, linkLocal
 }
@@ -614,6 +619,71 @@ func TestARestartWaitsForTheRouters(t *testing.T) {
 			time.Sleep(2 * time.Hour) // for the script to end
 		})
 	}
+}
+
+// Made again with other settings, a session closes without a word where the router keeps the routes meanwhile; but not where the router
+// will not know us again by the address that we come from.
+func TestWhatTheRouterHearsOfChangedSettings(t *testing.T) {
+	for _, row := range []struct {
+		name     string
+		graceful bool
+		change   func(*bgp.Peer)
+		words    int
+	}{
+		{"with graceful restart", true, func(p *bgp.Peer) { p.Password = "other" }, 0},
+		{"without", false, func(p *bgp.Peer) { p.Password = "other" }, 1},
+		{"from another address", true, func(p *bgp.Peer) { p.SourceAddress = netip.MustParseAddr("192.0.2.9") }, 1},
+		{"from another interface", true, func(p *bgp.Peer) { p.SourceInterface = "dummy0" }, 1},
+	} {
+		synctest.Test(t, func(t *testing.T) {
+			h, p := newHouse(t), testPeer()
+			p.GracefulRestart = row.graceful
+			words := 0
+			h.script(p.Address, good(func(m *codec.BGPMessage) {
+				if n, ok := m.Body.(*codec.BGPNotification); ok {
+					words++
+					if n.ErrorCode != codec.BGP_ERROR_CEASE || n.ErrorSubcode != codec.BGP_ERROR_SUB_OTHER_CONFIGURATION_CHANGE {
+						t.Errorf("%s: the router hears %+v", row.name, n)
+					}
+				}
+			}))
+			h.tell(withRoute(p))
+			settle()
+			row.change(&p)
+			h.tell(bgp.Order{Peers: []bgp.Peer{p}})
+			settle()
+			if s := h.session("tor"); words != row.words || s.State != bgp.Established || s.Ups != 2 {
+				t.Errorf("%s: %d words, session %+v", row.name, words, s)
+			}
+		})
+	}
+}
+
+// An address that comes to the node's link later is looked for as long as routes wait for it.
+func TestRoutesGoOutOnceThereIsANextHop(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		h, p := newHouse(t), testPeer()
+		h.nowhere = true
+		updates := 0
+		h.script(p.Address, good(func(m *codec.BGPMessage) {
+			if u, ok := m.Body.(*codec.BGPUpdate); ok && len(u.NLRI) > 0 {
+				updates++
+			}
+		}))
+		h.tell(withRoute(p))
+		settle()
+		if s := h.session("tor"); s.State != bgp.Established || !slices.Equal(s.Negotiated.NoNextHop, []bgp.Family{bgp.IPv4}) || s.Unsendable == "" || updates > 0 {
+			t.Fatalf("%d updates, session %+v", updates, s)
+		}
+		h.fakeNetwork.mu.Lock()
+		h.nowhere = false
+		h.fakeNetwork.mu.Unlock()
+		time.Sleep(p.KeepaliveTime)
+		settle()
+		if s := h.session("tor"); len(s.Negotiated.NoNextHop) > 0 || s.Unsendable != "" || s.RoutesSent != 1 || s.Ups != 1 || updates != 1 {
+			t.Errorf("%d updates, session %+v", updates, s)
+		}
+	})
 }
 
 // The parent's end closes every session without a word, so that routers keep what they may keep.
