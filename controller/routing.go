@@ -115,7 +115,7 @@ func byAge(a, b metav1.ObjectMeta) int {
 // judgePeer says what there is to say of a peer.
 func (w *routingWorld) judgePeer(c conditions, p *clarion.BGPPeer, status *clarion.BGPPeerStatus) {
 	var up, wanted int32
-	var down, unwatched []string
+	var down, unwatched, forgotten []string
 	for _, s := range w.speakers {
 		if s.Status.BGP == nil {
 			continue
@@ -129,8 +129,11 @@ func (w *routingWorld) judgePeer(c conditions, p *clarion.BGPPeer, status *clari
 				down = append(down, s.Name+": "+string(clarion.ReasonNodeLost))
 			case session.State == clarion.BGPEstablished:
 				up++
-				if why, without := strings.CutPrefix(session.LastError, string(clarion.ReasonBFDNotUp)+": "); without {
+				if why, is := session.WithoutBFD(); is {
 					unwatched = append(unwatched, s.Name+": "+why)
+				}
+				if why, is := session.WithoutSecret(); is {
+					forgotten = append(forgotten, s.Name+": "+why)
 				}
 			case session.LastError != "":
 				down = append(down, fmt.Sprintf("%s: %s", s.Name, session.LastError))
@@ -150,8 +153,18 @@ func (w *routingWorld) judgePeer(c conditions, p *clarion.BGPPeer, status *clari
 		c.set(clarion.ConditionReady, metav1.ConditionTrue, clarion.ReasonAccepted, "the nodes that it selects have sessions with it, as far as they come up")
 	}
 	tellSelectsNothing(c, selection, false, w.pools, w.nodes)
-	c.setIf(profile != "" && !w.profiles[profile], clarion.ConditionUnknownName, clarion.ReasonNameNotFound,
-		fmt.Sprintf("there is no BFDProfile %s: the sessions go on without BFD; create it, or correct bfdProfile", profile))
+	var unknown []string
+	if profile != "" && !w.profiles[profile] {
+		become := "the sessions go on without BFD"
+		if p.Spec.BFDMode == clarion.BFDStrict {
+			become = "no session begins, for bfdMode is Strict"
+		}
+		unknown = append(unknown, fmt.Sprintf("there is no BFDProfile %s: %s; create it, or correct bfdProfile", profile, become))
+	}
+	if len(forgotten) > 0 {
+		unknown = append(unknown, "sessions that are made anew, as when a speaker restarts, will have no password: "+firstFew(forgotten))
+	}
+	c.setIf(len(unknown) > 0, clarion.ConditionUnknownName, clarion.ReasonNameNotFound, strings.Join(unknown, ". "))
 	c.setIf(p.Spec.EnableGracefulRestart && profile == "", clarion.ConditionKeepsLostNodes, clarion.ReasonNoBFD,
 		fmt.Sprintf("graceful restart without BFD: the router goes on sending traffic to a node that is lost for %s; set bfdProfile, or a shorter restartTime", restartTime(p)))
 	c.setIf(len(unwatched) > 0, clarion.ConditionBFDDown, clarion.ReasonBFDNotUp,

@@ -51,6 +51,9 @@ func TestJudgePeer(t *testing.T) {
 	up := clarion.BGPSession{Peer: "tor", State: clarion.BGPEstablished}
 	down := clarion.BGPSession{Peer: "tor", State: clarion.BGPActive, LastError: "WrongPeerASN: the router is 65009"}
 	without := clarion.BGPSession{Peer: "tor", State: clarion.BGPEstablished, LastError: "BFDNotUp: the session goes on without: nothing came"}
+	unwatched := clarion.BGPSession{Peer: "tor", State: clarion.BGPEstablished, LastError: "NotWatched: there is no Secret key"}
+	forgotten := clarion.BGPSession{Peer: "tor", State: clarion.BGPEstablished, LastError: "NoPassword: there is no Secret tor"}
+	missing := clarion.BGPSession{Peer: "tor", State: clarion.BGPIdle, LastError: "NoPassword: there is no Secret tor"}
 	other := clarion.BGPSession{Peer: "other", State: clarion.BGPIdle}
 	rack := func(name string) []clarion.LabelSelector {
 		return []clarion.LabelSelector{{MatchLabels: map[string]clarion.LabelValue{"rack": clarion.LabelValue(name)}}}
@@ -67,6 +70,9 @@ func TestJudgePeer(t *testing.T) {
 		{"speakers without BGP count for nothing", clarion.BGPPeerSpec{}, []clarion.Speaker{{}, speaks("b", up)}, "1/1", "Ready True Accepted"},
 		{"one is down", clarion.BGPPeerSpec{}, []clarion.Speaker{speaks("a", up), speaks("b", down)}, "1/2", "Ready True Accepted, SessionsDown True NotEstablished"},
 		{"one is up without BFD", clarion.BGPPeerSpec{BFDProfile: "fast"}, []clarion.Speaker{speaks("a", up), speaks("b", without)}, "2/2", "BFDDown True BFDNotUp, Ready True Accepted"},
+		{"one is up, and its BFD can't be made", clarion.BGPPeerSpec{BFDProfile: "fast"}, []clarion.Speaker{speaks("a", unwatched)}, "1/1", "BFDDown True BFDNotUp, Ready True Accepted"},
+		{"one has a password whose Secret is gone", clarion.BGPPeerSpec{}, []clarion.Speaker{speaks("a", forgotten)}, "1/1", "Ready True Accepted, UnknownName True NameNotFound"},
+		{"one is down for want of its password", clarion.BGPPeerSpec{}, []clarion.Speaker{speaks("a", missing)}, "0/1", "Ready True Accepted, SessionsDown True NotEstablished"},
 		{"an unknown profile", clarion.BGPPeerSpec{BFDProfile: "nope"}, nil, "0/0", "Ready True Accepted, UnknownName True NameNotFound"},
 		{"a known profile", clarion.BGPPeerSpec{BFDProfile: "fast", EnableGracefulRestart: true}, nil, "0/0", "Ready True Accepted"},
 		{"nodes that have the label", clarion.BGPPeerSpec{NodeSelectors: rack("a")}, nil, "0/0", "Ready True Accepted"},

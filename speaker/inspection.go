@@ -178,7 +178,7 @@ func (d *decider) inspectAddress(out *inspect.Address, service string) (routed [
 	}
 	if decision, known := d.routing.decisions[a]; known {
 		for _, n := range decision.Nodes {
-			if n == d.self && d.routing.sent(a) || n != d.self && d.reached(n) {
+			if d.sends(n, a) {
 				out.AdvertisedBy = append(out.AdvertisedBy, n)
 			}
 		}
@@ -207,7 +207,7 @@ func (d *decider) inspectRoutes(a netip.Addr, service string, nodes []string, in
 		table.Set(routes.Address{Address: a, Sharers: sharers})
 		decision, _ := table.Decision(a)
 		reason := decision.Outcomes[asked].Reason
-		if sends := name == d.self && d.routing.sent(a) || name != d.self && d.reached(name); reason == v1beta1.ReasonAnnounced && !sends {
+		if reason == v1beta1.ReasonAnnounced && !d.sends(name, a) {
 			reason = v1beta1.ReasonNoSession
 		}
 		into[name] = reason

@@ -348,6 +348,7 @@ func (l *loop) tellGossip(serving bool) {
 		Stale:        l.staleness.stale(time.Now()),
 		ProxyFailing: l.proxy.failing.Load(),
 		Routed:       d.routing.established() && !l.Observe,
+		Sessions:     d.routing.sessionNumbers(),
 		Links:        d.ownLinks(d.links),
 	}}
 	bind, advertise := d.gossipAt(l.GossipAddress, l.told)

@@ -51,7 +51,9 @@ type routing struct {
 	problems  map[string]problem    // why there is no session with a wanted peer, by its name
 	unwatched map[string]string     // why there is no BFD session with a peer that names a profile
 	problemAt map[string]time.Time  // since when that is so
-	states    map[string]bool       // which sessions were established when last looked at
+	forgotten map[string]string     // why a peer's password, which is in force, could not be had again
+	states    map[string]carried    // what sessions carried when last looked at
+	heard     map[string]hearing    // of other nodes, as the table was last told
 	revised   uint64                // how often what reasons counts may have changed
 
 	routerID netip.Addr
@@ -76,9 +78,9 @@ type routingView struct {
 	cluster *cluster
 	// dirty are addresses whose Services, or their endpoints, have changed; taken when they are decided.
 	dirty map[netip.Addr]bool
-	// nodes have the signals that count. reached tells who is heard and has a session with a router.
+	// nodes have the signals that count. hearing tells of another node's sessions with routers.
 	nodes   []plan.Node
-	reached func(node string) bool
+	hearing func(node string) hearing
 	links   []layer2.Link
 	bgp     *bgp.Snapshot
 	watched bfd.Snapshot
@@ -102,7 +104,7 @@ func newRouting(self string, ignoreExcludeLabel bool) *routing {
 		profiles: map[string]*profile{}, passwords: map[string]password{}, unreadable: map[string]string{}, pools: map[string]*netipx.IPSet{},
 		table: routes.New(), decisions: map[netip.Addr]routes.Decision{}, able: map[netip.Addr]bool{}, gains: newGains(), faded: map[string]faded{},
 		inForce: map[string]usedPassword{}, far: map[string]netip.Addr{}, near: map[string]netip.Addr{}, distant: map[string]bool{},
-		problems: map[string]problem{}, problemAt: map[string]time.Time{}, unwatched: map[string]string{}, states: map[string]bool{},
+		problems: map[string]problem{}, problemAt: map[string]time.Time{}, unwatched: map[string]string{}, states: map[string]carried{},
 	}
 }
 
@@ -153,8 +155,8 @@ func (r *routing) step(now time.Time, v routingView) routed {
 		v.dirty[a] = true
 	}
 	lost := map[netip.Addr]bool{}
-	if nodes := r.nodesOf(v); r.reshaped || !slices.EqualFunc(nodes, r.nodes, sameNode) {
-		r.nodes, r.reshaped = nodes, false
+	if nodes, heard := r.nodesOf(v); r.reshaped || !slices.EqualFunc(nodes, r.nodes, sameNode) || !sameHearings(heard, r.heard) {
+		r.nodes, r.heard, r.reshaped = nodes, heard, false
 		r.table.Configure(r.clusterOf())
 		for a := range r.decisions {
 			if !v.dirty[a] {
@@ -173,7 +175,7 @@ func (r *routing) step(now time.Time, v routingView) routed {
 		r.routerID = bgp.RouterID(r.self, r.ownAddresses(v))
 	}
 	desired, sessions := bgp.Desired{RouterID: r.routerID}, []bfd.Session(nil)
-	r.problems, r.unwatched = r.doubles(), map[string]string{}
+	r.problems, r.unwatched, r.forgotten = r.doubles(), map[string]string{}, map[string]string{}
 	strict := map[string]bool{}
 	out.secrets = map[string]bool{}
 	memo := map[fadeKey]faded{}
@@ -250,14 +252,17 @@ func (r *routing) doubles() map[string]problem {
 	return out
 }
 
-// nodesOf returns the nodes as they matter here: of a speaker, whether routers send traffic to its node.
-func (r *routing) nodesOf(v routingView) []plan.Node {
-	nodes := slices.Clone(v.nodes)
-	for i := range nodes {
-		nodes[i].Speaker = plan.Speaker{Alive: nodes[i].Name == r.self || v.reached(nodes[i].Name)}
+// nodesOf returns the nodes as they matter here: of a speaker, which sessions it has with routers.
+func (r *routing) nodesOf(v routingView) ([]plan.Node, map[string]hearing) {
+	nodes, heard := slices.Clone(v.nodes), map[string]hearing{}
+	for i, n := range nodes {
+		if n.Name != r.self {
+			heard[n.Name] = v.hearing(n.Name)
+		}
+		nodes[i].Speaker = plan.Speaker{Alive: n.Name == r.self || heard[n.Name].any}
 	}
 	slices.SortFunc(nodes, func(a, b plan.Node) int { return cmp.Compare(a.Name, b.Name) })
-	return nodes
+	return nodes, heard
 }
 
 func sameNode(a, b plan.Node) bool {
@@ -266,9 +271,15 @@ func sameNode(a, b plan.Node) bool {
 }
 
 func (r *routing) clusterOf() routes.Cluster {
-	pools := maps.Clone(r.pools)
+	pools, heard := maps.Clone(r.pools), r.heard
 	c := routes.Cluster{Self: r.self, Nodes: r.nodes, IgnoreExcludeLabel: r.ignore,
-		Within: func(pool string, p netip.Prefix) bool { return pools[pool] != nil && pools[pool].ContainsPrefix(p) }}
+		Within: func(pool string, p netip.Prefix) bool { return pools[pool] != nil && pools[pool].ContainsPrefix(p) },
+		Sessions: func(node, peer string, f bgp.Family) bool {
+			if node == r.self { // as others see it
+				return r.states[peer].has(f)
+			}
+			return heard[node].has(peer, f)
+		}}
 	for _, o := range r.routers {
 		c.Peers = append(c.Peers, o.routePeer())
 	}
@@ -358,6 +369,7 @@ func (r *routing) withPassword(k *router) (p bgp.Peer, problem string) {
 	if problem = r.missing(k.secret); problem != "" {
 		if used := r.inForce[p.Name]; used.name == k.secret {
 			p.Password = used.secret
+			r.forgotten[p.Name] = problem
 			return p, ""
 		}
 		return p, problem
@@ -379,6 +391,9 @@ func (r *routing) missing(secret string) string {
 func (r *routing) watch(k *router, v routingView) (bfd.Session, bool) {
 	profile := r.profiles[k.bfd]
 	if profile == nil {
+		if k.bfd != "" {
+			r.unwatched[k.peer.Name] = "there is no BFDProfile " + k.bfd
+		}
 		return bfd.Session{}, false
 	}
 	p := k.peer
@@ -463,9 +478,9 @@ func (r *routing) ownAddresses(v routingView) []netip.Addr {
 
 // sessionsChanged notes the addresses of which there is something else to say because sessions came or went.
 func (r *routing) sessionsChanged(v routingView, touched map[netip.Addr]bool) {
-	now := map[string]bool{}
+	now := map[string]carried{}
 	for _, s := range v.bgp.Sessions {
-		now[s.Peer] = s.State == bgp.Established
+		now[s.Peer] = carriedBy(s)
 	}
 	if maps.Equal(now, r.states) {
 		return
@@ -485,7 +500,7 @@ func (r *routing) sent(a netip.Addr) bool {
 		return false
 	}
 	for _, p := range r.desired.Peers {
-		if r.states[p.Name] && covers(p.Routes, a) {
+		if r.states[p.Name].has(bgp.FamilyOf(a)) && covers(p.Routes, a) {
 			return true
 		}
 	}
@@ -502,10 +517,10 @@ func covers(all *bgp.Routes, a netip.Addr) bool {
 	return false
 }
 
-// established reports whether any session is.
+// established reports whether any session is, and carries routes.
 func (r *routing) established() bool {
-	for _, up := range r.states {
-		if up {
+	for _, c := range r.states {
+		if c != 0 {
 			return true
 		}
 	}

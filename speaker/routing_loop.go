@@ -22,7 +22,7 @@ func (l *loop) route(now time.Time) (touched map[types.NamespacedName]bool, wake
 	snapshot, _ := l.uplink.bgp.Snapshot()
 	watched, _ := l.uplink.bfd.Snapshot()
 	out := d.routing.step(now, routingView{
-		cluster: d.cluster, dirty: d.unrouted, nodes: d.planned, reached: d.reached, links: d.seen.links, bgp: snapshot, watched: watched,
+		cluster: d.cluster, dirty: d.unrouted, nodes: d.planned, hearing: d.hearing, links: d.seen.links, bgp: snapshot, watched: watched,
 	})
 	l.followSecrets(out.secrets)
 	if !l.Observe {

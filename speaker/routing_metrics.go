@@ -94,7 +94,7 @@ func (t *uplinkTotals) Collect(ch chan<- prometheus.Metric) {
 // reasons counts the addresses that a BGPAdvertisement covers by this node's reason: Eligible for those that it advertises, NoSession
 // where it would and no router that is to know hears it.
 func (r *routing) reasons() map[v1beta1.Reason]int {
-	heard := r.heard()
+	audible := r.audible()
 	out := map[v1beta1.Reason]int{}
 	for a, d := range r.decisions {
 		switch {
@@ -103,7 +103,7 @@ func (r *routing) reasons() map[v1beta1.Reason]int {
 			if i := slices.IndexFunc(d.Outcomes, func(o routes.Outcome) bool { return o.Reason != v1beta1.ReasonNoAdvertisement }); i >= 0 {
 				out[d.Outcomes[i].Reason]++
 			}
-		case heard(a):
+		case audible(a):
 			out[v1beta1.ReasonEligible]++
 		default:
 			out[v1beta1.ReasonNoSession]++
@@ -112,23 +112,35 @@ func (r *routing) reasons() map[v1beta1.Reason]int {
 	return out
 }
 
-// heard returns what [routing.sent] says of an address that is advertised, for asking of many: it looks only for networks of those lengths
+// audible returns what [routing.sent] says of an address that is advertised, for asking of many: it looks only for networks of those lengths
 // that there are.
-func (r *routing) heard() func(netip.Addr) bool {
-	lengths := map[*bgp.Routes]map[int]bool{}
+func (r *routing) audible() func(netip.Addr) bool {
+	type list struct {
+		routes *bgp.Routes
+		family bgp.Family
+	}
+	lengths := map[list]map[int]bool{}
 	for _, p := range r.desired.Peers {
-		if !r.states[p.Name] || lengths[p.Routes] != nil {
-			continue
-		}
-		lengths[p.Routes] = map[int]bool{}
-		for _, route := range p.Routes.All() {
-			lengths[p.Routes][route.Prefix.Bits()] = true
+		for _, f := range []bgp.Family{bgp.IPv4, bgp.IPv6} {
+			at := list{p.Routes, f}
+			if !r.states[p.Name].has(f) || lengths[at] != nil {
+				continue
+			}
+			lengths[at] = map[int]bool{}
+			for _, route := range p.Routes.All() {
+				if bgp.FamilyOf(route.Prefix.Addr()) == f {
+					lengths[at][route.Prefix.Bits()] = true
+				}
+			}
 		}
 	}
 	return func(a netip.Addr) bool {
-		for all, lengths := range lengths {
+		for at, lengths := range lengths {
+			if at.family != bgp.FamilyOf(a) {
+				continue
+			}
 			for bits := range lengths {
-				if p, err := a.Prefix(bits); err == nil && has(all, p) { // else of the other family
+				if p, err := a.Prefix(bits); err == nil && has(at.routes, p) {
 					return true
 				}
 			}

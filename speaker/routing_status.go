@@ -44,16 +44,25 @@ func (r *routing) status(s *bgp.Snapshot, watched bfd.Snapshot, since time.Time)
 		if far := now.Remote.Addr(); one.Address == "" && far.IsValid() {
 			one.Address = far.String()
 		}
+		beside, isWatched := watched.Session(p.Name)
+		isWatched = isWatched && beside.State != bfd.Up
+		switch {
+		case now.State != bgp.Established:
+			if r.strict[p.Name] && now.LastError == bgp.Held && isWatched && beside.Reason != "" && !strings.Contains(now.LastMessage, beside.Reason) {
+				one.LastError = cutText(inWords(now.LastError, now.LastMessage+": "+beside.Reason), maxSessionError)
+			}
+		case now.Unsendable != "":
+			one.LastError = cutText("some routes are not sent: "+now.Unsendable, maxSessionError)
+		case r.forgotten[p.Name] != "":
+			one.LastError = cutText(inWords(bgp.NoPassword, "the session goes on with the password that it has: "+r.forgotten[p.Name]), maxSessionError)
+		case isWatched:
+			one.LastError = cutText(inWords(bfdNotUp, "the session goes on without: "+beside.Reason), maxSessionError)
+		}
 		if now.State == bgp.Established {
 			out.SessionsUp++
-			if now.Unsendable != "" {
-				one.LastError = cutText("some routes are not sent: "+now.Unsendable, maxSessionError)
-			} else if beside, wanted := watched.Session(p.Name); wanted && beside.State != bfd.Up {
-				one.LastError = cutText(inWords(bfdNotUp, "the session goes on without: "+beside.Reason), maxSessionError)
-			}
 		}
 		if why := r.unwatched[p.Name]; why != "" && (now.State == bgp.Established || r.strict[p.Name]) {
-			one.LastError = cutText(inWords(bfdNotUp, "not watched by BFD: "+why), maxSessionError)
+			one.LastError = cutText(inWords(bgp.NotWatched, why), maxSessionError)
 		}
 		out.Sessions = append(out.Sessions, one)
 	}
@@ -106,11 +115,28 @@ func cutText(s string, most int) string {
 	return s[:most] + more
 }
 
-// reached reports whether routers send traffic to another node: its speaker is heard and stays, and has a session.
-func (d *decider) reached(node string) bool {
-	return d.verdicts[node].State != detection.Dead && slices.ContainsFunc(d.seen.gossip.Members, func(m gossip.Member) bool {
-		return m.Node == node && m.Known && m.Facts.Routed && !m.Facts.Leaving
-	})
+// hearing tells of the sessions with routers that another node has: those of a speaker that is heard and stays.
+func (d *decider) hearing(node string) hearing {
+	i := slices.IndexFunc(d.seen.gossip.Members, func(m gossip.Member) bool { return m.Node == node })
+	if i < 0 || d.verdicts[node].State == detection.Dead {
+		return hearing{}
+	}
+	m := &d.seen.gossip.Members[i]
+	if !m.Known || !m.Facts.Routed || m.Facts.Leaving {
+		return hearing{}
+	}
+	return hearing{true, m.Facts.Sessions}
+}
+
+// reached reports whether routers send traffic to another node: it has a session.
+func (d *decider) reached(node string) bool { return d.hearing(node).any }
+
+// sends reports whether routers hear of an address by way of a node.
+func (d *decider) sends(node string, a netip.Addr) bool {
+	if node == d.self {
+		return d.routing.sent(a)
+	}
+	return d.reached(node) && slices.Contains(d.routing.decisions[a].Nodes, node)
 }
 
 // routed returns the nodes that advertise an address by BGP for a Service and have sessions, as this node sees it; and this
@@ -130,7 +156,7 @@ func (d *decider) routed(a netip.Addr, key types.NamespacedName) (nodes []string
 		return nil, why
 	}
 	for _, n := range decision.Nodes {
-		if n == d.self && d.routing.sent(a) || n != d.self && d.reached(n) {
+		if d.sends(n, a) {
 			nodes = append(nodes, n)
 		}
 	}
@@ -150,7 +176,7 @@ func (d *decider) barred(a netip.Addr, key types.NamespacedName) []v1beta1.Reaso
 // bars are the reasons that bar nodes from advertising, in words.
 var bars = map[v1beta1.Reason]string{
 	v1beta1.ReasonNoLocalEndpoint:        "externalTrafficPolicy is Local and the node runs no endpoint that is ready: have one run there, or say Cluster",
-	v1beta1.ReasonNoPeer:                 "no BGPPeer that its BGPAdvertisement goes to selects the node: see the nodeSelectors of the BGPPeers",
+	v1beta1.ReasonNoPeer:                 "no BGPPeer that its BGPAdvertisement goes to selects the node and carries its family: see the nodeSelectors and families of the BGPPeers",
 	v1beta1.ReasonNodeNetworkUnavailable: "the Node's condition NetworkUnavailable is True: the node's network plug-in has not set it up",
 	v1beta1.ReasonNodeExcluded:           "the node has the label " + v1beta1.LabelExcludeNode + ": remove it, or let the speakers run with --ignore-exclude-label",
 	v1beta1.ReasonNotSelected:            "the nodeSelectors of its BGPAdvertisements do not select the node: correct them, or label the node",

@@ -16,6 +16,7 @@ import (
 	"github.com/clarion-lb/clarion/api/v1beta1"
 	"github.com/clarion-lb/clarion/speaker/bfd"
 	"github.com/clarion-lb/clarion/speaker/bgp"
+	"github.com/clarion-lb/clarion/speaker/gossip"
 	"github.com/clarion-lb/clarion/speaker/layer2"
 	"github.com/clarion-lb/clarion/speaker/plan"
 	"github.com/clarion-lb/clarion/speaker/routes"
@@ -28,15 +29,17 @@ type routingWorld struct {
 	r       *routing
 	c       *cluster
 	nodes   map[string]*plan.Node
-	silent  map[string]bool // nodes that no router sends traffic to
+	silent  map[string]bool   // nodes that no router sends traffic to
+	tells   map[string]uint32 // what a node says of its sessions: that it has this one alone
 	dirty   map[netip.Addr]bool
+	hear    func(node string) hearing // nil for what silent and tells say
 	session bgp.Session
 	last    routed
 }
 
 func newRoutingWorld(t *testing.T) *routingWorld {
-	w := &routingWorld{T: t, now: start, r: newRouting("a", false), c: newCluster(), nodes: map[string]*plan.Node{}, silent: map[string]bool{},
-		dirty: map[netip.Addr]bool{}, session: bgp.Session{Peer: "tor", State: bgp.Established}}
+	w := &routingWorld{T: t, now: start, r: newRouting("a", false), c: newCluster(), nodes: map[string]*plan.Node{}, silent: map[string]bool{}, tells: map[string]uint32{},
+		dirty: map[netip.Addr]bool{}, session: established("tor", bgp.IPv4)}
 	for _, name := range []string{"a", "b", "c"} {
 		w.nodes[name] = &plan.Node{Name: name}
 	}
@@ -73,12 +76,26 @@ func (w *routingWorld) serve(name, address string, local bool, on ...string) {
 
 func (w *routingWorld) step(after time.Duration) {
 	w.now = w.now.Add(after)
-	v := routingView{cluster: w.c, dirty: w.dirty, reached: func(n string) bool { return !w.silent[n] }, bgp: &bgp.Snapshot{Sessions: []bgp.Session{w.session}},
+	v := routingView{cluster: w.c, dirty: w.dirty, hearing: w.hearing, bgp: &bgp.Snapshot{Sessions: []bgp.Session{w.session}},
 		links: []layer2.Link{{Name: "eth0", Prefixes: []netip.Prefix{netip.MustParsePrefix("192.0.2.0/24")}}}}
 	for _, n := range w.nodes {
 		v.nodes = append(v.nodes, *n)
 	}
 	w.last = w.r.step(w.now, v)
+}
+
+func (w *routingWorld) hearing(node string) hearing {
+	if w.hear != nil {
+		return w.hear(node)
+	}
+	if n, tells := w.tells[node]; tells {
+		return hearing{!w.silent[node], []uint32{n}}
+	}
+	return hearing{!w.silent[node], nil}
+}
+
+func established(peer string, families ...bgp.Family) bgp.Session {
+	return bgp.Session{Peer: peer, State: bgp.Established, Negotiated: bgp.Negotiated{Families: families}}
 }
 
 func (w *routingWorld) expect(want string) {
@@ -139,6 +156,31 @@ func TestRouting(t *testing.T) {
 			w.silent["b"] = false
 			w.step(0)
 			w.expect(web + " going")
+		}},
+		{"a drained node goes on where the others' sessions are with routers that the advertisement does not name", func(w *routingWorld) {
+			w.tells["b"], w.tells["c"] = sessionNumber("another", bgp.IPv4), sessionNumber("tor", bgp.IPv6)
+			w.nodes["a"].Signals = plan.Draining
+			w.step(0)
+			w.expect(web)
+			w.tells["c"] = sessionNumber("tor", bgp.IPv4)
+			w.step(0)
+			w.expect(web + " going")
+		}},
+		{"what the session does not carry is not sent", func(w *routingWorld) {
+			a := netip.MustParseAddr("198.51.100.1")
+			if !w.r.sent(a) || len(w.r.sessionNumbers()) != 1 {
+				w.Errorf("sent: %v, tells of %v", w.r.sent(a), w.r.sessionNumbers())
+			}
+			w.session.Negotiated.NoNextHop = []bgp.Family{bgp.IPv4}
+			w.step(0)
+			if w.r.sent(a) || w.r.established() {
+				w.Error("sent, without a next hop")
+			}
+			w.session = established("tor", bgp.IPv6)
+			w.step(0)
+			if w.r.sent(a) || w.r.audible()(a) {
+				w.Error("sent, in a session that carries IPv6 alone")
+			}
 		}},
 		{"a drained iBGP node's routes are the least preferred", func(w *routingWorld) {
 			w.r.setRouter("tor", aRouter(func(p *bgp.Peer) { p.PeerASN = p.ASN }))
@@ -243,6 +285,10 @@ func TestRouting(t *testing.T) {
 			if w.last.sessions || w.r.desired.Peers[0].Password != "first" {
 				w.Error("a Secret that is gone changes a session that there is")
 			}
+			if got := w.r.status(&bgp.Snapshot{Sessions: []bgp.Session{w.session}}, bfd.Snapshot{}, start).Sessions[0].LastError; got !=
+				"NoPassword: the session goes on with the password that it has: in Clarion's namespace there is no Secret tor" {
+				w.Errorf("of a session whose Secret is gone it tells %q", got)
+			}
 			w.r.setPassword("tor", password{secret: "second"})
 			w.step(0)
 			if !w.last.sessions || w.r.desired.Peers[0].Password != "second" {
@@ -278,16 +324,36 @@ func TestRouting(t *testing.T) {
 					w.Errorf("tells %+v", got)
 				}
 			}
-			says("BFDNotUp: not watched by BFD: in Clarion's namespace there is no Secret key")
+			says("NotWatched: in Clarion's namespace there is no Secret key")
 			w.r.setPassword("key", password{secret: bgp.Secret(strings.Repeat("x", 21))})
 			w.step(0)
-			says("BFDNotUp: not watched by BFD: the password in Secret key is longer than 20 bytes, which BFD does not allow")
+			says("NotWatched: the password in Secret key is longer than 20 bytes, which BFD does not allow")
 			w.r.setPassword("key", password{secret: "word"})
 			w.step(0)
 			says("")
 			if len(w.r.sessions) != 1 {
 				w.Errorf("watched by %v", w.r.sessions)
 			}
+		}},
+		{"a session that waits for BFD tells why that is not up", func(w *routingWorld) {
+			r := aRouter(func(*bgp.Peer) {})
+			r.bfd, r.strict = "fast", true
+			w.r.setRouter("tor", r)
+			says := func(want string, watched ...bfd.Status) {
+				w.Helper()
+				held := bgp.Session{Peer: "tor", LastError: bgp.Held, LastMessage: waitsForBFD}
+				if got := w.r.status(&bgp.Snapshot{Sessions: []bgp.Session{held}}, bfd.Snapshot{Sessions: watched}, start).Sessions[0].LastError; got != want {
+					w.Errorf("tells %q", got)
+				}
+			}
+			w.step(0)
+			says("NotWatched: there is no BFDProfile fast")
+			w.r.setProfile("fast", &profile{keys: []profileKey{{1, "key"}}})
+			w.step(0)
+			says("NotWatched: in Clarion's namespace there is no Secret key")
+			w.r.setPassword("key", password{secret: "word"})
+			w.step(0)
+			says("Held: "+waitsForBFD+": no packet came", bfd.Status{Name: "tor", State: bfd.Down, Reason: "no packet came"})
 		}},
 		{"a password that can't be does not end the session with the one before", func(w *routingWorld) {
 			r := aRouter(func(*bgp.Peer) {})
@@ -499,7 +565,7 @@ func TestWhyAnAddressIsNotAdvertisedIsToldWithWhatToDo(t *testing.T) {
 		{v1beta1.ReasonAnnounced, nil, v1beta1.ReasonNoSession, "has a session with a router"},
 		{v1beta1.ReasonNotSelected, nil, v1beta1.ReasonNoSession, "has a session with a router"},
 		{v1beta1.ReasonNodeExcluded, []v1beta1.Reason{v1beta1.ReasonNodeExcluded, v1beta1.ReasonNotSelected}, v1beta1.ReasonNoEligibleNode, "--ignore-exclude-label); NotSelected (the nodeSelectors"},
-		{v1beta1.ReasonNoPeer, []v1beta1.Reason{v1beta1.ReasonNoPeer}, v1beta1.ReasonNoEligibleNode, "see the nodeSelectors of the BGPPeers"},
+		{v1beta1.ReasonNoPeer, []v1beta1.Reason{v1beta1.ReasonNoPeer}, v1beta1.ReasonNoEligibleNode, "see the nodeSelectors and families of the BGPPeers"},
 		{v1beta1.ReasonNodeNetworkUnavailable, []v1beta1.Reason{v1beta1.ReasonNodeNetworkUnavailable}, v1beta1.ReasonNoEligibleNode, "network plug-in"},
 		{v1beta1.ReasonNodeExcluded, []v1beta1.Reason{v1beta1.ReasonNoLocalEndpoint, v1beta1.ReasonNodeExcluded}, v1beta1.ReasonNoEndpoint, "have one run there, or say Cluster"},
 	} {
@@ -526,5 +592,54 @@ func TestNodesThatAreAllExcludedAreNoMatterOfSessions(t *testing.T) {
 	}
 	if got := d.barred(a, types.NamespacedName{Name: "another"}); got != nil {
 		t.Errorf("of a Service that has it not: %v", got)
+	}
+}
+
+// TestWhoSaysThatAnAddressIsAdvertised: every node comes to the same writer, though each sees its own sessions otherwise than the others'.
+func TestWhoSaysThatAnAddressIsAdvertised(t *testing.T) {
+	a, key := netip.MustParseAddr("198.51.100.1"), types.NamespacedName{Namespace: "default", Name: "web"}
+	nodes := []string{"a", "b", "c"}
+	tor, other := sessionNumber("tor", bgp.IPv4), sessionNumber("other", bgp.IPv4)
+	for _, row := range []struct {
+		name string
+		has  map[string][]uint32 // sessions, by node
+		want []string
+	}{
+		{"all nodes have the session", map[string][]uint32{"a": {tor}, "b": {tor}, "c": {tor}}, nodes},
+		{"one has none, but one with another router", map[string][]uint32{"a": {other}, "b": {tor}, "c": {tor}}, []string{"b", "c"}},
+		{"all have one with another router alone", map[string][]uint32{"a": {other}, "b": {other}, "c": {other}}, nil},
+		{"the session carries the other family", map[string][]uint32{"a": {sessionNumber("tor", bgp.IPv6)}, "b": {tor}}, []string{"b"}},
+	} {
+		t.Run(row.name, func(t *testing.T) {
+			for _, self := range nodes {
+				w := newRoutingWorld(t)
+				w.r = newRouting(self, false)
+				w.r.setRouter("tor", aRouter(func(*bgp.Peer) {}))
+				w.r.setRouter("other", aRouter(func(p *bgp.Peer) { p.Name, p.Port = "other", 1790 }))
+				w.r.setAdvertisement("to-tor", &routes.Advertisement{Name: "to-tor", Peers: []string{"tor"}})
+				d := &decider{cluster: w.c, routing: w.r, self: self, seen: seen{}}
+				w.session = bgp.Session{Peer: "tor"}
+				for _, n := range nodes {
+					has := row.has[n]
+					if n == self {
+						switch {
+						case slices.Contains(has, tor):
+							w.session = established("tor", bgp.IPv4)
+						case slices.Contains(has, other):
+							w.session = established("other", bgp.IPv4)
+						case len(has) > 0:
+							w.session = established("tor", bgp.IPv6)
+						}
+						continue
+					}
+					d.seen.gossip.Members = append(d.seen.gossip.Members, gossip.Member{Node: n, Known: true, Facts: gossip.Facts{Routed: len(has) > 0, Sessions: has}})
+				}
+				w.hear = d.hearing
+				w.step(0)
+				if got, _ := d.routed(a, key); !slices.Equal(got, row.want) {
+					t.Errorf("as %s sees it, %v advertise it, not %v", self, got, row.want)
+				}
+			}
+		})
 	}
 }

@@ -46,7 +46,7 @@ func (p *paperBGP) Apply(d bgp.Desired) {
 func (p *paperBGP) publishLocked() {
 	p.at = &bgp.Snapshot{}
 	for _, peer := range p.desired.Peers {
-		s := bgp.Session{Peer: peer.Name, State: bgp.Established, Since: start, RoutesSent: peer.Routes.Len()}
+		s := bgp.Session{Peer: peer.Name, State: bgp.Established, Negotiated: bgp.Negotiated{Families: []bgp.Family{bgp.IPv4, bgp.IPv6}}, Since: start, RoutesSent: peer.Routes.Len()}
 		if why, held := p.held[peer.Name]; held {
 			s = bgp.Session{Peer: peer.Name, Since: start, LastError: bgp.Held, LastMessage: why}
 		}

@@ -242,9 +242,9 @@ const (
 	ReasonNoSpeaker Reason = "NoSpeaker"
 
 	// ReasonNoPeer (may not): a BGPAdvertisement covers the address and selects the node, but no BGPPeer that it
-	// advertises to does.
+	// advertises to selects the node and carries the address' family.
 	//
-	// To do: see the nodeSelectors of the BGPPeers, and the peers of the BGPAdvertisement.
+	// To do: see the nodeSelectors and families of the BGPPeers, and the peers of the BGPAdvertisement.
 	ReasonNoPeer Reason = "NoPeer"
 
 	// ReasonNoLocalEndpoint (may not): externalTrafficPolicy is Local, and no endpoint on the node can
@@ -404,8 +404,8 @@ const (
 	// To do: see to the node; its addresses are announced by others.
 	ReasonNodeLost Reason = "NodeLost"
 
-	// ReasonNameNotFound (True, on UnknownName): what is missing is a BGPPeer, a BFDProfile or a name that
-	// a Community gives.
+	// ReasonNameNotFound (True, on UnknownName): what is missing is a BGPPeer, a BFDProfile, a name that a
+	// Community gives, or the Secret of a password that is in force.
 	ReasonNameNotFound Reason = "NameNotFound"
 
 	// ReasonNothingMatches (True, on SelectsNothing): nothing has the labels.

@@ -1,6 +1,8 @@
 package v1beta1
 
 import (
+	"strings"
+
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 )
 
@@ -130,6 +132,31 @@ type BGPSession struct {
 	// routesSent is how many routes the router has been sent.
 	// +required
 	RoutesSent int32 `json:"routesSent"`
+}
+
+// Words that the lastError of a session begins with that is up, or could be, if it were not for what is beside it
+// (docs/reference/bgp-reasons.md).
+const (
+	SessionNotWatched = "NotWatched"
+	SessionNoPassword = "NoPassword"
+)
+
+// WithoutBFD tells why there is no BFD beside a session, though there is to be.
+func (s *BGPSession) WithoutBFD() (why string, is bool) {
+	for _, word := range []string{string(ReasonBFDNotUp), SessionNotWatched} {
+		if why, is = strings.CutPrefix(s.LastError, word+": "); is {
+			return why, true
+		}
+	}
+	return "", false
+}
+
+// WithoutSecret tells why a session that is up would have no password if it were made anew.
+func (s *BGPSession) WithoutSecret() (why string, is bool) {
+	if s.State != BGPEstablished {
+		return "", false
+	}
+	return strings.CutPrefix(s.LastError, SessionNoPassword+": ")
 }
 
 // BGPState is a state of RFC 4271's finite state machine.

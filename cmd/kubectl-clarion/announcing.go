@@ -311,8 +311,9 @@ func (e explanation) rowsOf(s view.Style, now time.Time) (rows [][]view.Cell) {
 			if reason, _, _ := strings.Cut(r.LastError, ":"); remedy.Of(reason) != "" {
 				text += " → " + remedy.Of(reason)
 			}
-		} else if view.Unwatched(r.LastError) {
-			mood, text = view.Doubtful, text+"; "+r.LastError+" → "+remedy.Of(string(v1beta1.ReasonBFDNotUp))
+		} else if view.GoesOnWithout(r.LastError) {
+			reason, _, _ := strings.Cut(r.LastError, ":")
+			mood, text = view.Doubtful, text+"; "+r.LastError+" → "+remedy.Of(reason)
 		}
 		row(fmt.Sprintf("  %s ↔ %s", r.Node, r.Peer), mood, text)
 	}

@@ -115,7 +115,7 @@ func TestTheNextStepIsThatOfTheReason(t *testing.T) {
 		{"no endpoint", explanation{Assigned: assigned, Announced: says(v1beta1.ReasonNoEndpoint)}, "selector"},
 		{"what most nodes lack", explanation{Assigned: assigned, Announced: says(v1beta1.ReasonNoEligibleNode), Announcing: excluded}, "Remove the label"},
 		{"what the nodes lack that came furthest", explanation{Assigned: assigned, Announced: saying(v1beta1.ReasonNoEligibleNode,
-			"no node can advertise 2001:db8::1 by BGP: NoPeer (no BGPPeer selects the node: see the nodeSelectors); NodeExcluded (the node has the label)"), Announcing: excluded}, "See the nodeSelectors of the BGPPeers"},
+			"no node can advertise 2001:db8::1 by BGP: NoPeer (no BGPPeer selects the node: see the nodeSelectors); NodeExcluded (the node has the label)"), Announcing: excluded}, "See the nodeSelectors and families of the BGPPeers"},
 		{"an endpoint on the nodes that came furthest", explanation{Assigned: assigned, Announced: saying(v1beta1.ReasonNoEndpoint,
 			"no node can announce 192.0.2.1: NoLocalEndpoint (no endpoint is there); NodeExcluded (the node has the label)"), Announcing: excluded}, "set externalTrafficPolicy: Cluster"},
 		{"no endpoint where traffic is to stay on the node", explanation{Assigned: assigned, Announced: says(v1beta1.ReasonNoEndpoint),

@@ -78,6 +78,8 @@ const (
 	Held Reason = "Held"
 	// SettingsChanged: the session is made again with changed settings.
 	SettingsChanged Reason = "SettingsChanged"
+	// NotWatched: the BFD session that bfdProfile asks for can't be made, and with bfdMode Strict there is no BGP session without it.
+	NotWatched Reason = "NotWatched"
 	// Left: we left.
 	Left Reason = "Left"
 	// ChildDown: the process that the sessions live in ended.

@@ -44,6 +44,7 @@ const (
 	fieldLink
 	fieldProcess
 	fieldFlags
+	fieldSessions
 )
 
 // Fields of a link.
@@ -68,6 +69,7 @@ const (
 	maxBuild    = 64
 	maxLinkName = 15 // IFNAMSIZ without its NUL
 	maxLinks    = 1024
+	maxSessions = 1024
 	maxPrefixes = 64 // and addresses
 	maxSeq      = 1 << 62
 )
@@ -118,6 +120,13 @@ func encodeState(s state) []byte {
 	}
 	if f := s.facts.flags(); f != 0 {
 		b = tlv.AppendUint64(b, fieldFlags, f)
+	}
+	if sessions := s.facts.Sessions[:min(len(s.facts.Sessions), maxSessions)]; len(sessions) > 0 {
+		var numbers []byte
+		for _, n := range sessions {
+			numbers = binary.BigEndian.AppendUint32(numbers, n)
+		}
+		b = tlv.Append(b, fieldSessions, numbers)
 	}
 	links := 0
 	for _, l := range s.facts.Links {
@@ -267,6 +276,14 @@ func decodeState(b []byte) (state, error) {
 		case fieldFlags:
 			n, err = tlv.Uint64(value)
 			s.facts.setFlags(n)
+		case fieldSessions:
+			if len(value)%4 != 0 || len(value) > 4*maxSessions {
+				return fmt.Errorf("sessions in %d bytes", len(value))
+			}
+			s.facts.Sessions = nil
+			for ; len(value) > 0; value = value[4:] {
+				s.facts.Sessions = append(s.facts.Sessions, binary.BigEndian.Uint32(value))
+			}
 		}
 		return err
 	})

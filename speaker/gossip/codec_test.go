@@ -51,6 +51,7 @@ var genState = rapid.Custom(func(t *rapid.T) state {
 			Stale:        rapid.Bool().Draw(t, "stale"),
 			ProxyFailing: rapid.Bool().Draw(t, "kube-proxy failing"),
 			Routed:       rapid.Bool().Draw(t, "routed"),
+			Sessions:     rapid.SliceOfN(rapid.Uint32(), 0, 5).Draw(t, "sessions"),
 			Capabilities: Capabilities(rapid.Uint64().Draw(t, "capabilities")),
 			Links:        rapid.SliceOfN(genLink, 0, 80).Draw(t, "links"),
 		},

@@ -28,6 +28,9 @@ type Facts struct {
 	ProxyFailing bool
 	// Routed says that the node has a BGP session that is established: routers may send it traffic.
 	Routed bool
+	// Sessions are those sessions, and the families that they carry, as numbers in order that only their users understand. Speakers
+	// that say Routed and name none are of a version that did not tell.
+	Sessions []uint32
 	// Capabilities are what it can do beyond the first version of the protocol.
 	Capabilities Capabilities
 	// Links of the node, in order of name.
@@ -102,7 +105,7 @@ func (l *Link) setDeaf(bits byte) { l.DeafIPv4, l.DeafIPv6 = bits&deafIPv4 != 0,
 func (f Facts) Equal(g Facts) bool {
 	return f.Build == g.Build && f.Started.Equal(g.Started) && f.Serving == g.Serving &&
 		f.Life == g.Life && f.flags() == g.flags() &&
-		f.Capabilities == g.Capabilities && slices.EqualFunc(f.Links, g.Links, Link.Equal)
+		f.Capabilities == g.Capabilities && slices.Equal(f.Sessions, g.Sessions) && slices.EqualFunc(f.Links, g.Links, Link.Equal)
 }
 
 // Equal reports whether l and m say the same.

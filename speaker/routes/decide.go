@@ -5,6 +5,7 @@ import (
 	"slices"
 
 	"github.com/clarion-lb/clarion/api/v1beta1"
+	"github.com/clarion-lb/clarion/speaker/bgp"
 	"github.com/clarion-lb/clarion/speaker/plan"
 )
 
@@ -22,7 +23,7 @@ type verdict struct {
 }
 
 // A place is what the checks that know no endpoints say of every node, for all
-// addresses that the same advertisements cover.
+// addresses of a family that the same advertisements cover.
 type place struct {
 	ads      []int
 	refusals []Reason // by node, "" where none refuses
@@ -32,16 +33,16 @@ type place struct {
 	here  Reason // this node's reason then
 }
 
-// placeFor returns the place of the advertisements with the given numbers.
-func (v *view) placeFor(ads []int) *place {
-	k := key(ads)
+// placeFor returns the place of the advertisements with the given numbers, for addresses of a family.
+func (v *view) placeFor(ads []int, f bgp.Family) *place {
+	k := string(rune(f)) + key(ads)
 	if p := v.places[k]; p != nil {
 		return p
 	}
 	p := &place{ads: slices.Clone(ads), refusals: make([]Reason, len(v.nodes)), bars: make([]Reason, len(v.nodes))}
 	for i := range v.nodes {
-		p.bars[i] = v.check(ads, i)
-		if p.refusals[i] = p.bars[i]; p.bars[i] == "" && i != v.self && !v.nodes[i].Speaker.Alive {
+		p.bars[i] = v.check(ads, f, i)
+		if p.refusals[i] = p.bars[i]; p.bars[i] == "" && i != v.self && !v.heard(ads, f, i) {
 			p.refusals[i] = v1beta1.ReasonNoSpeaker
 		}
 	}
@@ -53,12 +54,12 @@ func (v *view) placeFor(ads []int) *place {
 }
 
 // check asks the checks that need neither endpoints nor sessions.
-func (v *view) check(ads []int, node int) Reason {
+func (v *view) check(ads []int, f bgp.Family, node int) Reason {
 	n, selected, reached := v.nodes[node], false, false
 	for _, i := range ads {
 		ad := v.ads[i]
 		selected = selected || ad.selects[node]
-		reached = reached || ad.selects[node] && ad.reaches[node]
+		reached = reached || ad.selects[node] && ad.reaches[f][node]
 	}
 	_, excluded := n.Labels[v1beta1.LabelExcludeNode]
 	switch {
@@ -72,6 +73,11 @@ func (v *view) check(ads []int, node int) Reason {
 		return v1beta1.ReasonNoPeer
 	}
 	return ""
+}
+
+// heard reports whether routers that an address goes to hear of it from a node.
+func (v *view) heard(ads []int, f bgp.Family, node int) bool {
+	return slices.ContainsFunc(ads, func(i int) bool { return v.ads[i].selects[node] && v.ads[i].heard[f][node] })
 }
 
 // best returns the nodes that advertise among those that may: the ones that least speaks against. A cordon does not
@@ -140,7 +146,7 @@ func (v *view) decideSingle(a Address) (verdict, bool) {
 	if len(ads) == 0 || !anywhere(s.Endpoints) {
 		return verdict{}, false
 	}
-	p := v.placeFor(ads)
+	p := v.placeFor(ads, bgp.FamilyOf(a.Address))
 	d := verdict{Decision: Decision{Nodes: p.nodes, Outcomes: []Outcome{{Reason: p.here}}}}
 	if s.Service.Local {
 		d.Nodes = v.bestOf(p, s)
@@ -191,7 +197,7 @@ func (v *view) decideShared(a Address) verdict {
 	where := make([]*place, len(a.Sharers)) // nil for sharers that no advertisement covers
 	for i, s := range a.Sharers {
 		if ads := v.covering(s); len(ads) > 0 {
-			where[i] = v.placeFor(ads)
+			where[i] = v.placeFor(ads, bgp.FamilyOf(a.Address))
 		}
 	}
 	served, nodes := plan.ServeMost(a.Sharers, len(v.nodes), func(i, node int) bool {
@@ -298,13 +304,14 @@ func terminating(s plan.Sharer, node string) plan.Signals {
 // furthest are the reasons that bar nodes, those of the nodes that came furthest first.
 var furthest = []Reason{v1beta1.ReasonNoLocalEndpoint, v1beta1.ReasonNoPeer, v1beta1.ReasonNodeNetworkUnavailable, v1beta1.ReasonNodeExcluded, v1beta1.ReasonNotSelected}
 
-// barred returns the reasons why no node would advertise an address for the sake of s whatever sessions it had; nil where one would.
-func (v *view) barred(s plan.Sharer) []Reason {
+// barred returns the reasons why no node would advertise an address of a family for the sake of s whatever sessions it had; nil where
+// one would.
+func (v *view) barred(s plan.Sharer, f bgp.Family) []Reason {
 	ads := v.covering(s)
 	if len(ads) == 0 || !anywhere(s.Endpoints) {
 		return nil // which are reasons of their own
 	}
-	p, found := v.placeFor(ads), map[Reason]bool{}
+	p, found := v.placeFor(ads, f), map[Reason]bool{}
 	for i, r := range p.bars {
 		if r == "" && s.Service.Local && !s.Endpoints[v.names[i]].CanServe() {
 			r = v1beta1.ReasonNoLocalEndpoint

@@ -32,8 +32,8 @@
 //	NotSelected             no BGPAdvertisement that covers the address selects the node
 //	NodeExcluded            the node has the exclusion label (can be ignored by a setting)
 //	NodeNetworkUnavailable  the Node says that its network is not set up
-//	NoSpeaker               no speaker is heard there
-//	NoPeer                  no BGPPeer that is advertised to selects the node
+//	NoPeer                  no BGPPeer that is advertised to selects the node and carries routes of the address' family
+//	NoSpeaker               no speaker is heard there that has a session with such a peer
 //	NoEndpoint              no endpoint anywhere can serve
 //	NoLocalEndpoint         externalTrafficPolicy is Local, and no endpoint on the node can serve
 //

@@ -24,6 +24,9 @@ type Cluster struct {
 	Communities    []Community
 	// Within says whether a pool has every address of a prefix.
 	Within func(pool string, prefix netip.Prefix) bool
+	// Sessions says whether another node that is heard has a session with a peer in which it sends routes of a family; nil is that
+	// each has.
+	Sessions func(node, peer string, f bgp.Family) bool
 	// IgnoreExcludeLabel lets nodes advertise in spite of the label that excludes them from load balancers.
 	IgnoreExcludeLabel bool
 }

@@ -216,5 +216,5 @@ func (t *Table) Barred(a netip.Addr, sharer int) []Reason {
 	if e == nil || sharer >= len(e.address.Sharers) {
 		return nil
 	}
-	return t.view.barred(e.address.Sharers[sharer])
+	return t.view.barred(e.address.Sharers[sharer], bgp.FamilyOf(a))
 }

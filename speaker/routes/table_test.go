@@ -213,6 +213,17 @@ func TestWhoAdvertises(t *testing.T) {
 			[]plan.Sharer{sharer("web")}, "a", []Outcome{{announced, true}}},
 		{"a node without a session with any of the peers does not", three(func(c *Cluster) { c.Peers = []Peer{{Name: "tor", Nodes: label("b")}} }),
 			[]plan.Sharer{sharer("web")}, "b", []Outcome{{v1beta1.ReasonNoPeer, true}}},
+		{"nor does one whose sessions carry only the other family", three(func(c *Cluster) {
+			c.Peers = []Peer{{Name: "tor", Nodes: label("b")}, {Name: "edge", Families: []bgp.Family{bgp.IPv6}}}
+		}), []plan.Sharer{sharer("web")}, "b", []Outcome{{v1beta1.ReasonNoPeer, true}}},
+		{"another node's session counts where it goes to a router that the advertisement names, and carries the family",
+			three(advertise(Advertisement{Name: "x", Peers: []string{"edge"}}), nodes(node("a", signals(plan.Draining)), node("b"), node("c")), func(c *Cluster) {
+				c.Sessions = func(node, peer string, f bgp.Family) bool { return node == "c" == (peer == "edge") && f == bgp.IPv4 }
+			}), []plan.Sharer{sharer("web")}, "c", []Outcome{{v1beta1.ReasonNodeDraining, true}}},
+		{"where no other node has such a session, what speaks against this one is ignored",
+			three(nodes(node("a", signals(plan.Draining)), node("b")), func(c *Cluster) {
+				c.Sessions = func(_, _ string, f bgp.Family) bool { return f == bgp.IPv6 }
+			}), []plan.Sharer{sharer("web")}, "a", []Outcome{{announced, true}}},
 		{"a node that is not ready leaves it to others", three(nodes(node("a", signals(plan.NotReady)), node("b"))),
 			[]plan.Sharer{sharer("web")}, "b", []Outcome{{v1beta1.ReasonNodeNotReady, true}}},
 		{"a draining node does as well", three(nodes(node("a", signals(plan.Draining)), node("b", signals(plan.NotReady)))),

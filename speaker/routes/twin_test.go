@@ -102,15 +102,18 @@ func slowCovers(ad Advertisement, s plan.Sharer) bool {
 // slowServed returns the sharers for whose sake this node advertises an address.
 func slowServed(c Cluster, a Address) []plan.Sharer {
 	can := func(n plan.Node, s plan.Sharer) bool {
-		good := false
+		good, heard := false, false
 		for _, ad := range c.Advertisements {
 			for _, p := range c.Peers {
-				good = good || slowCovers(ad, s) && (ad.Nodes == nil || ad.Nodes(n.Labels)) &&
-					(len(ad.Peers) == 0 || slices.Contains(ad.Peers, p.Name)) && (p.Nodes == nil || p.Nodes(n.Labels))
+				f := bgp.FamilyOf(a.Address)
+				if slowCovers(ad, s) && (ad.Nodes == nil || ad.Nodes(n.Labels)) && (len(ad.Peers) == 0 || slices.Contains(ad.Peers, p.Name)) &&
+					(p.Nodes == nil || p.Nodes(n.Labels)) && (len(p.Families) == 0 || slices.Contains(p.Families, f)) {
+					good, heard = true, heard || n.Name == c.Self || n.Speaker.Alive && (c.Sessions == nil || c.Sessions(n.Name, p.Name, f))
+				}
 			}
 		}
 		_, excluded := n.Labels[v1beta1.LabelExcludeNode]
-		if !good || excluded || n.NetworkUnavailable || n.Name != c.Self && !n.Speaker.Alive {
+		if !good || excluded || n.NetworkUnavailable || !heard {
 			return false
 		}
 		for where, e := range s.Endpoints {
@@ -183,6 +186,17 @@ func drawCluster(t *rapid.T) Cluster {
 	for i := range rapid.IntRange(0, 3).Draw(t, "peers") {
 		c.Peers = append(c.Peers, Peer{Name: fmt.Sprint("p", i), Nodes: selector("peer's nodes"), Internal: rapid.Bool().Draw(t, "internal"),
 			Families: rapid.SampledFrom([][]bgp.Family{nil, {bgp.IPv4}, {bgp.IPv6}, {bgp.IPv4, bgp.IPv6}}).Draw(t, "families")})
+	}
+	if rapid.Bool().Draw(t, "sessions are told") {
+		down := map[string]bool{}
+		for _, n := range c.Nodes {
+			for _, p := range c.Peers {
+				for _, f := range families {
+					down[fmt.Sprint(n.Name, p.Name, f)] = rapid.IntRange(0, 3).Draw(t, "session") == 0
+				}
+			}
+		}
+		c.Sessions = func(node, peer string, f bgp.Family) bool { return !down[fmt.Sprint(node, peer, f)] }
 	}
 	value := func(name string) *uint32 {
 		return rapid.SampledFrom([]*uint32{nil, number(0), number(1), number(2)}).Draw(t, name)

@@ -33,7 +33,9 @@ type advertisement struct {
 	standard []uint32
 	large    []bgp.LargeCommunity
 	selects  []bool // by node
-	reaches  []bool // by node: it has a session with one of the peers
+	// reaches says by family and node which ones should have a session with one of the peers that carries such routes, and heard
+	// which ones have.
+	reaches, heard [bgp.IPv6 + 1][]bool
 }
 
 type peer struct {
@@ -63,6 +65,7 @@ func newView(c Cluster) *view {
 	aliases := meanings(c.Communities)
 
 	peers := slices.SortedFunc(slices.Values(c.Peers), func(a, b Peer) int { return strings.Compare(a.Name, b.Name) })
+	sessions := v.sessions(c, peers)
 	ads := slices.SortedFunc(slices.Values(c.Advertisements), func(a, b Advertisement) int {
 		if a.older(b) {
 			return -1
@@ -70,7 +73,7 @@ func newView(c Cluster) *view {
 		return 1
 	})
 	for _, a := range ads {
-		v.ads = append(v.ads, v.compile(a, peers, aliases))
+		v.ads = append(v.ads, v.compile(a, peers, sessions, aliases))
 	}
 	for _, p := range peers {
 		v.peers = append(v.peers, v.place(p))
@@ -78,17 +81,47 @@ func newView(c Cluster) *view {
 	return v
 }
 
-func (v *view) compile(a Advertisement, peers []Peer, aliases map[string]v1beta1.CommunityValue) advertisement {
-	ad := advertisement{Advertisement: a, selects: make([]bool, len(v.nodes)), reaches: make([]bool, len(v.nodes))}
+// families are those whose routes sessions carry.
+var families = []bgp.Family{bgp.IPv4, bgp.IPv6}
+
+// between is the sessions with a peer that carry routes of a family, by node: those that are wanted and those that there are. This
+// node's is taken to be there, for it goes on whatever becomes of its sessions.
+type between struct{ wanted, up []bool }
+
+// sessions returns the sessions with each of the peers, by family.
+func (v *view) sessions(c Cluster, peers []Peer) [][bgp.IPv6 + 1]between {
+	out := make([][bgp.IPv6 + 1]between, len(peers))
+	for k, p := range peers {
+		for _, f := range families {
+			if !p.carries(f) {
+				continue
+			}
+			b := between{make([]bool, len(v.nodes)), make([]bool, len(v.nodes))}
+			for i, n := range v.nodes {
+				b.wanted[i] = selects(p.Nodes, n.Labels)
+				b.up[i] = b.wanted[i] && (i == v.self || n.Speaker.Alive && (c.Sessions == nil || c.Sessions(n.Name, p.Name, f)))
+			}
+			out[k][f] = b
+		}
+	}
+	return out
+}
+
+func (v *view) compile(a Advertisement, peers []Peer, sessions [][bgp.IPv6 + 1]between, aliases map[string]v1beta1.CommunityValue) advertisement {
+	ad := advertisement{Advertisement: a, selects: make([]bool, len(v.nodes))}
 	for i, n := range v.nodes {
 		ad.selects[i] = selects(a.Nodes, n.Labels)
 	}
-	for _, p := range peers {
-		if !ad.advertisesTo(p.Name) {
-			continue
-		}
-		for i, n := range v.nodes {
-			ad.reaches[i] = ad.reaches[i] || selects(p.Nodes, n.Labels)
+	for _, f := range families {
+		ad.reaches[f], ad.heard[f] = make([]bool, len(v.nodes)), make([]bool, len(v.nodes))
+		for k, p := range peers {
+			if !ad.advertisesTo(p.Name) || !p.carries(f) {
+				continue
+			}
+			for i := range v.nodes {
+				ad.reaches[f][i] = ad.reaches[f][i] || sessions[k][f].wanted[i]
+				ad.heard[f][i] = ad.heard[f][i] || sessions[k][f].up[i]
+			}
 		}
 	}
 	for _, text := range a.Communities {
@@ -137,8 +170,8 @@ func (v *view) place(p Peer) peer {
 	for i, a := range v.ads {
 		g.ads[i] = a.advertisesTo(p.Name)
 	}
-	for _, f := range []bgp.Family{bgp.IPv4, bgp.IPv6} {
-		g.families[f] = len(p.Families) == 0 || slices.Contains(p.Families, f)
+	for _, f := range families {
+		g.families[f] = p.carries(f)
 	}
 	out.group = slices.IndexFunc(v.groups, func(o group) bool {
 		return slices.Equal(g.ads, o.ads) && g.internal == o.internal && g.families == o.families
@@ -148,6 +181,10 @@ func (v *view) place(p Peer) peer {
 		v.groups = append(v.groups, g)
 	}
 	return out
+}
+
+func (p Peer) carries(f bgp.Family) bool {
+	return len(p.Families) == 0 || slices.Contains(p.Families, f)
 }
 
 func (a Advertisement) advertisesTo(peer string) bool {

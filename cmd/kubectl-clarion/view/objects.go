@@ -139,10 +139,13 @@ func Speakers(now time.Time, speakers []v1beta1.Speaker) Table {
 	return t
 }
 
-// Unwatched reports whether a session says that there is no BFD beside it, though there is to be. One that is established goes on without;
-// one of a peer that is strict about BFD is down for it.
-func Unwatched(lastError string) bool {
-	return strings.HasPrefix(lastError, string(v1beta1.ReasonBFDNotUp)+": ")
+// GoesOnWithout reports whether a session that is established says that it goes on without something: BFD beside it, or the Secret that its
+// password is from.
+func GoesOnWithout(lastError string) bool {
+	s := v1beta1.BGPSession{State: v1beta1.BGPEstablished, LastError: lastError}
+	_, noBFD := s.WithoutBFD()
+	_, noSecret := s.WithoutSecret()
+	return noBFD || noSecret
 }
 
 // Peers shows each session of each node with each router.
@@ -165,7 +168,7 @@ func Peers(now time.Time, peers []v1beta1.BGPPeer, speakers []v1beta1.Speaker) T
 				switch {
 				case session.State != v1beta1.BGPEstablished:
 					mood = Bad
-				case Unwatched(session.LastError):
+				case GoesOnWithout(session.LastError):
 					mood = Doubtful
 				}
 				if reason, _, _ := strings.Cut(message, ":"); mood != Good && remedy.Of(reason) != "" {

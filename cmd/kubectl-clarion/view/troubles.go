@@ -73,14 +73,15 @@ func isAmiss(c metav1.Condition) (amiss, serious bool) {
 	return c.Status == metav1.ConditionTrue, false
 }
 
-// A SessionTrouble is why some nodes have no session with a router, or have one that is not watched by BFD.
+// A SessionTrouble is why some nodes have no session with a router, or have one that goes on without BFD or without the Secret that its
+// password is from.
 type SessionTrouble struct {
 	Peer string
 	// Why begins with the reason (docs/reference/bgp-reasons.md).
 	Why string
 	// Nodes are in order.
 	Nodes []string
-	// Up is whether the session is established, and BFD beside it is not.
+	// Up is whether the session is established, and something beside it is not as it should be.
 	Up bool
 }
 
@@ -112,7 +113,7 @@ func SessionTroubles(speakers []v1beta1.Speaker) []SessionTrouble {
 		}
 		for _, session := range s.Status.BGP.Sessions {
 			up := session.State == v1beta1.BGPEstablished
-			if up && !Unwatched(session.LastError) {
+			if up && !GoesOnWithout(session.LastError) {
 				continue
 			}
 			at := cause{session.Peer, cmp.Or(session.LastError, string(session.State)+", and no error was seen yet"), up}

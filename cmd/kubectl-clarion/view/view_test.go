@@ -164,10 +164,13 @@ func TestASummaryTellsWhatNeedsLookingAt(t *testing.T) {
 			c.Speakers = []v1beta1.Speaker{speaker("a", 1, 1, v1beta1.BGPSession{Peer: "tor", State: v1beta1.BGPEstablished, LastError: "BFDNotUp: no packet came"})}
 		}, "BGPPeer/tor session with a: BFDNotUp: no packet came → Have the router run BFD", false},
 		"a session is held because BFD is not up": {func(c *Cluster) {
-			why := "BFDNotUp: not watched by BFD: Secret clarion-system/keys does not exist"
+			why := "NotWatched: in Clarion's namespace there is no Secret keys"
 			c.Speakers = []v1beta1.Speaker{speaker("a", 0, 1, v1beta1.BGPSession{Peer: "tor", State: v1beta1.BGPIdle, LastError: why}),
 				speaker("b", 1, 1, v1beta1.BGPSession{Peer: "tor", State: v1beta1.BGPEstablished, LastError: why})}
-		}, "BGPPeer/tor no session with a: BFDNotUp: not watched by BFD: Secret", true},
+		}, "BGPPeer/tor no session with a: NotWatched: in Clarion's namespace there is no Secret keys → Create the BFDProfile or the Secret", true},
+		"a session has a password whose Secret is gone": {func(c *Cluster) {
+			c.Speakers = []v1beta1.Speaker{speaker("a", 1, 1, v1beta1.BGPSession{Peer: "tor", State: v1beta1.BGPEstablished, LastError: "NoPassword: there is no Secret tor"})}
+		}, "BGPPeer/tor session with a: NoPassword: there is no Secret tor → Create the Secret", false},
 		"a name has two meanings": {func(c *Cluster) {
 			c.Communities = []v1beta1.Community{{ObjectMeta: metav1.ObjectMeta{Name: "young"}, Status: v1beta1.CommunityStatus{Conditions: []metav1.Condition{
 				condition("Overruled", metav1.ConditionTrue, "OlderObjectHolds", "older objects hold")}}}}
