@@ -33,6 +33,7 @@ type routing struct {
 	profiles    map[string]*profile
 	passwords   map[string]password
 	unreadable  map[string]string // Secrets that this speaker may not read, and what to do about it
+	asked       map[string]bool   // Secrets of which it is known by now whether there is something to read
 	pools       map[string]*netipx.IPSet
 	reshaped    bool // something has changed that concerns every address
 
@@ -44,7 +45,7 @@ type routing struct {
 	able      map[netip.Addr]bool // this node may advertise them, though it may be waiting for kube-proxy
 	gains     *gains
 	faded     map[string]faded
-	inForce   map[string]usedPassword
+	inForce   map[string]bgp.Secret // the passwords of peers that there is to be a session with, "" for none
 	far       map[string]netip.Addr // the other ends of unnumbered sessions, as last seen
 	near      map[string]netip.Addr // this end of sessions from an interface's address, as last seen
 	distant   map[string]bool       // routers that are several hops away
@@ -66,11 +67,6 @@ type routing struct {
 type problem struct {
 	reason  bgp.Reason
 	message string
-}
-
-type usedPassword struct {
-	name   string // of the Secret
-	secret bgp.Secret
 }
 
 // routingView is what routing decides on.
@@ -101,11 +97,18 @@ func newRouting(self string, ignoreExcludeLabel bool) *routing {
 	return &routing{
 		self: self, ignore: ignoreExcludeLabel,
 		routers: map[string]*router{}, ads: map[string]*routes.Advertisement{}, communities: map[string]*routes.Community{},
-		profiles: map[string]*profile{}, passwords: map[string]password{}, unreadable: map[string]string{}, pools: map[string]*netipx.IPSet{},
+		profiles: map[string]*profile{}, passwords: map[string]password{}, unreadable: map[string]string{}, asked: map[string]bool{}, pools: map[string]*netipx.IPSet{},
 		table: routes.New(), decisions: map[netip.Addr]routes.Decision{}, able: map[netip.Addr]bool{}, gains: newGains(), faded: map[string]faded{},
-		inForce: map[string]usedPassword{}, far: map[string]netip.Addr{}, near: map[string]netip.Addr{}, distant: map[string]bool{},
+		inForce: map[string]bgp.Secret{}, far: map[string]netip.Addr{}, near: map[string]netip.Addr{}, distant: map[string]bool{},
 		problems: map[string]problem{}, problemAt: map[string]time.Time{}, unwatched: map[string]string{}, states: map[string]carried{},
 	}
+}
+
+// forgetSecret is for a Secret that is not followed any more.
+func (r *routing) forgetSecret(name string) {
+	delete(r.passwords, name)
+	delete(r.unreadable, name)
+	delete(r.asked, name)
 }
 
 // The functions below take in an object, or with nil that it is gone.
@@ -115,11 +118,12 @@ func (r *routing) setAdvertisement(name string, o *routes.Advertisement) { put(r
 func (r *routing) setCommunity(name string, o *routes.Community)         { put(r, r.communities, name, o) }
 func (r *routing) setPool(name string, o *netipx.IPSet)                  { put(r, r.pools, name, o) }
 func (r *routing) setProfile(name string, o *profile)                    { put(nil, r.profiles, name, o) }
-func (r *routing) setPassword(name string, p password)                   { r.passwords[name] = p }
+func (r *routing) setPassword(name string, p password)                   { r.passwords[name], r.asked[name] = p, true }
 func (r *routing) removePassword(name string)                            { delete(r.passwords, name) }
 
-// setUnreadable notes why a Secret can't be read; "" where it can.
+// setUnreadable notes why a Secret can't be read; "" where it can, or is not there.
 func (r *routing) setUnreadable(name, problem string) {
+	r.asked[name] = true
 	if problem == "" {
 		delete(r.unreadable, name)
 	} else {
@@ -212,7 +216,7 @@ func (r *routing) step(now time.Time, v routingView) routed {
 	}
 	r.faded = sent
 	maps.DeleteFunc(r.problemAt, func(name string, _ time.Time) bool { _, still := r.problems[name]; return !still })
-	maps.DeleteFunc(r.inForce, func(name string, _ usedPassword) bool { return r.routers[name] == nil })
+	maps.DeleteFunc(r.inForce, func(name string, _ bgp.Secret) bool { _, has := sent[name]; return !has })
 	out.sessions = !reflect.DeepEqual(desired, r.desired) || !maps.Equal(strict, r.strict)
 	out.watched = !slices.Equal(sessions, r.sessions)
 	if out.sessions {
@@ -359,23 +363,27 @@ func (r *routing) needs(k *router, names map[string]bool) {
 	}
 }
 
-// withPassword returns the peer with its password. One that is in force stays so when its Secret is gone.
+// withPassword returns the peer with its password. One that is in force stays so when its Secret is gone, or another one is named that has
+// none; and while that other one is being read, a session stays as it is also where it had no password.
 func (r *routing) withPassword(k *router) (p bgp.Peer, problem string) {
 	p = k.peer
 	if k.secret == "" {
-		delete(r.inForce, p.Name)
+		r.inForce[p.Name] = ""
 		return p, ""
 	}
 	if problem = r.missing(k.secret); problem != "" {
-		if used := r.inForce[p.Name]; used.name == k.secret {
-			p.Password = used.secret
+		used, has := r.inForce[p.Name]
+		switch {
+		case !has, used == "" && r.asked[k.secret]:
+			return p, problem
+		case r.asked[k.secret]:
 			r.forgotten[p.Name] = problem
-			return p, ""
 		}
-		return p, problem
+		p.Password = used
+		return p, ""
 	}
 	p.Password = r.passwords[k.secret].secret
-	r.inForce[p.Name] = usedPassword{k.secret, p.Password}
+	r.inForce[p.Name] = p.Password
 	return p, ""
 }
 
@@ -383,6 +391,9 @@ func (r *routing) withPassword(k *router) (p bgp.Peer, problem string) {
 func (r *routing) missing(secret string) string {
 	if word, there := r.passwords[secret]; there {
 		return word.problem
+	}
+	if !r.asked[secret] {
+		return "the Secret " + secret + " is being read"
 	}
 	return cmp.Or(r.unreadable[secret], "in Clarion's namespace there is no Secret "+secret)
 }

@@ -256,6 +256,8 @@ func TestRouting(t *testing.T) {
 			}
 		}},
 		{"without its password a session is not made, and says so", func(w *routingWorld) {
+			w.r.setRouter("tor", nil)
+			w.step(0)
 			r := aRouter(func(*bgp.Peer) {})
 			r.secret = "tor"
 			w.r.setRouter("tor", r)
@@ -267,7 +269,7 @@ func TestRouting(t *testing.T) {
 					w.Errorf("tells %+v", got)
 				}
 			}
-			says("in Clarion's namespace there is no Secret tor")
+			says("the Secret tor is being read")
 			w.r.setUnreadable("tor", "speakers may not read it")
 			w.step(0)
 			says("speakers may not read it")
@@ -295,6 +297,42 @@ func TestRouting(t *testing.T) {
 				w.Error("another password does not come into force")
 			}
 		}},
+		{"a session goes on with what it has while another Secret is being read", func(w *routingWorld) {
+			named := func(secret string) {
+				r := aRouter(func(*bgp.Peer) {})
+				r.secret = secret
+				w.r.setRouter("tor", r)
+				w.step(0)
+			}
+			goesOn := func(with bgp.Secret) {
+				w.Helper()
+				if p := w.r.desired.Peers; len(p) != 1 || p[0].Password != with {
+					w.Fatalf("the session is to be %+v", p)
+				}
+			}
+			named("first") // it had none so far
+			goesOn("")
+			w.r.setPassword("first", password{secret: "1"})
+			w.step(0)
+			goesOn("1")
+			named("second")
+			goesOn("1")
+			w.r.setUnreadable("second", "") // there is none
+			w.step(0)
+			goesOn("1")
+			if got := w.r.status(&bgp.Snapshot{Sessions: []bgp.Session{w.session}}, bfd.Snapshot{}, start).Sessions[0].LastError; !strings.HasPrefix(got, "NoPassword: the session goes on") {
+				w.Errorf("tells %q", got)
+			}
+			w.r.setPassword("second", password{secret: "2"})
+			w.step(0)
+			goesOn("2")
+			named("")
+			goesOn("")
+			named("third")
+			w.r.setUnreadable("third", "") // there is none, and the session is not to be without
+			w.step(0)
+			w.expect("no session")
+		}},
 		{"of two peers that mean one session the older has it, and the other says so", func(w *routingWorld) {
 			double := aRouter(func(p *bgp.Peer) { p.Name, p.Port = "again", bgp.Port })
 			double.created = start
@@ -316,6 +354,7 @@ func TestRouting(t *testing.T) {
 			r := aRouter(func(*bgp.Peer) {})
 			r.bfd = "signed"
 			w.r.setRouter("tor", r)
+			w.r.setUnreadable("key", "") // nobody has it
 			w.step(0)
 			w.expect(web)
 			says := func(want string) {
@@ -349,6 +388,7 @@ func TestRouting(t *testing.T) {
 			w.step(0)
 			says("NotWatched: there is no BFDProfile fast")
 			w.r.setProfile("fast", &profile{keys: []profileKey{{1, "key"}}})
+			w.r.setUnreadable("key", "")
 			w.step(0)
 			says("NotWatched: in Clarion's namespace there is no Secret key")
 			w.r.setPassword("key", password{secret: "word"})

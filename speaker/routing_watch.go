@@ -126,8 +126,7 @@ func (w *secretsWatch) follow(ctx context.Context, names map[string]bool) {
 		if !names[name] {
 			stop()
 			delete(w.following, name)
-			w.routing.removePassword(name)
-			w.routing.setUnreadable(name, "")
+			w.routing.forgetSecret(name)
 		}
 	}
 	for name := range names {
