@@ -221,6 +221,22 @@ func TestAnAddressIsAddedOnlyToAServiceThatSaysSo(t *testing.T) {
 	}
 }
 
+// A Service that turns to another type and back shows nothing, for the API server clears it: that is nobody's doing, however
+// often it does so unseen.
+func TestAServiceThatKeepsChangingItsTypeIsServed(t *testing.T) {
+	tm := termWith(nil, poolOf(somePool("192.0.2.0/30")))
+	s := settled(t, tm, asking("u", "5", ""))
+	for range 3 * contestPatience {
+		s.Status.LoadBalancer.Ingress = nil
+		between := s.DeepCopy()
+		between.Spec.Type = corev1.ServiceTypeClusterIP
+		tm.serviceChanged(between)
+		if s = settled(t, tm, s); shows(s) != "192.0.2.0 True Assigned" {
+			t.Fatalf("it shows %q", shows(s))
+		}
+	}
+}
+
 // Whoever takes away what a Service is told is another writer too, who is not fought for ever.
 func TestWhoKeepsTakingAwayWhatAServiceIsToldIsGivenWay(t *testing.T) {
 	tm := termWith(nil, poolOf(somePool("192.0.2.0/30")))

@@ -20,7 +20,6 @@ import (
 	metricsserver "sigs.k8s.io/controller-runtime/pkg/metrics/server"
 
 	clarion "github.com/clarion-lb/clarion/api/v1beta1"
-	"github.com/clarion-lb/clarion/controller/ipam"
 )
 
 // Run runs the controller until ctx ends, then gives the Lease back and returns nil. It survives an API server that is
@@ -143,7 +142,9 @@ func (p *process) follow(ctx context.Context) error {
 	}
 	handlers := map[client.Object]toolscache.ResourceEventHandler{
 		&corev1.Service{}: on(func(t *term, o client.Object) {
-			t.serviceChanged(ipam.Key{Namespace: o.GetNamespace(), Name: o.GetName()})
+			if s, ok := o.(*corev1.Service); ok {
+				t.serviceChanged(s)
+			}
 			if t.labelsMatter.Load() {
 				t.routingChanged()
 			}

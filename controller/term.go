@@ -352,9 +352,15 @@ func (t *term) wakeLocked() {
 
 // serviceChanged, poolChanged, … are called by the caches' handlers.
 
-func (t *term) serviceChanged(k ipam.Key) {
+func (t *term) serviceChanged(s *corev1.Service) {
+	k := keyOf(s)
 	t.mu.Lock()
 	t.askedLocked(k)
+	if known := t.known[k]; known != nil && s.Spec.Type != corev1.ServiceTypeLoadBalancer {
+		// The API server has cleared what it showed. By the time that we look it may be a load balancer again, and that it
+		// shows nothing is no other writer's doing.
+		known.told = false
+	}
 	t.mu.Unlock()
 	t.services.Add(k)
 	if t.speechless.Load() {
