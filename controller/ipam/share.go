@@ -1,7 +1,6 @@
 package ipam
 
 import (
-	"cmp"
 	"encoding/binary"
 	"fmt"
 	"maps"
@@ -243,7 +242,7 @@ func (s *search) joinNamed(p *pool, n num) (g grant, reason clarion.Reason, text
 	causes = append(s.mates(p, n), Cause{Kind: CauseAddress, Address: addrOf(n)})
 	group := s.terms.group(p, familyOf(n), s.r.Service.Namespace)
 	at := s.a.sites[n]
-	if text = s.whyNotShare(p, at, group); text != "" {
+	if text = s.whyNotShare(n, group); text != "" {
 		return grant{}, clarion.ReasonAddressInUse, text, causes
 	}
 	ns := s.a.ledger.namespaces[s.r.Service.Namespace]
@@ -255,37 +254,20 @@ func (s *search) joinNamed(p *pool, n num) (g grant, reason clarion.Reason, text
 	return grant{addr: n, pool: p, within: within}, "", "", nil
 }
 
-// whyNotShare says why the Service can't share an address with those who have it, or "".
-func (s *search) whyNotShare(p *pool, at *site, group Cause) string {
-	const has = "another Service has it"
+// whyNotShare says why the Service, which is of a group, can't share an address with those who have it, or "".
+func (s *search) whyNotShare(n num, group Cause) string {
 	switch {
 	case s.r.SharingKey == "":
-		return has
+		return anothers
 	case group == (Cause{}):
-		return has + ", and a Service with externalTrafficPolicy Local and no selector shares with nobody"
-	case at == nil || at.foreign > 0 || at.alone > 0:
-		return has + " and does not share it"
-	case at.in == nil || at.in.key != group:
-		others := slices.SortedFunc(maps.Keys(at.groups), func(x, y Cause) int {
-			return cmp.Or(strings.Compare(x.Sharing, y.Sharing), strings.Compare(x.Namespace, y.Namespace))
-		})
-		for _, other := range others {
-			switch {
-			case keyOf(other.Sharing) != keyOf(group.Sharing):
-			case other.Pool != group.Pool:
-				return has + ", from pool " + other.Pool
-			case other.Namespace != group.Namespace:
-				return has + ", in another namespace, and pool " + p.Name + " lets Services share only within one (sharing: Namespace)"
-			case other.Sharing != group.Sharing:
-				return has + " under the same sharing key, but the two can't share: externalTrafficPolicy must be Cluster for both, " +
-					"or Local for both with the same namespace and selector"
-			}
-		}
-		return has + " under another sharing key"
+		return anothers + ", and a Service with externalTrafficPolicy Local and no selector shares with nobody"
+	}
+	if text := s.a.mannerOf(n).whyNot(group); text != "" {
+		return text
 	}
 	for _, port := range s.r.Ports {
-		if at.ports[port] > 0 {
-			return fmt.Sprintf("%s and a port of this one there (%s/%d)", has, port.Protocol, port.Port)
+		if s.a.sites[n].ports[port] > 0 {
+			return fmt.Sprintf("%s and a port of this one there (%s/%d)", anothers, port.Protocol, port.Port)
 		}
 	}
 	return ""

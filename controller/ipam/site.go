@@ -399,8 +399,8 @@ func (a *Allocator) strike(s *site, g *group) {
 
 // manner is how Services have an address, as far as those are told who ask for it and may not share it.
 type manner struct {
-	alone  bool     // somebody has it who shares with nobody
-	groups []string // under which the others have it, in order: the sharing key, then the rest of the group
+	alone  bool    // somebody has it who shares with nobody
+	groups []Cause // that the others are of, in order
 }
 
 func (a *Allocator) mannerOf(n num) *manner {
@@ -408,13 +408,36 @@ func (a *Allocator) mannerOf(n num) *manner {
 	if s == nil || s.alone > 0 || s.foreign > 0 {
 		return &manner{alone: true}
 	}
-	m := &manner{}
-	for g := range s.groups {
-		m.groups = append(m.groups, g.Sharing+"\x00"+g.Namespace+"\x00"+g.Pool)
-	}
-	slices.Sort(m.groups)
-	return m
+	return &manner{groups: slices.SortedFunc(maps.Keys(s.groups), func(x, y Cause) int {
+		return cmp.Or(strings.Compare(x.Sharing, y.Sharing), strings.Compare(x.Namespace, y.Namespace), strings.Compare(x.Pool, y.Pool))
+	})}
 }
+
+// whyNot says why a Service of a group may not share the address, ports aside, or "".
+func (m *manner) whyNot(group Cause) string {
+	if m.alone {
+		return anothers + " and does not share it"
+	}
+	key := func(g Cause) string { key, _, _ := strings.Cut(g.Sharing, "\x00"); return key }
+	text := ""
+	for _, other := range m.groups {
+		switch {
+		case other == group:
+		case key(other) != key(group):
+			text = anothers + " under another sharing key"
+		case other.Pool != group.Pool:
+			return anothers + ", from pool " + other.Pool
+		case other.Namespace != group.Namespace:
+			return anothers + ", in another namespace, and pool " + group.Pool + " lets Services share only within one (sharing: Namespace)"
+		default:
+			return anothers + " under the same sharing key, but the two can't share: externalTrafficPolicy must be Cluster for both, " +
+				"or Local for both with the same namespace and selector"
+		}
+	}
+	return text
+}
+
+const anothers = "another Service has it"
 
 // retell wakes those who ask for an address that is held and may not share it, as far as why not reads differently by now.
 func (a *Allocator) retell(n num) {
@@ -428,30 +451,9 @@ func (a *Allocator) retell(n num) {
 	}
 	was, is := l.manner, a.mannerOf(n)
 	l.manner = is
-	if was == nil || was.alone == is.alone && slices.Equal(was.groups, is.groups) {
-		return
+	if was != nil && (was.alone != is.alone || !slices.Equal(was.groups, is.groups)) {
+		a.waiting.wakeSharers(l, addr, func(group Cause) bool { return was.whyNot(group) != is.whyNot(group) })
 	}
-	a.waiting.wakeSharers(l, addr, func(group Cause) bool {
-		had, othersHad := was.under(keyOf(group.Sharing))
-		has, othersHave := is.under(keyOf(group.Sharing))
-		return was.alone != is.alone || othersHad != othersHave || !slices.Equal(had, has)
-	})
-}
-
-// under lists the groups with a sharing key, and tells whether there are others.
-func (m *manner) under(key string) (groups []string, others bool) {
-	for _, g := range m.groups {
-		if keyOf(g) == key {
-			groups = append(groups, g)
-		}
-	}
-	return groups, len(groups) < len(m.groups)
-}
-
-// keyOf is the sharing key in what stands for it and whose Pods they are.
-func keyOf(sharing string) string {
-	key, _, _ := strings.Cut(sharing, "\x00")
-	return key
 }
 
 // arrive books a new claim; first is the first claim on its address, 0 when there was none.

@@ -110,6 +110,54 @@ func TestTriesAreAsManyAsServices(t *testing.T) {
 	}
 }
 
+// However many wait for one address that they ask for, whoever gives it up has one of them tried: to the others it makes no
+// difference who has it, as long as it is in the same manner.
+func TestTriesForOneAddress(t *testing.T) {
+	const n = 1000
+	for name, ask := range map[string]func(i int, r *Request){
+		"without a key":        func(int, *Request) {},
+		"a key each":           func(i int, r *Request) { r.SharingKey = strconv.Itoa(i) },
+		"one key and one port": func(_ int, r *Request) { r.SharingKey = "k" },
+		"one key, Pods of their own": func(i int, r *Request) {
+			r.SharingKey, r.Local, r.Selector = "k", true, map[string]string{"app": strconv.Itoa(i)}
+		},
+	} {
+		t.Run(name, func(t *testing.T) {
+			a := New()
+			a.SetPools([]Pool{auto("lab", "10.0.0.0/24")})
+			tries := 0
+			try := func(k Key) Decision {
+				i, _ := strconv.Atoi(k.Name)
+				r := Request{Service: k, Families: []Family{IPv4}, Addresses: addrs("10.0.0.7"), Ports: []Port{{"TCP", 80}}}
+				ask(i, &r)
+				tries++
+				d := a.Assign(r)
+				a.Settle(k)
+				return d
+			}
+			for i := range n {
+				if d := try(key(strconv.Itoa(i))); (d.Outcome == Granted) != (i == 0) {
+					t.Fatal(d.Message)
+				}
+			}
+			for i := range n {
+				a.Release(key(strconv.Itoa(i)))
+				for woken := a.TakeWoken(); len(woken) > 0; woken = a.TakeWoken() {
+					for _, k := range woken {
+						try(k)
+					}
+				}
+				if i < n-1 && len(a.Holds(key(strconv.Itoa(i+1)))) != 1 {
+					t.Fatalf("the Service that has waited longest has nothing when number %d goes", i)
+				}
+			}
+			if tries > 3*n {
+				t.Errorf("%d tries for %d Services", tries, n)
+			}
+		})
+	}
+}
+
 // Of two ports each is free at half of the addresses that are shared, and both are free at none. However many wait for
 // both, each is tried when it comes, and when there is a place.
 func TestTriesWherePortsAreFreeApart(t *testing.T) {
