@@ -132,6 +132,8 @@
 //	failback when its time has come      TestFailbackComesAfterItsTimeAndMakesEven
 //	two claims, one exchange             TestTwoClaimsAreResolvedInOneExchange
 //
+// In hall_test.go verdicts are not made up: detection's machines come to them by probes and heartbeats, and a client asks for the addresses.
+//
 // # Limits
 //
 // If all speakers restart at once nobody remembers anything, and units are given out anew. Bounds on loads hold within a group;

@@ -1,4 +1,4 @@
-package speaker
+package ownership_test
 
 import (
 	"cmp"
@@ -377,7 +377,10 @@ func (p *player) detectNow() {
 		p.units = p.units || v.State != detection.Dead && !slices.Equal(p.verdicts[v.Node].DeadLinks, v.DeadLinks)
 		p.verdicts[v.Node] = v
 	}
-	p.in.Verdicts = append(p.in.Verdicts, verdictsOf(out.Verdicts)...)
+	for _, v := range out.Verdicts {
+		states := map[detection.State]ownership.State{detection.Alive: ownership.Alive, detection.Silent: ownership.Silent, detection.Dead: ownership.Dead}
+		p.in.Verdicts = append(p.in.Verdicts, ownership.Verdict{Node: v.Node, Life: v.Life, State: states[v.State]})
+	}
 	isolated := len(out.Isolated) > 0
 	if isolated != p.isolated {
 		p.tell("%s: isolated: %v", p.name, isolated)

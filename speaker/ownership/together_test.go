@@ -1,4 +1,4 @@
-package speaker
+package ownership_test
 
 import (
 	"flag"
@@ -13,8 +13,8 @@ import (
 )
 
 var (
-	togetherSeeds = flag.Uint64("speaker.together", 12, "how many schedules TestDetectionAndOwnershipTogether runs of each scenario")
-	togetherSeed  = flag.Uint64("speaker.together-seed", 0, "run this schedule alone, and print its story")
+	togetherSeeds = flag.Uint64("ownership.together", 8, "how many schedules TestDetectionAndOwnershipTogether runs of each scenario")
+	togetherSeed  = flag.Uint64("ownership.together-seed", 0, "run this schedule alone, and print its story")
 )
 
 // ask has the client ask for all addresses.
