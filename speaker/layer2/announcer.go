@@ -71,6 +71,10 @@ type Announcer struct {
 	holdAfterGap bool
 	born         time.Time
 	beat         atomic.Int64
+	// beatLock guards boot, the time since the machine was started at the last beat, and nextBeat, when the next one is due.
+	beatLock sync.Mutex
+	boot     time.Duration
+	nextBeat *time.Timer
 
 	rival func(iface string, address netip.Addr, mac MAC)
 	// sinceBoot is the time since the machine was started.
@@ -203,7 +207,7 @@ func (a *Announcer) Run(ctx context.Context) error {
 	}()
 	var beating sync.WaitGroup
 	if a.holdAfterGap {
-		a.beat.Store(max(1, int64(time.Since(a.born))))
+		a.beginBeat()
 		beating.Go(func() { a.keepBeat(ctx) })
 	}
 	defer func() {

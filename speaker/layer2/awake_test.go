@@ -93,8 +93,43 @@ func TestAGapHoldsBeforeAnythingIsAnswered(t *testing.T) {
 			w.after(2 * beatInterval)
 		}, true)
 	})
+	t.Run("the machine slept, and who asks whether this node answers is the first to wake up", func(t *testing.T) {
+		gap(t, Options{HoldAfterGap: true}, func(w *world) {
+			w.slept.Store(int64(5 * time.Second))
+			if w.Turning(time.Second) {
+				t.Error("it says that it answers")
+			}
+		}, true)
+	})
+	t.Run("the process was stopped, and who asks whether this node answers is the first to run", func(t *testing.T) {
+		gap(t, Options{HoldAfterGap: true}, func(w *world) {
+			stopped(1200 * time.Millisecond)(w)
+			if w.Turning(time.Second) {
+				t.Error("it says that it answers")
+			}
+		}, true)
+	})
 	t.Run("a request that waited tells", func(t *testing.T) {
 		gap(t, Options{HoldAfterGap: true}, func(w *world) { w.port("eth0", IPv4).lag = 2 * time.Second }, true)
+	})
+}
+
+// The beat costs no wake-up of its own where somebody asks often enough whether this node answers.
+func TestAskingIsABeat(t *testing.T) {
+	inWorldOf(t, Options{HoldAfterGap: true, RefreshInterval: -1}, func(w *world) {
+		w.see(link("eth0", 2, ourMAC))
+		for range 100 {
+			w.after(beatInterval * 4 / 5)
+			before := w.beat.Load()
+			if w.after(time.Millisecond); w.beat.Load() != before {
+				t.Fatal("it beats although it was asked lately")
+			}
+			w.Turning(time.Second)
+		}
+		w.after(beatInterval)
+		if age := time.Since(w.born) - time.Duration(w.beat.Load()); age > 0 {
+			t.Errorf("the last beat was %v ago, and nobody asks", age)
+		}
 	})
 }
 

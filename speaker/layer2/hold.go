@@ -14,7 +14,7 @@ import (
 const (
 	gapLimit = time.Second
 	// beatInterval is how often the Announcer looks whether it runs.
-	beatInterval = 200 * time.Millisecond
+	beatInterval = 300 * time.Millisecond
 )
 
 // Hold stops all answering and announcing, until Awake. What is announced stays as it is
@@ -51,24 +51,40 @@ func (a *Announcer) gapped(now time.Time) bool {
 // silent reports whether nothing may be said now.
 func (a *Announcer) silent(now time.Time) bool { return a.gapped(now) || a.Held() }
 
-// keepBeat notes every beatInterval that the process runs, until ctx ends, and notices when
-// it did not: by the clock that stands still while the machine sleeps, and by the one that
-// does not.
+// beginBeat begins to note that the process runs.
+func (a *Announcer) beginBeat() {
+	a.beatLock.Lock()
+	defer a.beatLock.Unlock()
+	a.boot, a.nextBeat = a.sinceBoot(), time.NewTimer(beatInterval)
+	a.beat.Store(max(1, int64(time.Since(a.born))))
+}
+
+// alive notes that the process runs, and notices when it did not: by the clock that stands still while the machine sleeps, and by
+// the one that does not.
+func (a *Announcer) alive(now time.Time) {
+	a.beatLock.Lock()
+	defer a.beatLock.Unlock()
+	if a.nextBeat == nil {
+		return
+	}
+	awake := a.sinceBoot()
+	if !a.gapped(now) && awake-a.boot > gapLimit+beatInterval {
+		a.Hold()
+	}
+	a.boot = awake
+	a.beat.Store(max(1, int64(now.Sub(a.born))))
+	a.nextBeat.Reset(beatInterval)
+}
+
+// keepBeat notes that the process runs whenever nobody else has for beatInterval, until ctx ends. Who calls Turning does, and need
+// not be woken up for it once more.
 func (a *Announcer) keepBeat(ctx context.Context) {
-	ticker := time.NewTicker(beatInterval)
-	defer ticker.Stop()
-	boot := a.sinceBoot()
 	for {
-		now, awake := time.Now(), a.sinceBoot()
-		if !a.gapped(now) && awake-boot > gapLimit+beatInterval {
-			a.Hold()
-		}
-		boot = awake
-		a.beat.Store(max(1, int64(now.Sub(a.born))))
 		select {
 		case <-ctx.Done():
 			return
-		case <-ticker.C:
+		case <-a.nextBeat.C:
+			a.alive(time.Now())
 		}
 	}
 }

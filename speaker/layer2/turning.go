@@ -12,6 +12,7 @@ import (
 // often as it is to be known, say every 80 ms, before each heartbeat.
 func (a *Announcer) Turning(within time.Duration) bool {
 	now := time.Now()
+	a.alive(now) // whoever calls is
 	turning := !a.silent(now)
 	for _, r := range *a.atWork.Load() {
 		if !r.round.turned(now, within) {
