@@ -55,6 +55,8 @@ type decider struct {
 	revised   revision // what is to be told to layer 2
 	standIns  int      // how many addresses this node answers for in the name of others
 	decisions uint64   // how many addresses were decided, each time counted
+	reasons   map[v1beta1.Reason]int
+	uncounted map[netip.Addr]bool // decided, and not among reasons yet
 }
 
 // known is what matters of what a speaker says, or said last, of its node.
@@ -76,6 +78,7 @@ type address struct {
 	outcomes   []plan.Outcome // by sharer
 	ignored    plan.Reason
 	settings   plan.Settings
+	reason     v1beta1.Reason // why this node may announce it or not, as counted
 	// interfaces are where this node answers, if it does. They stay when it may answer no longer: it goes on until another does.
 	interfaces []string
 }
@@ -131,6 +134,8 @@ func newDecider(self string, life uint64, ignoreExcludeLabel bool, s standIn) *d
 		verdicts:           map[string]detection.Verdict{},
 		placed:             map[*plan.Candidate][]ownership.Candidate{},
 		revised:            newRevision(),
+		reasons:            map[v1beta1.Reason]int{},
+		uncounted:          map[netip.Addr]bool{},
 		machine:            ownership.New(ownership.Config{Self: self, Life: life, NoStandIn: s.off, TakeOver: s.takeOver}),
 		gains:              newGains(),
 		conflicts:          newConflicts(),
@@ -401,6 +406,7 @@ func (d *decider) decide(now time.Time, a netip.Addr) (changed bool) {
 	d.decisions++
 	d.revised.addresses[a] = true
 	before := d.addresses[a]
+	d.uncount(a, before)
 	services, sharers := d.sharersOf(a)
 	if len(sharers) == 0 {
 		delete(d.addresses, a)
@@ -419,6 +425,7 @@ func (d *decider) decide(now time.Time, a netip.Addr) (changed bool) {
 		decided.interfaces = before.interfaces
 	}
 	d.addresses[a] = decided
+	d.uncounted[a] = true
 	decided.placement = preferring(d.placementOf(decision.Candidates), fromOf(services))
 	if d.gains.waits(now, a, services, before != nil && indexOf(before.candidates, d.self) >= 0, indexOf(decision.Candidates, d.self) >= 0, before == nil) {
 		decided.placement = slices.DeleteFunc(slices.Clone(decided.placement), func(c ownership.Candidate) bool { return c.Node == d.self })

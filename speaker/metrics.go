@@ -1,6 +1,8 @@
 package speaker
 
 import (
+	"maps"
+	"net/netip"
 	"sync/atomic"
 	"time"
 
@@ -176,20 +178,41 @@ func (l *loop) countReasons(now time.Time) {
 		return
 	}
 	l.counted, l.countedRoutes, l.countedAt = d.decisions, d.routing.revised, now
-	reasons := map[v1beta1.Reason]int{}
-	for a, decided := range d.addresses {
-		_, sharers := d.sharersOf(a)
-		if len(sharers) == 0 || len(sharers) != len(decided.outcomes) {
-			continue
-		}
-		decision := plan.Decision{Candidates: decided.candidates, Outcomes: decided.outcomes}
-		if r := d.view.Reason(a, sharers, 0, d.self, decision); r != "" {
-			reasons[r]++
-		}
-	}
-	routable := d.routing.reasons()
+	reasons, routable := d.countReasons(), d.routing.reasons()
 	l.meters.eligible.Store(&reasons)
 	l.meters.routable.Store(&routable)
+}
+
+// countReasons counts addresses by the reason why this node may, or may not, answer for them, once all that has changed is decided.
+// It looks at those alone that were decided since it last did.
+func (d *decider) countReasons() map[v1beta1.Reason]int {
+	for a := range d.uncounted {
+		decided := d.addresses[a]
+		if decided.reason = d.reasonOf(a, decided); decided.reason != "" {
+			d.reasons[decided.reason]++
+		}
+	}
+	clear(d.uncounted)
+	return maps.Clone(d.reasons)
+}
+
+// uncount takes an address out of the count.
+func (d *decider) uncount(a netip.Addr, before *address) {
+	delete(d.uncounted, a)
+	if before == nil || before.reason == "" {
+		return
+	}
+	if d.reasons[before.reason]--; d.reasons[before.reason] == 0 {
+		delete(d.reasons, before.reason)
+	}
+}
+
+func (d *decider) reasonOf(a netip.Addr, decided *address) v1beta1.Reason {
+	_, sharers := d.sharersOf(a)
+	if len(sharers) == 0 || len(sharers) != len(decided.outcomes) {
+		return ""
+	}
+	return d.view.Reason(a, sharers, 0, d.self, plan.Decision{Candidates: decided.candidates, Outcomes: decided.outcomes})
 }
 
 // totals are the counters that parts of the speaker keep themselves.

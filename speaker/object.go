@@ -48,9 +48,13 @@ func newPortrait(c client.Client, log *slog.Logger, node string, wrote func(resu
 // show sets what the status is.
 func (p *portrait) show(node types.UID, s v1beta1.SpeakerStatus) {
 	p.mu.Lock()
+	// What was shown before need not be looked at once more, if there is an object to have it.
+	same := p.have != nil && p.want != nil && p.nodeUID == node && reflect.DeepEqual(*p.want, s)
 	p.nodeUID, p.want = node, &s
 	p.mu.Unlock()
-	p.poke()
+	if !same {
+		p.poke()
+	}
 }
 
 // seen takes in the object as it is, nil for none.

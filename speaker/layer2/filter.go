@@ -1,7 +1,6 @@
 package layer2
 
 import (
-	"cmp"
 	"encoding/binary"
 	"net/netip"
 	"slices"
@@ -48,10 +47,16 @@ func cover(addresses []netip.Addr, limit int) []span {
 		}
 	}
 	if len(gaps) >= limit {
-		slices.SortFunc(gaps, func(i, j int) int {
-			return cmp.Or(cmp.Compare(keys[j]-keys[j-1], keys[i]-keys[i-1]), cmp.Compare(i, j))
-		})
-		gaps = gaps[:limit-1]
+		// By width, and among equals the last ones first: as numbers, for there may be thousands.
+		widths := make([]uint64, len(gaps))
+		for n, i := range gaps {
+			widths[n] = uint64(keys[i]-keys[i-1])<<32 | uint64(^uint32(i))
+		}
+		slices.Sort(widths)
+		gaps = gaps[:0]
+		for _, w := range widths[len(widths)-(limit-1):] {
+			gaps = append(gaps, int(^uint32(w)))
+		}
 		slices.Sort(gaps)
 	}
 
