@@ -3,14 +3,13 @@ package speaker
 import (
 	"time"
 
-	"golang.org/x/sys/unix"
+	"github.com/clarion-lb/clarion/speaker/nowait"
 )
 
 // sinceBoot is the time since the machine was started, during which it may have slept.
 func sinceBoot() time.Duration {
-	var t unix.Timespec
-	if err := unix.ClockGettime(unix.CLOCK_BOOTTIME, &t); err != nil {
-		return time.Since(started)
+	if d := nowait.SinceBoot(); d > 0 {
+		return d
 	}
-	return time.Duration(t.Nano())
+	return time.Since(started)
 }

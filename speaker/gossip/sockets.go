@@ -1,6 +1,7 @@
 package gossip
 
 import (
+	"errors"
 	"fmt"
 	"log"
 	"net"
@@ -16,6 +17,7 @@ type sockets struct {
 	logger  *log.Logger
 	tcp     *net.TCPListener
 	udp     *net.UDPConn
+	packets *datagrams // by udp
 	streams chan net.Conn
 	done    chan struct{}
 	accepts sync.WaitGroup
@@ -42,6 +44,9 @@ func listen(d Desired, logger *log.Logger) (wire, error) {
 		return nil, fmt.Errorf("listening on UDP: %w", err)
 	}
 	_ = s.udp.SetReadBuffer(receiveBuffer) // with less, more is lost in a burst
+	if s.packets, err = newDatagrams(s.udp); err != nil {
+		return nil, fmt.Errorf("listening on UDP: %w", errors.Join(err, s.tcp.Close(), s.udp.Close()))
+	}
 	s.accepts.Go(s.accept)
 	return s, nil
 }
@@ -55,14 +60,11 @@ func (s *sockets) FinalAdvertiseAddr(ip string, port int) (net.IP, int, error) {
 	return a.AsSlice(), port, err
 }
 
-func (s *sockets) send(packet []byte, to netip.AddrPort) error {
-	_, err := s.udp.WriteToUDPAddrPort(packet, to)
-	return err
-}
+func (s *sockets) send(packet []byte, to netip.AddrPort) error { return s.packets.send(packet, to) }
 
 func (s *sockets) receive(b []byte) (n int, from netip.AddrPort, at time.Time, ok bool) {
 	for {
-		n, from, err := s.udp.ReadFromUDPAddrPort(b)
+		n, from, err := s.packets.receive(b)
 		if err == nil {
 			return n, netip.AddrPortFrom(from.Addr().Unmap(), from.Port()), time.Now(), true
 		}

@@ -13,6 +13,8 @@ import (
 	"github.com/mdlayher/packet"
 	"golang.org/x/net/bpf"
 	"golang.org/x/sys/unix"
+
+	"github.com/clarion-lb/clarion/speaker/nowait"
 )
 
 const (
@@ -125,8 +127,7 @@ func (p *linuxPort) Serve(s server) error {
 				return true
 			}
 			if answer := s.handle(frame[:n], at, reply); len(answer) > 0 {
-				_, err := unix.Write(int(fd), answer)
-				s.sent(err)
+				s.sent(nowait.Send(fd, answer))
 			}
 		}
 		return true
@@ -154,7 +155,7 @@ func (p *linuxPort) Nudge() { _ = p.conn.SetReadDeadline(time.Unix(1, 0)) }
 
 func (p *linuxPort) Send(frame []byte) error {
 	var err error
-	if cerr := p.raw.Control(func(fd uintptr) { _, err = unix.Write(int(fd), frame) }); cerr != nil {
+	if cerr := p.raw.Control(func(fd uintptr) { err = nowait.Send(fd, frame) }); cerr != nil {
 		return cerr
 	}
 	return err

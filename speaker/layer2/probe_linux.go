@@ -15,6 +15,8 @@ import (
 	"golang.org/x/net/ipv4"
 	"golang.org/x/net/ipv6"
 	"golang.org/x/sys/unix"
+
+	"github.com/clarion-lb/clarion/speaker/nowait"
 )
 
 // A probeSocket is a packet socket for neighbours, or a raw socket for echo: there the
@@ -46,7 +48,7 @@ func openProbePort(method Method, link Link, family Family) (probePort, error) {
 }
 
 // answerFilter passes what answers to this host may be: ARP replies, or Neighbor
-// Advertisements.
+// Advertisements. What others announce to all is no answer, and with thousands of addresses that are refreshed there is much of that.
 func answerFilter(f Family) []bpf.Instruction {
 	offset, value := uint32(arpOperation), uint32(2)
 	if f == IPv6 {
@@ -60,10 +62,21 @@ func answerFilter(f Family) []bpf.Instruction {
 		bpf.JumpIf{Cond: bpf.JumpEqual, Val: value, SkipTrue: 1},
 		bpf.RetConstant{Val: 0},
 	}
-	if f == IPv6 {
+	switch f {
+	case IPv4:
+		program = append(program,
+			bpf.LoadAbsolute{Off: arpSenderAddress, Size: 4},
+			bpf.TAX{},
+			bpf.LoadAbsolute{Off: arpTargetAddress, Size: 4},
+			bpf.JumpIfX{Cond: bpf.JumpNotEqual, SkipTrue: 1},
+			bpf.RetConstant{Val: 0})
+	case IPv6:
 		program = append(program,
 			bpf.LoadAbsolute{Off: ipv6NextHeader, Size: 2},
 			bpf.JumpIf{Cond: bpf.JumpEqual, Val: protocolICMPv6<<8 | 255, SkipTrue: 1},
+			bpf.RetConstant{Val: 0},
+			bpf.LoadAbsolute{Off: naFlags, Size: 1},
+			bpf.JumpIf{Cond: bpf.JumpBitsSet, Val: naSolicited, SkipTrue: 1},
 			bpf.RetConstant{Val: 0})
 	}
 	return append(program, bpf.RetConstant{Val: maxFrame})
@@ -144,7 +157,7 @@ func (s *probeSocket) Send(message []byte, to netip.Addr) error {
 		if s.routed {
 			err = unix.Sendto(int(fd), message, unix.MSG_DONTWAIT, sockaddr(netip.AddrPortFrom(to, 0), s.index))
 		} else {
-			_, err = unix.Write(int(fd), message)
+			err = nowait.Send(fd, message)
 		}
 	})
 	return errors.Join(cerr, err)

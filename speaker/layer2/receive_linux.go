@@ -6,6 +6,8 @@ import (
 	"unsafe"
 
 	"golang.org/x/sys/unix"
+
+	"github.com/clarion-lb/clarion/speaker/nowait"
 )
 
 // stamped has the kernel note when each message that a socket receives came in.
@@ -19,7 +21,7 @@ const controlLen = 64
 // receive reads a message, without waiting, into b and returns when the kernel took it
 // from the interface. control is room for controlLen bytes.
 func receive(fd int, b, control []byte) (n int, at time.Time, err error) {
-	n, oobn, _, _, err := unix.Recvmsg(fd, b, control, unix.MSG_DONTWAIT)
+	n, oobn, err := nowait.Receive(uintptr(fd), b, control)
 	if err != nil {
 		return 0, time.Time{}, err
 	}
