@@ -8,7 +8,7 @@
 //	layer2.Links, State ──► loop: decider ─ ownership
 //	gossip.Snapshot ──────►  ▲ │                ▲ claims, offers, digests: gossip.Send, Receive
 //	           verdicts ─────┘ │
-//	                           ├──► layer2.Apply     what this node answers for, and with whose MAC
+//	                           ├──► layer2.Change    what this node answers for, and with whose MAC
 //	                           ├──► gossip.Apply     what it says of itself, and who the others should be
 //	bgp, bfd: Snapshot ────►   ├──► uplink           BGP sessions, the routes in them, and BFD
 //	                           ├──► herald           the condition Announced on Services

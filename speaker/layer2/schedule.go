@@ -56,7 +56,7 @@ type schedule struct {
 	// over, zero for never, and random is in [0, 1).
 	refresh time.Duration
 	random  func() float64
-	began   time.Time // the first add
+	began   time.Time // what refreshes keep step with
 }
 
 type entry struct {
@@ -73,9 +73,10 @@ type entry struct {
 
 // newSchedule returns an empty schedule for a family with that many forms of
 // frames; pace may be shared with other schedules. What was announced is refreshed
-// at that interval, or never if it is not positive.
-func newSchedule(forms int, pace *rate.Limiter, refresh time.Duration, random func() float64) *schedule {
+// at that interval, in step with those that began then, or never if it is not positive.
+func newSchedule(forms int, pace *rate.Limiter, began time.Time, refresh time.Duration, random func() float64) *schedule {
 	return &schedule{
+		began:   began,
 		forms:   forms,
 		pace:    pace,
 		refresh: refresh,
@@ -94,9 +95,7 @@ func newSchedule(forms int, pace *rate.Limiter, refresh time.Duration, random fu
 // When it was asked for last, if ever, is asked.
 func (s *schedule) add(now time.Time, address netip.Addr, asked time.Time) {
 	s.remove(address)
-	if s.added++; s.added == 1 {
-		s.began = now
-	}
+	s.added++
 	e := &entry{address: address, due: now, order: s.added, asked: asked}
 	s.entries[address] = e
 	s.waiting.push(e)
@@ -218,8 +217,9 @@ func (s *schedule) free() bool {
 	return s.turn != 0
 }
 
-// refreshesTogether is how far apart refreshes go out, those due until then together: with thousands of addresses, neither this
-// process nor those that hear it have to wake up for each. It is at most a sixtieth of the interval.
+// refreshesTogether is how far apart refreshes go out, those due until then together, of all interfaces and both families: with
+// thousands of addresses, neither this process nor those that hear it have to wake up for each. It is at most a sixtieth of the
+// interval.
 const refreshesTogether = time.Second
 
 // together returns when what is due then is refreshed.

@@ -57,7 +57,7 @@ func TestAnnouncingTakesSixRounds(t *testing.T) {
 		}},
 	} {
 		t.Run(c.name, func(t *testing.T) {
-			s := newSchedule(c.forms, unpaced(), 0, nil)
+			s := newSchedule(c.forms, unpaced(), epoch, 0, nil)
 			s.add(epoch, vip6, time.Time{})
 			if got := play(s, epoch); !slices.Equal(got, c.want) {
 				t.Errorf("got %v, expected %v", got, c.want)
@@ -68,7 +68,7 @@ func TestAnnouncingTakesSixRounds(t *testing.T) {
 
 func TestScheduleStory(t *testing.T) {
 	a, b := netip.MustParseAddr("192.0.2.1"), netip.MustParseAddr("192.0.2.2")
-	s := newSchedule(2, unpaced(), 0, nil)
+	s := newSchedule(2, unpaced(), epoch, 0, nil)
 	expect := func(what string, at time.Duration, want ...sending) time.Duration {
 		t.Helper()
 		now := epoch.Add(at)
@@ -117,7 +117,7 @@ func TestScheduleLaws(t *testing.T) {
 		perSecond := rapid.SampledFrom([]int{50, 500, 2000}).Draw(t, "rate")
 		burst := rapid.IntRange(1, 20).Draw(t, "burst")
 		count := rapid.IntRange(1, 100).Draw(t, "addresses")
-		s := newSchedule(forms, rate.NewLimiter(rate.Limit(perSecond), burst), 0, nil)
+		s := newSchedule(forms, rate.NewLimiter(rate.Limit(perSecond), burst), epoch, 0, nil)
 		for i := range count {
 			s.add(epoch, netip.AddrFrom4([4]byte{10, 0, 0, byte(i)}), time.Time{})
 		}
@@ -178,7 +178,7 @@ func TestRepeating(t *testing.T) {
 		{"twice apart is twice", false, at(0, 100), at(0, 100)},
 	} {
 		t.Run(c.name, func(t *testing.T) {
-			s := newSchedule(2, unpaced(), 0, nil)
+			s := newSchedule(2, unpaced(), epoch, 0, nil)
 			if c.add {
 				s.add(epoch, vip4, time.Time{})
 			}
@@ -212,7 +212,7 @@ func TestRepeating(t *testing.T) {
 // The more addresses there are, the less often each is refreshed.
 func TestVeryManyAddressesAreRefreshedLessOften(t *testing.T) {
 	const count = 2000 // at 10 a second, in 200 s
-	s := newSchedule(1, rate.NewLimiter(DefaultGratuitousRate, DefaultGratuitousRate/burstsPerSecond), time.Minute, rand.New(rand.NewPCG(1, 2)).Float64)
+	s := newSchedule(1, rate.NewLimiter(DefaultGratuitousRate, DefaultGratuitousRate/burstsPerSecond), epoch, time.Minute, rand.New(rand.NewPCG(1, 2)).Float64)
 	for _, a := range scattered(IPv4, count) {
 		s.add(epoch, a, time.Time{})
 	}
@@ -246,7 +246,7 @@ func TestRefreshesAreSpread(t *testing.T) {
 		repeat bool
 	}{{"after being taken", false}, {"after being announced again", true}} {
 		t.Run(c.name, func(t *testing.T) {
-			s := newSchedule(1, rate.NewLimiter(DefaultGratuitousRate, DefaultGratuitousRate/burstsPerSecond), interval, rand.New(rand.NewPCG(1, 2)).Float64)
+			s := newSchedule(1, rate.NewLimiter(DefaultGratuitousRate, DefaultGratuitousRate/burstsPerSecond), epoch, interval, rand.New(rand.NewPCG(1, 2)).Float64)
 			for _, a := range scattered(IPv4, count) {
 				s.add(epoch, a, time.Time{})
 			}
@@ -304,7 +304,7 @@ func TestRefreshesAreSpread(t *testing.T) {
 func TestAFloodIsAnnouncedInTime(t *testing.T) {
 	for _, count := range []int{100, 3000, 10000} {
 		t.Run(fmt.Sprint(count), func(t *testing.T) {
-			s := newSchedule(2, rate.NewLimiter(DefaultGratuitousRate, DefaultGratuitousRate/burstsPerSecond), 0, nil)
+			s := newSchedule(2, rate.NewLimiter(DefaultGratuitousRate, DefaultGratuitousRate/burstsPerSecond), epoch, 0, nil)
 			all := scattered(IPv4, count)
 			asked := make(map[netip.Addr]bool)
 			for i, a := range all {

@@ -39,7 +39,7 @@ type work struct {
 func newWork(r *responder, p port) *work {
 	w := &work{
 		responder: r, port: p, seen: noAnswers,
-		schedule: newSchedule(len(r.protocol.announce), r.pace, r.refresh, rand.Float64),
+		schedule: newSchedule(len(r.protocol.announce), r.pace, r.announcer.born, r.refresh, rand.Float64),
 		groups:   make(map[netip.Addr]int),
 		listened: make(map[netip.Addr]binding),
 		refused:  refusals{errs: make(map[netip.Addr]error)},
