@@ -92,6 +92,56 @@ func (s *bgpStory) routerRestarts(address netip.Addr) {
 	watch.nothingLost()
 }
 
+// birdRestarts kills BIRD and starts it again, while what the user sends goes by way of it: the kernel there keeps the routes, which BIRD's
+// graceful restart takes over. An address that goes to BIRD alone is announced by nobody meanwhile, whatever other sessions there are.
+func (s *bgpStory) birdRestarts(address netip.Addr) {
+	s.apply(`
+apiVersion: clarion.dev/v1beta1
+kind: IPAddressPool
+metadata: {name: single}
+spec: {addresses: [198.51.101.0/28]}
+---
+apiVersion: clarion.dev/v1beta1
+kind: BGPAdvertisement
+metadata: {name: single}
+spec: {ipAddressPools: [single], peers: [bird]}
+---
+apiVersion: v1
+kind: Service
+metadata: {name: single, namespace: default, annotations: {clarion.dev/address-pool: single}}
+spec: {type: LoadBalancer, selector: {app: web}, ports: [{port: 80, targetPort: 8080}]}
+`)
+	s.expectCondition("single", "Announced", "True Announced")
+	by := func(router netip.Prefix) {
+		s.Helper()
+		_, err := s.user.Exec(s.ctx, "ip", "route", "replace", routable.String(), "via", router.Addr().String())
+		s.must(err)
+	}
+	by(birdway)
+	watch := s.watch(address)
+	s.must(s.bird.Kill(s.ctx, router.Bird))
+	s.expectCondition("single", "Announced", "False NoSession")
+	s.expectCondition("web", "Announced", "True Announced") // there is FRR
+	s.peerTells("bird", func(p *v1beta1.BGPPeer) error { return tellsDown(p, "node1: ") })
+	s.must(s.bird.Revive(s.ctx, router.Bird))
+	s.expectCondition("single", "Announced", "True Announced")
+	s.kubectl("delete", "service", "single")
+	for _, n := range s.lab.Nodes() {
+		s.established(n.Name, "bird")
+	}
+	s.eventually(20*time.Second, func() error {
+		if out, err := s.bird.Show(s.ctx, "show", "status"); err != nil || strings.Contains(out, "recovery in progress") {
+			return fmt.Errorf("BIRD has not recovered: %w\n%s", err, out)
+		}
+		return nil
+	})
+	time.Sleep(300 * time.Millisecond)
+	watch.nothingLost()
+	watch.routesKept()
+	by(gateway)
+	s.kubectl("delete", "bgpadvertisement/single", "ipaddresspool/single")
+}
+
 // routerSilent has nothing pass to and from a router that lives: BFD tells, long before the hold time.
 func (s *bgpStory) routerSilent(address netip.Addr) {
 	s.must(s.frrHost.Silence())

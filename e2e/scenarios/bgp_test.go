@@ -24,15 +24,16 @@ var (
 	birdAt   = netip.MustParsePrefix("10.99.0.202/16")
 	outside  = netip.MustParsePrefix("203.0.113.0/24")
 	gateway  = netip.MustParsePrefix("203.0.113.1/24")
+	birdway  = netip.MustParsePrefix("203.0.113.3/24")
 	userAt   = netip.MustParsePrefix("203.0.113.2/24")
 	routable = netip.MustParsePrefix("198.51.100.0/24")
 )
 
 // TestBGP is a cluster whose addresses are on no link: routers learn them from the nodes and share the traffic among them.
 //
-//	user ── outside ── frr ──┬── lan ──┬── node1
-//	                   bird ─┘         ├── node2 (back end)
-//	                                   └── node3 (back end)
+//	user ── outside ─┬─ frr ──┬── lan ──┬── node1
+//	                 └─ bird ─┘         ├── node2 (back end)
+//	                                    └── node3 (back end)
 func TestBGP(t *testing.T) {
 	s, address := bgpCluster(t)
 
@@ -131,6 +132,7 @@ func TestBGP(t *testing.T) {
 		{"each NOTIFICATION is told where one looks for it", (*bgpStory).toldOf},
 		{"a router speaks garbage and floods BFD: nothing but its own session suffers", (*bgpStory).hostile},
 		{"the router's BGP is killed and comes back: no connection fails", (*bgpStory).routerRestarts},
+		{"BIRD is killed and comes back: no connection fails, and what goes to it alone is said not to be announced", (*bgpStory).birdRestarts},
 	} {
 		s.chapter(c.name, func(st *story) { c.tell(s.in(st), address) })
 	}
@@ -246,12 +248,13 @@ func (s *bgpStory) routers() {
 	frr, err := s.lab.AddHost(s.ctx, lab.HostSpec{Name: "frr", Forward: true, Interfaces: []lab.Interface{
 		{Segment: "lan", Addresses: []netip.Prefix{frrAt, frrAt6}}, {Segment: "outside", Addresses: []netip.Prefix{gateway}}}})
 	s.must(err)
-	bird, err := s.lab.AddHost(s.ctx, lab.HostSpec{Name: "bird", Forward: true, Interfaces: []lab.Interface{{Segment: "lan", Addresses: []netip.Prefix{birdAt}}}})
+	bird, err := s.lab.AddHost(s.ctx, lab.HostSpec{Name: "bird", Forward: true, Interfaces: []lab.Interface{
+		{Segment: "lan", Addresses: []netip.Prefix{birdAt}}, {Segment: "outside", Addresses: []netip.Prefix{birdway}}}})
 	s.must(err)
 	s.frrHost, s.birdHost = frr, bird
-	_, err = frr.Exec(s.ctx, "sysctl", "-w", "net.ipv4.fib_multipath_hash_policy=1")
-	s.must(err)
 	for _, host := range []*lab.Host{frr, bird} {
+		_, err = host.Exec(s.ctx, "sysctl", "-w", "net.ipv4.fib_multipath_hash_policy=1")
+		s.must(err)
 		s.must(host.Start(s.ctx, lab.Process{Name: routeMonitor, Args: []string{"ip", "-ts", "monitor", "route", "nexthop"}}))
 	}
 	s.user, err = s.lab.AddHost(s.ctx, lab.HostSpec{Name: "user", Interfaces: []lab.Interface{{Segment: "outside", Addresses: []netip.Prefix{userAt}}},
@@ -262,7 +265,7 @@ func (s *bgpStory) routers() {
 	fmt.Fprint(&f, "bfd\n profile fast\n  transmit-interval 50\n  receive-interval 50\n exit\nexit\nrouter bgp 65000\n bgp router-id 10.99.0.201\n"+
 		" no bgp ebgp-requires-policy\n bgp graceful-restart\n bgp bestpath as-path multipath-relax\n")
 	fmt.Fprint(&b, "router id 10.99.0.202;\nprotocol device {}\n"+
-		"protocol kernel { ipv4 { export all; }; merge paths on; }\n"+
+		"protocol kernel { ipv4 { export all; }; merge paths on; graceful restart on; }\n"+
 		"protocol bfd {\n interface \"*\" { min tx interval 1 s; min rx interval 1 s; multiplier 3; };\n multihop { min tx interval 500 ms; min rx interval 500 ms; multiplier 5; };\n}\n")
 	for _, n := range s.lab.Nodes() {
 		s.must(n.AddRoutes(lab.Route{To: outside, Via: frrAt.Addr()}))

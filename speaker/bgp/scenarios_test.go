@@ -80,15 +80,37 @@ func TestSessions(t *testing.T) {
 	}
 }
 
+// TestARouterThatKnowsNoLargeASNs hears of ours by AS_TRANS and AS4_PATH (RFC 6793), which BIRD puts together again.
+func TestARouterThatKnowsNoLargeASNs(t *testing.T) {
+	t.Parallel()
+	s := newStage(t)
+	n := node()
+	n.Local, n.BIRDMore = torV4.String(), "  enable as4 off;\n"
+	// BIRD will not have AS 23456 named.
+	r := s.tor.StartRouter(s, router.BIRD, strings.Replace(config(router.BIRD, n), "192.0.2.1 as 65001", "192.0.2.1 external", 1))
+	m, _ := s.manager()
+	p := peer()
+	p.ASN = 4200000001
+	p.Routes = routes(s, bgp.Route{Prefix: webV4, Prepend: 1})
+	m.Apply(desired(p))
+	if is := up(s, m, "tor"); is.Negotiated.FourOctetASN {
+		s.Errorf("session %+v", is)
+	}
+	has(s, r, webV4)
+	if said := held(s, r, webV4); !strings.Contains(said, "BGP.as_path: 4200000001 4200000001\n") {
+		s.Errorf("BIRD says %s", said)
+	}
+}
+
 // TestUnnumbered has a session with whoever is on the link.
 func TestUnnumbered(t *testing.T) {
 	t.Parallel()
 	t.Run("frr", func(t *testing.T) {
 		s := newStage(t)
 		s.tor.Sysctl("net/ipv6/conf/all/forwarding", "1")
-		r := s.tor.StartRouter(s, router.FRR, config(router.FRR, neighbor{Interface: "eth0", ASN: 65000, RemoteASN: 65001, V4: true, V6: true})+
+		r := s.tor.StartRouter(s, router.FRR, config(router.FRR, neighbor{Interface: "eth0", ASN: 65000, RemoteASN: 65001, V4: true, V6: true, Password: "s3cret"})+
 			"interface eth0\n ipv6 nd ra-interval 1\n")
-		unnumbered(s, r)
+		unnumbered(s, r, "s3cret")
 	})
 	// BIRD sends router advertisements by another protocol of its own.
 	t.Run("bird", func(t *testing.T) {
@@ -96,11 +118,11 @@ func TestUnnumbered(t *testing.T) {
 		s := newStage(t)
 		r := s.tor.StartRouter(s, router.BIRD, config(router.BIRD, neighbor{Interface: "eth0", ASN: 65000, RemoteASN: 65001, V4: true, V6: true, ExtendedNextHop: true, Name: "dyn"})+
 			"\nprotocol radv { interface \"eth0\" { min ra interval 3; max ra interval 4; }; }\n")
-		unnumbered(s, r)
+		unnumbered(s, r, "")
 	})
 }
 
-func unnumbered(s *stage, r *router.Router) {
+func unnumbered(s *stage, r *router.Router, password bgp.Secret) {
 	// The node has no IPv4 address there, so the next hop is IPv6 (RFC 8950).
 	link, err := s.node.LinkByName("eth0")
 	if err != nil {
@@ -117,7 +139,7 @@ func unnumbered(s *stage, r *router.Router) {
 	}
 	m, _ := s.manager()
 	p := bgp.Peer{Name: "tor", Interface: "eth0", ASN: 65001, PeerASN: 65000, HoldTime: 3 * time.Second, ConnectTime: time.Second,
-		Routes: routes(s.T, to(webV4), to(webV6))}
+		Password: password, Routes: routes(s.T, to(webV4), to(webV6))}
 	m.Apply(desired(p))
 	is := up(s, m, "tor")
 	if !is.Remote.Addr().IsLinkLocalUnicast() || is.Remote.Addr().Zone() != "eth0" || !is.Negotiated.ExtendedNextHop {

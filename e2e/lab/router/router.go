@@ -120,7 +120,10 @@ func (r *Router) program(path string) string { return filepath.Join(r.programs.D
 func (r *Router) command(daemon string) []string {
 	env := []string{"env", "LD_LIBRARY_PATH=" + r.programs.Libraries()}
 	if r.Kind == BIRD {
-		return append(env, r.program("usr/sbin/bird"), "-f", "-c", r.configFile(), "-s", r.file("ctl"), "-P", r.file("pid"))
+		// Started again, BIRD recovers what graceful restart has kept, where its configuration has that.
+		script := `if [ -e "$1" ]; then again=-R; fi; : >"$1"; shift; exec "$@" $again`
+		shell := []string{"sh", "-ec", script, "sh", r.file("begun")}
+		return append(append(shell, env...), r.program("usr/sbin/bird"), "-f", "-c", r.configFile(), "-s", r.file("ctl"), "-P", r.file("pid"))
 	}
 	frr := []string{r.program("usr/lib/frr/" + daemon), "-u", "root", "-g", "root", "--vty_socket", r.Dir,
 		"-z", r.file("zserv"), "-i", r.file(daemon + ".pid"), "-f", "/dev/null", "-A", "127.0.0.1", "-P", "0", "--log", "stdout", "--log-level", "informational"}
