@@ -214,6 +214,11 @@ func (r *routing) step(now time.Time, v routingView) routed {
 			sessions = append(sessions, s)
 		}
 	}
+	for _, name := range slices.Sorted(maps.Keys(r.problems)) {
+		if k := r.routers[name]; k.secret == "" || r.asked[k.secret] { // else it is not known yet
+			desired.Impossible = append(desired.Impossible, bgp.Impossible{Peer: name, Reason: r.problems[name].reason, Message: r.problems[name].message})
+		}
+	}
 	r.faded = sent
 	maps.DeleteFunc(r.problemAt, func(name string, _ time.Time) bool { _, still := r.problems[name]; return !still })
 	maps.DeleteFunc(r.inForce, func(name string, _ bgp.Secret) bool { _, has := sent[name]; return !has })

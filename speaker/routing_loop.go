@@ -49,6 +49,9 @@ func (l *loop) tellSessions(s *bgp.Snapshot) {
 	seen := map[string]bool{}
 	for _, session := range s.Sessions {
 		seen[session.Peer] = true
+		if why := l.decider.routing.unwatched[session.Peer]; why != "" && session.LastError == bgp.Held && session.State != bgp.Established {
+			session.LastError, session.LastMessage = bgp.NotWatched, why
+		}
 		now := toldSession{session.State == bgp.Established, session.LastError, session.Ups}
 		before := l.sessionsTold[session.Peer]
 		l.sessionsTold[session.Peer] = now

@@ -270,18 +270,27 @@ func TestRouting(t *testing.T) {
 				}
 			}
 			says("the Secret tor is being read")
+			if i := w.r.desired.Impossible; len(i) > 0 {
+				w.Errorf("events and metrics tell of %v before anything is known", i)
+			}
 			w.r.setUnreadable("tor", "speakers may not read it")
 			w.step(0)
 			says("speakers may not read it")
 			w.r.setUnreadable("tor", "")
 			w.step(0)
 			says("in Clarion's namespace there is no Secret tor")
+			if i := w.r.desired.Impossible; len(i) != 1 || i[0].Peer != "tor" || i[0].Reason != bgp.NoPassword {
+				w.Errorf("events and metrics tell of %v", i)
+			}
 			if got := w.r.status(&bgp.Snapshot{}, bfd.Snapshot{}, start.Add(-time.Hour)); got.Sessions[0].Since.Before(&metav1.Time{Time: start}) {
 				w.Errorf("tells that it is so since the speaker began: %v", got.Sessions[0].Since)
 			}
 			w.r.setPassword("tor", password{secret: "first"})
 			w.step(0)
 			w.expect(web)
+			if len(w.r.desired.Impossible) > 0 {
+				w.Errorf("still impossible: %v", w.r.desired.Impossible)
+			}
 			w.r.removePassword("tor")
 			w.step(0)
 			if w.last.sessions || w.r.desired.Peers[0].Password != "first" {

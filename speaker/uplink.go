@@ -47,6 +47,7 @@ type uplink struct {
 	strict    atomic.Pointer[map[string]bool] // peers whose sessions wait for BFD; the map is not changed
 	strictSet chan struct{}                   // has room for one: strict is another one
 	stopping  atomic.Bool
+	applied   bool // the loop has told BGP of peers
 }
 
 const (
@@ -61,8 +62,9 @@ func (u *uplink) apply(r *routing, out routed) {
 	if u.stopping.Load() {
 		return
 	}
-	if out.sessions && (len(r.desired.Peers) > 0 || u.used.Load()) {
-		u.used.Store(true)
+	if out.sessions && (len(r.desired.Peers)+len(r.desired.Impossible) > 0 || u.applied) {
+		u.applied = true
+		u.used.Store(u.used.Load() || len(r.desired.Peers) > 0)
 		u.await(r.strict)
 		u.bgp.Apply(r.desired)
 	}

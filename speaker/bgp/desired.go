@@ -13,6 +13,15 @@ type Desired struct {
 	RouterID netip.Addr
 	// Peers by unique Name. Two may have the same address with different ports.
 	Peers []Peer
+	// Impossible are peers, none of them among Peers, that there can be no session with as things are. The Snapshot tells of them.
+	Impossible []Impossible
+}
+
+// Impossible is a peer that there can be no session with, and why.
+type Impossible struct {
+	Peer    string
+	Reason  Reason
+	Message string
 }
 
 // Family is an address family whose unicast routes a session carries.

@@ -28,7 +28,7 @@ type Manager struct {
 
 	mu       sync.Mutex
 	desired  map[string]Peer // defaults filled in
-	invalid  map[string]error
+	invalid  map[string]Impossible
 	news     bool // invalid has changed since the last snapshot
 	applied  bool
 	holds    map[string]string
@@ -64,23 +64,28 @@ func New(o Options) *Manager {
 // Apply says what should be. The first one must be the whole view: routers drop what a restarted speaker
 // does not tell them again. Of two peers with one name the first counts.
 func (m *Manager) Apply(d Desired) {
-	desired, invalid := map[string]Peer{}, map[string]error{}
+	desired, invalid := map[string]Peer{}, map[string]Impossible{}
+	for _, i := range d.Impossible {
+		invalid[i.Peer] = i
+	}
 	for _, p := range d.Peers {
 		p = p.withDefaults(d.RouterID)
-		if _, twice := desired[p.Name]; twice || invalid[p.Name] != nil {
+		_, twice := desired[p.Name]
+		if _, hopeless := invalid[p.Name]; twice || hopeless {
 			continue
 		}
 		if err := p.validate(); err != nil {
-			invalid[p.Name] = err
+			invalid[p.Name] = Impossible{p.Name, Misconfigured, err.Error()}
 			continue
 		}
 		desired[p.Name] = p
 	}
 	m.mu.Lock()
 	defer m.mu.Unlock()
-	m.news = m.news || !maps.EqualFunc(invalid, m.invalid, func(a, b error) bool { return a.Error() == b.Error() })
+	m.news = m.news || !maps.Equal(invalid, m.invalid)
 	for _, s := range m.snapshot.Sessions {
-		if _, still := desired[s.Peer]; !still && invalid[s.Peer] == nil {
+		_, still := desired[s.Peer]
+		if _, hopeless := invalid[s.Peer]; !still && !hopeless {
 			m.news = true // also where there is no child that could be told
 		}
 	}
@@ -156,10 +161,10 @@ func (m *Manager) publish(now time.Time, told map[string]Session, child Child) {
 	defer m.mu.Unlock()
 	m.news = false
 	next := &Snapshot{Child: child}
-	for name, err := range m.invalid {
+	for name, i := range m.invalid {
 		old, _ := m.snapshot.Session(name)
-		s := Session{Peer: name, LastError: Misconfigured, LastMessage: err.Error(), Since: now, LastErrorAt: now}
-		if old.LastError == Misconfigured && old.LastMessage == s.LastMessage {
+		s := Session{Peer: name, LastError: i.Reason, LastMessage: i.Message, Since: now, LastErrorAt: now}
+		if old.State == Idle && old.LastError == s.LastError && old.LastMessage == s.LastMessage {
 			s = old
 		}
 		next.Sessions = append(next.Sessions, s)

@@ -103,7 +103,8 @@ func TestTheChildHearsWhatDiffers(t *testing.T) {
 	}
 }
 
-// A peer that goes while the child is being started again is gone at once: what its session was must not be shown for ever.
+// A peer that goes while the child is being started again is gone at once: what its session was must not be shown for ever. One that there
+// can be no session with is shown without any child.
 func TestAPeerThatGoesWithoutAChildIsNotShown(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		m := New(Options{Command: func() *exec.Cmd { return exec.Command("/nonexistent") }})
@@ -120,6 +121,19 @@ func TestAPeerThatGoesWithoutAChildIsNotShown(t *testing.T) {
 		time.Sleep(time.Minute)
 		if is, _ := m.Snapshot(); len(is.Sessions) != 0 {
 			t.Errorf("snapshot %+v", is)
+		}
+		hopeless := Desired{Impossible: []Impossible{{"tor", NoPassword, "there is no Secret tor"}}}
+		m.Apply(hopeless)
+		synctest.Wait()
+		is, _ := m.Snapshot()
+		if len(is.Sessions) != 1 || is.Sessions[0].State != Idle || is.Sessions[0].LastError != NoPassword || is.Child.PID != 0 {
+			t.Errorf("snapshot %+v", is)
+		}
+		time.Sleep(time.Minute)
+		m.Apply(hopeless)
+		synctest.Wait()
+		if again, _ := m.Snapshot(); again != is {
+			t.Error("the same again is news")
 		}
 	})
 }
