@@ -320,8 +320,15 @@ func (m *Machine) setLife(p *peer, life uint64) {
 // hear takes in one packet.
 func (m *Machine) hear(msg Message) {
 	from := m.peers[msg.From]
-	if from == nil || msg.Life == 0 || msg.Life == from.former {
+	if from == nil || msg.Life == 0 {
 		return
+	}
+	if msg.Life == from.former {
+		if !from.Gossip || msg.Life != from.Member.Life {
+			return
+		}
+		// It is not over: what was taken for the one after it was a packet of one before that had been under way for long.
+		from.former = 0
 	}
 	at := msg.At
 	switch {

@@ -271,6 +271,27 @@ var scenarios = []scenario{
 		s.calm(&f)
 		return s, f
 	}},
+	{"a packet of a life that is long over deafens nobody to the one that is", 3, func(seed uint64) (*simNet, []string) {
+		var f faults
+		s := settled(seed, 3)
+		s.neverDead(&f)
+		x := s.any()
+		s.stop(x, false)
+		s.start(x)
+		s.run(s.now + 2*time.Second)
+		for _, o := range s.nodes { // between the two there was another one
+			o.inbox = append(o.inbox, Message{From: x.name, Life: 7, Payload: encodeBeat(beat{seq: 1, flags: Serving, interval: DefaultInterval})})
+			s.wakeUp(o)
+		}
+		s.run(s.now + 2*time.Second)
+		s.calm(&f)
+		for _, o := range s.nodes {
+			if v := o.verdicts[x.name]; o != x && v.Life != x.life {
+				f.add("%s holds life %d for that of %s, which is %d", o.name, v.Life, x.name, x.life)
+			}
+		}
+		return s, f
+	}},
 	{"starved monitors call nobody dead, and a cut is found all the same", 16, func(seed uint64) (*simNet, []string) {
 		var f faults
 		s := settled(seed, size(seed, 3, 5, 10))
