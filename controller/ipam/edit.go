@@ -19,6 +19,7 @@ type edits struct {
 	before atlas
 	after  atlas
 	more   bool             // there is a pool that was not there
+	ready  bool             // a pool that could be read can't be by now, or the other way round
 	lists  []netipx.IPRange // of the pools that list something else, what they did and do
 }
 
@@ -35,6 +36,7 @@ func (a *Allocator) compare(before atlas) edits {
 			continue
 		}
 		e.more = e.more || !was.exists
+		e.ready = e.ready || (was.exists && was.Pool.Invalid != "") != (p.exists && p.Invalid != "")
 		if !slices.Equal(was.Pool.Ranges, p.Ranges) || !slices.Equal(was.Pool.Exclude, p.Exclude) {
 			e.lists = append(append(e.lists, was.Pool.Ranges...), p.Ranges...)
 		}
@@ -62,7 +64,7 @@ func (e edits) concern(c Cause) bool {
 		}
 		n := numOf(c.Address)
 		was, is := e.before.owner(n), e.after.owner(n)
-		return was != is || is == nil && slices.ContainsFunc(e.lists, func(r netipx.IPRange) bool { return r.Contains(c.Address) })
+		return was != is || is == nil && e.ready || is == nil && slices.ContainsFunc(e.lists, func(r netipx.IPRange) bool { return r.Contains(c.Address) })
 	case CauseRules:
 		return p.rules
 	case CauseRange, CauseSpace:

@@ -127,7 +127,7 @@ func (s *search) named(f Family) (*Verdict, []Cause) {
 				return no(p, clarion.ReasonAddressExcluded, "pool %s excludes it", p.Name), causes
 			}
 		}
-		return no(nil, clarion.ReasonAddressNotInPool, "no pool has it"), causes
+		return no(nil, clarion.ReasonAddressNotInPool, "no pool has it%s", s.a.unreadable()), causes
 	}
 	if s.r.Pool != "" && p.Name != s.r.Pool {
 		return no(p, clarion.ReasonAddressNotInPool, "it is in pool %s, not in pool %s that is asked for too", p.Name, s.r.Pool), causes
@@ -161,6 +161,24 @@ func (s *search) named(f Family) (*Verdict, []Cause) {
 	}
 	s.grants = append(s.grants, grant{addr: n, pool: p})
 	return nil, nil
+}
+
+// unreadable tells of pools that can't be read, for a Service that asks for an address which no other has: it may be theirs.
+func (a *Allocator) unreadable() string {
+	var names []string
+	for _, p := range a.order {
+		if p.Invalid != "" {
+			names = append(names, p.Name)
+		}
+	}
+	if len(names) == 0 {
+		return ""
+	}
+	slices.Sort(names)
+	if more := len(names) - storyPools; more > 0 {
+		names = append(names[:storyPools:storyPools], fmt.Sprintf("and %d more", more))
+	}
+	return " that is ready (not ready: " + joinTexts(names) + ")"
 }
 
 // fill grants an address for each missing family, and returns the families for which there is none.

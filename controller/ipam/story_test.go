@@ -351,6 +351,18 @@ var stories = map[string][]step{
 		edit(auto("lab", "1.2.3.1", releasing)).then("s1: PoolExhausted, keeps 1.2.3.0"),
 		goes("s2").then("s1: 1.2.3.1"),
 	},
+	"who asks for an address that no pool has is told of pools that can't be read, which may have it": {
+		edit(auto("lab", "1.2.3.0/24")),
+		assigns("s1", "1.2.3.7", wants("1.2.3.7")),
+		assigns("s2", "AddressInUse", wants("1.2.3.7")),
+		edit(auto("lab", "", invalid("1.2.3.9-1.2.3.1 is reversed"))).then("s2: AddressNotInPool"),
+		message("s2", "1.2.3.7 is asked for, but no pool has it that is ready (not ready: lab)"),
+		edit(auto("other", "1.2.4.0/24")),
+		message("s2", "1.2.3.7 is asked for, but no pool has it"),
+		edit(auto("other", "1.2.4.0/24"), auto("lab", "", invalid("1.2.3.9-1.2.3.1 is reversed"))),
+		message("s2", "1.2.3.7 is asked for, but no pool has it that is ready (not ready: lab)"),
+		edit(auto("other", "1.2.4.0/24"), auto("lab", "1.2.3.0/24")).then("s2: AddressInUse"),
+	},
 	"a pool that can't be read gives nothing out and takes nothing away": {
 		edit(auto("lab", "1.2.3.0/24")),
 		assigns("s1", "1.2.3.0"),
