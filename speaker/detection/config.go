@@ -90,6 +90,8 @@ const (
 	// up for methods that never worked.
 	lostAfter   = 300 * time.Millisecond
 	lostForGood = 500 * time.Millisecond
+	// defendFor is for how long what was said in a node's defence before it was accused holds: until those that said it can say it again.
+	defendFor = 30 * time.Millisecond
 	// aloneAfter is after how long one accuser is enough, of a node that gossip has lost as well.
 	aloneAfter = time.Second
 )

@@ -137,7 +137,15 @@ func (m *Machine) ballot(p *peer, do func(voter string, v vote)) {
 			continue
 		}
 		if !v.accuses() && v.at.Before(p.accusedAt.Add(-examLength)) {
-			continue // said of another accusation: whoever still looks says it again (see publish), and many don't
+			// It was said before this accusation: whoever still looks says it again (see publish), and many don't.
+			at := p.accusedAt.Add(defendFor)
+			if !m.now.Before(at) {
+				continue
+			}
+			if p.judgeAt.IsZero() || at.Before(p.judgeAt) {
+				p.judgeAt = at
+				m.wake(at)
+			}
 		}
 		if m.counts(e, v) {
 			do(voter, v)
