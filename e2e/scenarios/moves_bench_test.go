@@ -53,6 +53,16 @@ func smallLAN(b *testing.B) (l *lab.Lab, addresses []netip.Addr) {
 	if _, err := l.Kubectl(ctx, "wait", "--for=condition=clarion.dev/Announced", "service/web", "--timeout=60s"); err != nil {
 		b.Fatal(err)
 	}
+	// An address is announced as soon as it is assigned; kube-proxy may need a second more.
+	for _, a := range addresses {
+		for deadline := time.Now().Add(30 * time.Second); ; time.Sleep(100 * time.Millisecond) {
+			if _, err := stage.Get(ctx, l, a); err == nil {
+				break
+			} else if time.Now().After(deadline) {
+				b.Fatalf("nobody serves %v: %v", a, err)
+			}
+		}
+	}
 	return l, addresses
 }
 
@@ -92,7 +102,7 @@ func BenchmarkPlannedMoves(b *testing.B) {
 				}
 			}
 			soleOwner(b, l, address, "")
-			attempts, failed, unanswered, worst, beyond := 0, 0, 0, 0, 0
+			attempts, failed, unanswered, challenged, worst, beyond := 0, 0, 0, 0, 0, 0
 			reasons := map[probe.Failure]int{}
 			var open []float64
 			var watched time.Duration
@@ -116,7 +126,13 @@ func BenchmarkPlannedMoves(b *testing.B) {
 				for _, a := range all {
 					attempts++
 					switch {
-					case a.Retransmits > 0 || a.Failure == probe.ConnectLate || a.Failure == probe.Unreachable:
+					case a.Retransmits > 0 && (a.Failure == probe.None || a.Failure == probe.ConnectLate):
+						// A SYN that nobody answers is sent again after a second, when the attempt is long over. This one was answered
+						// by what a server remembers of a connection with the same ports, as there is among so many, through the same
+						// node: an acknowledgement that fits no more, which the kernel resets, to send the SYN anew some 10 ms later.
+						challenged++
+						continue
+					case a.Failure == probe.ConnectLate || a.Failure == probe.Unreachable:
 						unanswered++
 						reasons[a.Failure]++
 						continue
@@ -140,8 +156,8 @@ func BenchmarkPlannedMoves(b *testing.B) {
 			}
 			b.StopTimer()
 			slices.Sort(open)
-			b.Logf("of %d connections %d ended with the flip, and %d SYNs were not answered at once: %v; the bound of a move is %.1f in the median",
-				attempts, failed, unanswered, reasons, open[len(open)/2])
+			b.Logf("of %d connections %d ended with the flip, and %d SYNs were not answered: %v; the bound of a move is %.1f in the median; %d SYNs met what was left of a connection with the same ports",
+				attempts, failed, unanswered, reasons, open[len(open)/2], challenged)
 			b.ReportMetric(0, "ns/op")
 			b.ReportMetric(float64(moves), "moves")
 			b.ReportMetric(float64(attempts), "connections")
