@@ -9,6 +9,7 @@ import (
 	corev1 "k8s.io/api/core/v1"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/apimachinery/pkg/types"
+	"k8s.io/client-go/util/retry"
 
 	clarion "github.com/clarion-lb/clarion/api/v1beta1"
 )
@@ -152,12 +153,16 @@ func (w *speakerWorld) setNode(name string, ready corev1.ConditionStatus) {
 }
 
 func (w *speakerWorld) setSpeaker(name string, alive int32) {
-	var s clarion.Speaker
-	w.must(w.Get(w.ctx, types.NamespacedName{Name: name}, &s))
-	s.Status = lifeSpeaker(name).Status
-	s.Status.Membership.Alive = alive
-	s.Status.Conditions[0].LastTransitionTime = metav1.Now()
-	w.must(w.Status().Update(w.ctx, &s))
+	w.must(retry.RetryOnConflict(retry.DefaultRetry, func() error { // the controller writes it too
+		var s clarion.Speaker
+		if err := w.Get(w.ctx, types.NamespacedName{Name: name}, &s); err != nil {
+			return err
+		}
+		s.Status = lifeSpeaker(name).Status
+		s.Status.Membership.Alive = alive
+		s.Status.Conditions[0].LastTransitionTime = metav1.Now()
+		return w.Status().Update(w.ctx, &s)
+	}))
 }
 
 func (w *speakerWorld) announced(name string) string {
