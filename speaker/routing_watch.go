@@ -138,15 +138,17 @@ func (w *secretsWatch) follow(ctx context.Context, names map[string]bool) {
 		one, err := w.one(ctx, name)
 		if err != nil {
 			w.log.Error("can't follow a Secret", "secret", name, "error", err)
+			w.mayRead(ctx, name, err.Error())
 			continue
 		}
 		w.parts.Go(func() {
-			if err := one.Start(ctx); err != nil {
+			if err := one.cache.Start(ctx); err != nil {
 				w.log.Error("the cache has ended", "error", err)
 			}
 		})
 		w.parts.Go(func() {
-			if one.WaitForCacheSync(ctx) {
+			// Only when the password is handed on: what may be read and is not there is taken for missing.
+			if toolscache.WaitForCacheSync(ctx.Done(), one.hasSynced) {
 				w.mayRead(ctx, name, "")
 			}
 		})
@@ -168,7 +170,7 @@ func (w *secretsWatch) grant(name string) string {
 		w.namespace, name)
 }
 
-func (w *secretsWatch) one(ctx context.Context, name string) (cache.Cache, error) {
+func (w *secretsWatch) one(ctx context.Context, name string) (*watcher, error) {
 	log := watchErrors(w.log)
 	c, err := cache.New(w.config, cache.Options{
 		Scheme: scheme(),
@@ -197,7 +199,8 @@ func (w *secretsWatch) one(ctx context.Context, name string) (cache.Cache, error
 		}
 	}
 	r := w.routing
-	return c, (&watcher{cache: c}).follow(ctx, &corev1.Secret{}, handler(w.feed,
+	one := &watcher{cache: c}
+	return one, one.follow(ctx, &corev1.Secret{}, handler(w.feed,
 		func(o *corev1.Secret) func(*cluster) {
 			word := passwordOf(o)
 			return put(func() { r.setPassword(o.Name, word) })

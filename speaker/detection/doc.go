@@ -29,7 +29,7 @@
 //
 // What a monitor found it says to all members, as a vote on one life of one speaker: whether it talks, and which of the node's links
 // live. When two accuse and more accuse than defend, or one does where only one could, it is so, at each node by
-// itself. What was said in defence before there was an accusation defends nobody: who still looks says it again. If there is one accuser only, two that are not monitors look for themselves after 40 ms, then two more. One is enough of a
+// itself. What was said in defence before the exam that led to an accusation defends nobody: who still looks says it again. If there is one accuser only, two that are not monitors look for themselves after 40 ms, then two more. One is enough of a
 // node that gossip has lost as well and that nobody has defended for 1 s: others may be too starved to judge, but not to hear a sign of life.
 // The accused answers its accusers with a heartbeat. A node is [Silent] when it does not talk and some link answers, [Dead] when
 // it does not talk and none does. Only proof of life or a new life ends that: not that its witnesses are gone.

@@ -140,7 +140,7 @@ func (a *Announcer) Apply(desired []Announcement) Changes {
 }
 
 // Change is Apply for some addresses: desired are their announcements, in full, and those of all other addresses stay as they
-// are. It costs what these addresses cost, however many others there are.
+// are. It costs little more than these addresses do, however many others there are.
 func (a *Announcer) Change(addresses []netip.Addr, desired []Announcement) Changes {
 	return a.revise(func(now answers) (answers, Changes, bool) { return now.change(addresses, desired) })
 }

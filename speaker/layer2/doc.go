@@ -6,7 +6,7 @@
 // An [Announcer] is told what to announce by [Announcer.Apply], which takes the
 // whole desired state and does only the difference; applying the same again
 // costs nothing and sends nothing; or by [Announcer.Change], which is the same for a few
-// addresses among thousands and costs what these do. [Announcer.Run] makes it so until its context
+// addresses among thousands and costs little more than these do. [Announcer.Run] makes it so until its context
 // ends. Everything else is for looking: [Announcer.Links] is what this node is
 // attached to, [Announcer.State] is what came of each announcement, and
 // [Announcer.Counters] is what crossed the wire.
