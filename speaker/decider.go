@@ -390,9 +390,16 @@ func (d *decider) rebuild(now time.Time) {
 }
 
 // hears reports whether a node's speaker is heard.
-func (d *decider) hears(node string) bool {
-	_, heard := slices.BinarySearchFunc(d.seen.gossip.Members, node, func(m gossip.Member, name string) int { return strings.Compare(m.Node, name) })
-	return heard
+func (d *decider) hears(node string) bool { return d.member(node) != nil }
+
+// member returns what gossip says of a node's speaker, nil if it is not heard.
+func (d *decider) member(node string) *gossip.Member {
+	members := d.seen.gossip.Members
+	i, heard := slices.BinarySearchFunc(members, node, func(m gossip.Member, name string) int { return strings.Compare(m.Node, name) })
+	if !heard {
+		return nil
+	}
+	return &members[i]
 }
 
 // someFresh reports whether any speaker that serves sees the API server. When none does, nobody's view is worse than

@@ -15,7 +15,6 @@ import (
 	"github.com/clarion-lb/clarion/speaker/bfd"
 	"github.com/clarion-lb/clarion/speaker/bgp"
 	"github.com/clarion-lb/clarion/speaker/detection"
-	"github.com/clarion-lb/clarion/speaker/gossip"
 	"github.com/clarion-lb/clarion/speaker/plan"
 )
 
@@ -117,12 +116,8 @@ func cutText(s string, most int) string {
 
 // hearing tells of the sessions with routers that another node has: those of a speaker that is heard and stays.
 func (d *decider) hearing(node string) hearing {
-	i := slices.IndexFunc(d.seen.gossip.Members, func(m gossip.Member) bool { return m.Node == node })
-	if i < 0 || d.verdicts[node].State == detection.Dead {
-		return hearing{}
-	}
-	m := &d.seen.gossip.Members[i]
-	if !m.Known || !m.Facts.Routed || m.Facts.Leaving {
+	m := d.member(node)
+	if m == nil || d.verdicts[node].State == detection.Dead || !m.Known || !m.Facts.Routed || m.Facts.Leaving {
 		return hearing{}
 	}
 	return hearing{true, m.Facts.Sessions}

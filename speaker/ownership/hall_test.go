@@ -330,25 +330,28 @@ func (p *player) newWorld() {
 	p.detect(0)
 }
 
-// The loop that detects.
-
-func (p *player) detect(after time.Duration) {
-	at := p.now + max(after, 0) + p.between(0, p.sched)
-	if at >= p.detectAt {
+// once has a loop step when it is woken up, unless it is to step earlier anyway; at is when.
+func (p *player) once(at *time.Duration, after time.Duration, step func()) {
+	due := p.now + max(after, 0) + p.between(0, p.sched)
+	if due >= *at {
 		return
 	}
-	p.detectAt = at
+	*at = due
 	life := p.life
-	p.after(at-p.now, func() {
-		if p.life != life || p.detectAt != at {
+	p.after(due-p.now, func() {
+		if p.life != life || *at != due {
 			return
 		}
-		p.detectAt = hallNever
+		*at = hallNever
 		if p.awake() {
-			p.detectNow()
+			step()
 		}
 	})
 }
+
+// The loop that detects.
+
+func (p *player) detect(after time.Duration) { p.once(&p.detectAt, after, p.detectNow) }
 
 func (h *hall) clock() time.Time { return time.Unix(1_700_000_000, 0).Add(h.now) }
 
@@ -437,23 +440,7 @@ func (p *player) probe(o detection.ProbeOrder) {
 
 // The loop that decides.
 
-func (p *player) decide(after time.Duration) {
-	at := p.now + max(after, 0) + p.between(0, p.sched)
-	if at >= p.decideAt {
-		return
-	}
-	p.decideAt = at
-	life := p.life
-	p.after(at-p.now, func() {
-		if p.life != life || p.decideAt != at {
-			return
-		}
-		p.decideAt = hallNever
-		if p.awake() {
-			p.decideNow()
-		}
-	})
-}
+func (p *player) decide(after time.Duration) { p.once(&p.decideAt, after, p.decideNow) }
 
 func (p *player) decideNow() {
 	in := p.in
